@@ -1,0 +1,112 @@
+"""What every job does around its work: parse, call, and leave with an exit code.
+
+0: done. 2: the configuration is wrong. 3: the data are wrong. Anything else is a fault of ours
+and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from recsys.config import Config
+from recsys.errors import ConfigError, DataError
+
+log = logging.getLogger("recsys")
+
+
+class _Parser(ArgumentParser):
+    """Says in one line what is wrong with a key, and which known key is nearest."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise ConfigError(_one_line(message, _known_keys(self)))
+
+
+def _known_keys(parser: ArgumentParser) -> list[str]:
+    actions = parser._actions  # argparse has no public list of its options
+    return [option[2:] for action in actions for option in action.option_strings if "--" in option]
+
+
+# How jsonargparse words it, on the command line and in a file.
+_UNKNOWN_KEY = re.compile(
+    r"unrecognized arguments: --(?P<key>[\w.]+)"
+    r"|Group '(?P<group>[\w.]+)' does not accept option '(?P<option>[\w.]+)'"
+    r"|Option '(?P<top>[\w.]+)' is not accepted"
+)
+_WRONG_TYPE = re.compile(
+    r'Parser key "(?P<key>[\w.]+)": Expected an? (?P<type>.+?)\. Got value: (?P<found>.+)'
+)
+
+
+def _one_line(message: str, known: Sequence[str]) -> str:
+    line = " ".join(message.split())
+    if wrong := _WRONG_TYPE.search(line):
+        expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", wrong["type"])
+        return f"{wrong['key']}: expected {expected}, found {wrong['found']}"
+    if unknown := _UNKNOWN_KEY.search(line):
+        key = ".".join(part for part in unknown.groups() if part)
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+        hint = f"; the nearest known one is {nearest[0]}" if nearest else ""
+        return f"{key}: unknown key{hint}"
+    return line
+
+
+def parser(job: str, purpose: str) -> ArgumentParser:
+    """The command line of a job: --config, a dotted override for every key, --print_config."""
+    result = _Parser(prog=f"jobs/{job}.py", description=purpose, allow_abbrev=False)
+    result.add_argument("--config", action=ActionConfigFile, help="a YAML file of differences")
+    result.add_class_arguments(Config, as_group=False)
+    return result
+
+
+def parse(command_line: ArgumentParser, arguments: Sequence[str]) -> tuple[Config, Namespace]:
+    """The configuration, and with it whatever else the job asked its command line for.
+
+    Raises:
+        ConfigError: names the key, what was expected and what was found
+    """
+    namespace = command_line.parse_args(list(arguments))
+    built = command_line.instantiate(namespace)
+    fields = {name: built[name] for name in Config.__dataclass_fields__}
+    return Config(**fields), namespace
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration, as it is saved beside every output."""
+    return str(yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def run(
+    job: str,
+    purpose: str,
+    work: Callable[[Config, Namespace], None],
+    add_options: Callable[[ArgumentParser], None] = lambda _: None,
+) -> NoReturn:
+    """Parses the command line, does the work, and exits."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    for chatty in ("py4j", "petastorm", "absl", "tensorflow"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    command_line = parser(job, purpose)
+    add_options(command_line)
+    try:
+        config, namespace = parse(command_line, sys.argv[1:])
+        work(config, namespace)
+    except (ConfigError, DataError) as error:
+        print(f"{job}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0)

@@ -1,0 +1,318 @@
+"""Every key of the configuration, typed, with its unit; one configuration serves all jobs.
+
+A job reads the section of its own name and those of the stages before it. Values are checked
+where a section is built, so that an impossible one stops a job before any work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recsys.errors import ConfigError
+
+AttributeKind = Literal["category"]
+
+
+def _require(holds: bool, key: str, expected: str, found: object) -> None:
+    if not holds:
+        raise ConfigError(f"{key}: expected {expected}, found {found!r}")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where each stage writes; any Hadoop URL, a plain path means the local file system.
+
+    Args:
+        dataset: what prepare writes and the later jobs read
+        model: what train writes
+        report: what evaluate writes
+        recommendations: what score writes
+    """
+
+    dataset: str = "work/dataset"
+    model: str = "work/model"
+    report: str = "work/report"
+    recommendations: str = "work/recommendations"
+
+
+@dataclass(frozen=True)
+class EventColumns:
+    """The log's own column names; null where it has no such column.
+
+    Args:
+        user_id: who; user_id or session_id is needed
+        session_id: which visit, basket or session; without it sessions are cut by time gaps
+        item_id: what
+        event_type: what was done (view, click, cart, purchase, ...)
+        timestamp: when
+        platform: where (web, app, ...)
+        price: price paid or shown, of one line
+        quantity: how many
+    """
+
+    user_id: str | None = "user_id"
+    session_id: str | None = None
+    item_id: str = "item_id"
+    event_type: str | None = None
+    timestamp: str = "timestamp"
+    platform: str | None = None
+    price: str | None = None
+    quantity: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            self.user_id is not None or self.session_id is not None,
+            "events.columns",
+            "a user_id or a session_id",
+            None,
+        )
+
+
+@dataclass(frozen=True)
+class Events:
+    """The raw behaviour log.
+
+    Args:
+        path: files or folders
+        format: parquet, csv, json, or any other format that Spark reads
+        options: options of Spark's reader, such as header or sep
+        columns: the log's own column names
+        default_event_type: the type of every event where the log has no such column
+        event_types: renames of event types, the log's name to ours
+        timestamp_unit: text (ISO 8601) or the unit of an epoch
+        earliest: events before this are faults (ISO 8601, UTC)
+        latest: events after this are faults (ISO 8601, UTC); null means now
+        max_fault_share: share of rows that may go to quarantine before the job stops
+    """
+
+    path: tuple[str, ...] = ()
+    format: str = "parquet"
+    options: dict[str, str] = field(default_factory=dict)
+    columns: EventColumns = field(default_factory=EventColumns)
+    default_event_type: str = "view"
+    event_types: dict[str, str] = field(default_factory=dict)
+    timestamp_unit: Literal["text", "s", "ms", "us", "ns"] = "text"
+    earliest: str = "1990-01-01"
+    latest: str | None = None
+    max_fault_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        _require(
+            0 <= self.max_fault_share <= 1,
+            "events.max_fault_share",
+            "a share from 0 to 1",
+            self.max_fault_share,
+        )
+
+
+@dataclass(frozen=True)
+class Items:
+    """The catalogue; without a path the items are those of the events.
+
+    Args:
+        path: files or folders
+        format: parquet, csv, json, or any other format that Spark reads
+        options: options of Spark's reader
+        item_id: the catalogue's name of the item column
+        attributes: the columns to keep, each with its kind (category)
+    """
+
+    path: tuple[str, ...] = ()
+    format: str = "parquet"
+    options: dict[str, str] = field(default_factory=dict)
+    item_id: str = "item_id"
+    attributes: dict[str, AttributeKind] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """From raw events to the dataset.
+
+    Args:
+        drop_items: attribute to values; events of items with one of them are not merchandise
+        drop_without_quantity: drop events whose quantity is 0
+        items_not_in_catalogue: keep or drop events whose item the catalogue does not have
+        session_gap_minutes: a longer pause starts a new session, where the log has no session_id
+        sequence_unit: one sequence a user, or one a session
+        target_event_types: types that may be predicted; empty means all
+        valid_start: first instant of validation (ISO 8601, UTC); null counts back from the end
+        test_start: first instant of test (ISO 8601, UTC); null counts back from the end
+        valid_days: length of validation in days, where valid_start is null
+        test_days: length of test in days, where test_start is null
+        vocabulary_min_count: rarer items (in train) become the unknown item
+        sequence_length: events in one row, context and targets together
+        sequence_target_events: at most this many events of a row are targets, the rest is context
+        rows_per_group: rows of one Parquet file, which is one row group
+        groups_multiple_of: row groups of a split are a multiple of this: the most ranks that train
+    """
+
+    drop_items: dict[str, list[str]] = field(default_factory=dict)
+    drop_without_quantity: bool = False
+    items_not_in_catalogue: Literal["keep", "drop"] = "keep"
+    session_gap_minutes: int = 30
+    sequence_unit: Literal["user", "session"] = "user"
+    target_event_types: tuple[str, ...] = ()
+    valid_start: str | None = None
+    test_start: str | None = None
+    valid_days: float = 7
+    test_days: float = 7
+    vocabulary_min_count: int = 5
+    sequence_length: int = 128
+    sequence_target_events: int = 64
+    rows_per_group: int = 256
+    groups_multiple_of: int = 4
+
+    def __post_init__(self) -> None:
+        for key in ("session_gap_minutes", "valid_days", "test_days", "vocabulary_min_count",
+                    "sequence_target_events", "rows_per_group", "groups_multiple_of"):  # fmt: skip
+            value = getattr(self, key)
+            _require(value > 0, f"prepare.{key}", "a positive number", value)
+        _require(
+            self.sequence_length > self.sequence_target_events,
+            "prepare.sequence_length",
+            f"more than prepare.sequence_target_events ({self.sequence_target_events})",
+            self.sequence_length,
+        )
+
+
+@dataclass(frozen=True)
+class Train:
+    """From the dataset to a model.
+
+    Args:
+        epochs: passes over the training rows, at most
+        batch_size_per_rank: rows of one step on one rank
+        learning_rate: of Adam, reached after warm-up
+        warmup_steps: steps over which the learning rate rises from 0
+        embedding_size: width of an item's vector, and of the GRU's state
+        item_features: attributes whose embeddings are added to the item's own
+        dropout: share of input and state units that are zeroed in training
+        repeat: learn how often and how lately bought items are bought again
+        basket_power: a target weighs (targets of its step) ** -this; 0 is a target, 1 a basket alike
+        clip_norm: largest global norm of the gradient
+        early_stopping_metric: the validation metric that chooses the epoch
+        patience_epochs: epochs without a better metric before training stops
+        keep_checkpoints: how many of the last checkpoints stay
+        shuffle_rows: rows in the shuffle buffer of one rank
+        cpu_threads: TensorFlow threads of one rank; 0 shares the machine's cores among its ranks
+    """
+
+    epochs: int = 10
+    batch_size_per_rank: int = 16
+    learning_rate: float = 0.002
+    warmup_steps: int = 50
+    embedding_size: int = 64
+    item_features: tuple[str, ...] = ()
+    dropout: float = 0.2
+    repeat: bool = True
+    basket_power: float = 0.0
+    clip_norm: float = 1.0
+    early_stopping_metric: Literal["recall@20", "mrr@20"] = "recall@20"
+    patience_epochs: int = 2
+    keep_checkpoints: int = 2
+    shuffle_rows: int = 4096
+    cpu_threads: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size_per_rank", "learning_rate", "embedding_size",
+                    "clip_norm", "patience_epochs", "keep_checkpoints", "shuffle_rows"):  # fmt: skip
+            value = getattr(self, key)
+            _require(value > 0, f"train.{key}", "a positive number", value)
+        _require(0 <= self.dropout < 1, "train.dropout", "a share from 0 to below 1", self.dropout)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How scores become a list, the same in train, evaluate and score.
+
+    Args:
+        exclude_history: leave out the items that the history holds
+    """
+
+    exclude_history: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """From the model and the test split to a report.
+
+    Args:
+        at: list lengths at which metrics are computed
+        references: methods that cost nothing, to compare the model with
+        half_life_days: after which an event counts half, for the reference own_items_recent
+        batch_rows: rows of the test split that a worker ranks at once
+    """
+
+    at: tuple[int, ...] = (5, 10, 20)
+    references: tuple[Literal["popular", "own_items", "own_items_recent"], ...] = (
+        "popular",
+        "own_items",
+        "own_items_recent",
+    )
+    half_life_days: float = 60
+    batch_rows: int = 16
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.at) > 0 and min(self.at, default=0) > 0,
+            "evaluate.at",
+            "positive list lengths",
+            self.at,
+        )
+        for key in ("half_life_days", "batch_rows"):
+            value = getattr(self, key)
+            _require(value > 0, f"evaluate.{key}", "a positive number", value)
+
+
+@dataclass(frozen=True)
+class Score:
+    """From the model and every user's history to recommendations.
+
+    Args:
+        top_k: length of a list
+        batch_users: users that a worker scores at once
+        layout: one array a user, or one row a recommendation
+    """
+
+    top_k: int = 20
+    batch_users: int = 256
+    layout: Literal["arrays", "rows"] = "arrays"
+
+    def __post_init__(self) -> None:
+        _require(self.top_k > 0, "score.top_k", "a positive number", self.top_k)
+        _require(self.batch_users > 0, "score.batch_users", "a positive number", self.batch_users)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration of one pipeline.
+
+    Args:
+        name: of the pipeline, shown in reports
+        seed: of everything that draws
+        paths: where each stage writes
+        events: the raw behaviour log
+        items: the catalogue
+        prepare: from raw events to the dataset
+        train: from the dataset to a model
+        ranking: how scores become a list
+        evaluate: from the model to a report
+        score: from the model to recommendations
+    """
+
+    name: str = "recsys"
+    seed: int = 1
+    paths: Paths = field(default_factory=Paths)
+    events: Events = field(default_factory=Events)
+    items: Items = field(default_factory=Items)
+    prepare: Prepare = field(default_factory=Prepare)
+    train: Train = field(default_factory=Train)
+    ranking: Ranking = field(default_factory=Ranking)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    score: Score = field(default_factory=Score)
+
+    def to_dict(self) -> dict[str, object]:
+        """The configuration as plain values, for YAML and JSON."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,156 @@
+"""Versions, pointers, manifests and hashes on any file system (fsspec).
+
+A place holds `versions/<id>/`, each written once, and `current.json`, one small file written
+last: a reader sees the old version or the new, never half. Nothing is renamed, so that object
+stores serve as well as disks.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import posixpath
+import tempfile
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import fsspec
+
+from recsys.errors import DataError
+
+POINTER = "current.json"
+MANIFEST = "manifest.json"
+
+
+def as_url(path: str) -> str:
+    """The path with its scheme; without one it is on the local file system, made absolute.
+
+    >>> as_url("hdfs://name/shop/dataset")
+    'hdfs://name/shop/dataset'
+    """
+    if "://" in path:
+        return path.rstrip("/")
+    if path.startswith("file:/"):
+        return "file:///" + path[len("file:/") :].strip("/")
+    return "file://" + os.path.abspath(path)
+
+
+def join(url: str, *parts: str) -> str:
+    """A URL below another."""
+    return posixpath.join(url, *parts)
+
+
+def new_version(place: str) -> str:
+    """The URL of a version that nobody has written yet, with an id that sorts by time."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    return join(as_url(place), "versions", f"{now}-{uuid.uuid4().hex[:8]}")
+
+
+def publish(version: str) -> None:
+    """Makes a finished version the current one of its place."""
+    place, version_id = version.rsplit("/versions/", 1)
+    write_json(join(place, POINTER), {"version": version_id})
+
+
+def current(place: str, made_by: str) -> str:
+    """The URL of the current version.
+
+    Raises:
+        DataError: nothing was published there; names the place and the job that fills it
+    """
+    pointer = join(as_url(place), POINTER)
+    if not exists(pointer):
+        raise DataError(f"{place}: expected a version published by {made_by}, found none")
+    return join(as_url(place), "versions", str(read_json(pointer)["version"]))
+
+
+def exists(url: str) -> bool:
+    """Whether a file or folder is there."""
+    fs, path = fsspec.core.url_to_fs(url)
+    return bool(fs.exists(path))
+
+
+def names(url: str) -> list[str]:
+    """The names of what a folder holds, sorted; none where it is not there."""
+    fs, path = fsspec.core.url_to_fs(url)
+    if not fs.exists(path):
+        return []
+    return sorted(posixpath.basename(entry) for entry in fs.ls(path, detail=False))
+
+
+def remove(url: str) -> None:
+    """Removes a file, or a folder with all that it holds."""
+    fs, path = fsspec.core.url_to_fs(url)
+    fs.rm(path, recursive=True)
+
+
+def read_bytes(url: str) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        DataError: the file is not there
+    """
+    try:
+        with fsspec.open(url, "rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        raise DataError(f"{url}: expected a file, found none") from None
+
+
+def write_bytes(url: str, content: bytes) -> None:
+    """Writes a whole file; on a local disk a reader never sees half of it."""
+    fs, path = fsspec.core.url_to_fs(url)
+    fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    if "file" in fs.protocol:
+        fs.pipe_file(path + ".writing", content)
+        fs.mv(path + ".writing", path)
+    else:
+        fs.pipe_file(path, content)
+
+
+def local_copy(url: str) -> str:
+    """A local path with the file's or folder's content: itself where it is local already."""
+    fs, path = fsspec.core.url_to_fs(url)
+    if "file" in fs.protocol:
+        return str(path)
+    target = os.path.join(tempfile.mkdtemp(prefix="recsys-"), posixpath.basename(path))
+    fs.get(path, target, recursive=True)
+    return target
+
+
+def upload(folder: str, url: str) -> None:
+    """Copies a local folder to where nothing is yet."""
+    fs, path = fsspec.core.url_to_fs(url)
+    fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    fs.put(folder, path, recursive=True)
+
+
+def read_json(url: str) -> Any:
+    """A JSON file's content.
+
+    Raises:
+        DataError: the file is not there or not JSON
+    """
+    try:
+        return json.loads(read_bytes(url))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{url}: expected JSON, found {error}") from None
+
+
+def write_json(url: str, content: Any) -> None:
+    """Writes readable JSON with sorted keys."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    write_bytes(url, text.encode() + b"\n")
+
+
+def fingerprint(parts: Iterable[str | bytes]) -> str:
+    """Sixteen hexadecimal digits that stand for the parts and their order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,175 @@
+"""The dataset's manifest: what prepare promises and the later jobs rely on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from recsys import files
+from recsys.errors import DataError
+from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class GroupFile:
+    """One Parquet file of a split, which is one row group.
+
+    Args:
+        path: below the dataset's version
+        rows: rows in it, the fillers of weight 0 counted too
+    """
+
+    path: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """One of train, valid and test.
+
+    Args:
+        files: equal row groups, in the order of their paths
+        rows: rows with weight 1
+        fillers: rows with weight 0
+        steps: target steps, each of which is a case to evaluate
+        targets: target events, those of unknown items included
+        unknown_targets: targets that the vocabulary does not have
+    """
+
+    files: tuple[GroupFile, ...]
+    rows: int
+    fillers: int
+    steps: int
+    targets: int
+    unknown_targets: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the preparation, in the order in which they ran.
+
+    Args:
+        name: of the step
+        rows_in: events that came in
+        rows_out: events that went on
+        decision: what was done and why, in words
+    """
+
+    name: str
+    rows_in: int
+    rows_out: int
+    decision: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All about one version of a dataset.
+
+    Args:
+        url: of the dataset's version; where it was read from, not stored
+        schema_version: of the tables' layout
+        code_version: of the program that wrote it
+        created_at: UTC, ISO 8601
+        seed: of everything that was drawn
+        sequence_length: entries of each array
+        max_steps: most steps in one row
+        max_step_events: most events in one step
+        max_case_targets: most targets of one step
+        valid_start: first instant of validation, microseconds since the epoch
+        test_start: first instant of test, microseconds since the epoch
+        first_event: microseconds since the epoch
+        last_event: microseconds since the epoch
+        users: users (or sessions) with a history
+        items: entries of the vocabulary without padding and unknown
+        vocabulary_fingerprint: of its item ids in their order
+        content_fingerprint: of the sequences, whatever the order in which they were written
+        event_types: from index FIRST_ITEM on
+        platforms: those seen
+        categories: attribute to the number of its indexes, padding and unknown counted
+        splits: train, valid and test
+        steps: what every step of the preparation took in and let through
+        quarantine: reason to rows
+        certificate: the checks for leakage and what they found
+        config: the resolved configuration
+    """
+
+    url: str
+    schema_version: int
+    code_version: str
+    created_at: str
+    seed: int
+    sequence_length: int
+    max_steps: int
+    max_step_events: int
+    max_case_targets: int
+    valid_start: int
+    test_start: int
+    first_event: int
+    last_event: int
+    users: int
+    items: int
+    vocabulary_fingerprint: str
+    content_fingerprint: str
+    event_types: tuple[str, ...]
+    platforms: tuple[str, ...]
+    categories: dict[str, int]
+    splits: dict[str, Split]
+    steps: tuple[Step, ...]
+    quarantine: dict[str, int]
+    certificate: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of an embedding: items, and the reserved indexes before them."""
+        return self.items + FIRST_ITEM
+
+    @property
+    def event_type_size(self) -> int:
+        """Rows of an embedding of event types."""
+        return len(self.event_types) + FIRST_ITEM
+
+    def file_urls(self, split: str) -> list[str]:
+        """The URLs of a split's row groups, sorted by path."""
+        return [files.join(self.url, file.path) for file in self.splits[split].files]
+
+    def write(self) -> None:
+        """Writes it into the version that it describes."""
+        content = dataclasses.asdict(self)
+        del content["url"]
+        files.write_json(files.join(self.url, files.MANIFEST), content)
+
+
+def read(dataset: str) -> Manifest:
+    """The manifest of a dataset's current version.
+
+    Raises:
+        DataError: no dataset, another schema version, or a manifest that lacks a key
+    """
+    url = files.current(dataset, made_by="jobs/prepare.py")
+    where = files.join(url, files.MANIFEST)
+    content = files.read_json(where)
+    found = content.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise DataError(
+            f"{where}: expected schema_version {SCHEMA_VERSION}, found {found}; "
+            "run jobs/prepare.py again"
+        )
+    names = {entry.name for entry in dataclasses.fields(Manifest)} - {"url"}
+    if missing := sorted(names - content.keys()):
+        raise DataError(f"{where}: expected the key {missing[0]}, found none")
+    splits = {
+        name: Split(**{**split, "files": tuple(GroupFile(**file) for file in split["files"])})
+        for name, split in content["splits"].items()
+    }
+    return Manifest(
+        **{
+            **{name: content[name] for name in names},
+            "url": url,
+            "splits": splits,
+            "steps": tuple(Step(**step) for step in content["steps"]),
+            "event_types": tuple(content["event_types"]),
+            "platforms": tuple(content["platforms"]),
+        }
+    )

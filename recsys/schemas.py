@@ -1,0 +1,124 @@
+"""Every table that passes from one stage to the next: its columns, their types and meanings.
+
+A column's name is spelled here and nowhere else decided; `SCHEMA_VERSION` changes with them.
+Types are Spark DDL, so that rooms without Spark can read this page too.
+"""
+
+SCHEMA_VERSION = 1
+
+# Indexes below FIRST_ITEM are no items.
+PADDING = 0
+UNKNOWN = 1
+FIRST_ITEM = 2
+
+SPLITS = ("train", "valid", "test")
+
+# Events after the mapping and the checks; one row an event.
+EVENTS: dict[str, str] = {
+    "user_id": "string",  # the session's id where the log has no users
+    "session_id": "string",  # as given, or (user, ordinal)
+    "item_id": "string",
+    "event_type": "string",
+    "timestamp": "bigint",  # microseconds since the epoch, UTC
+    "platform": "string",  # null where unknown
+    "price": "double",
+    "quantity": "double",
+}
+
+# A row that was dropped for a fault: the raw row as JSON, and why.
+QUARANTINE: dict[str, str] = {
+    "reason": "string",  # "<column>: <what is wrong>"
+    "row": "string",
+}
+
+# One row of a split. The arrays have prepare.sequence_length entries: the events in time, then
+# padding. Events at the same instant share a step; a step is a set, its order means nothing.
+#
+#   item           7  3 | 9 | 3  8  2 | 0 0
+#   step           0  0 | 1 | 2  2  2 | -1 -1
+#   gap_seconds    0  0 | 86400 | 60 60 60 | 0 0
+#   session_start  1  1 | 1 | 0  0  0 | 0 0
+#   target         0  0 | 1 | 1  1  1 | 0 0      (the first step of a history is never a target)
+SEQUENCES: dict[str, str] = {
+    "sequence_id": "string",  # "<user>#<first target step of the user's history>"
+    "user_id": "string",  # the session's id where prepare.sequence_unit is session
+    "weight": "float",  # 1; 0 on a row that only fills up the last row group
+    "item": "array<int>",  # index in the vocabulary; 0 pads, 1 is unknown
+    "event_type": "array<int>",  # index in the manifest's event_types; 0 pads, 1 is unknown
+    "gap_seconds": "array<int>",  # since the step before, in the whole history; 0 at its start
+    "session_start": "array<int>",  # 1 on the events of a session's first step
+    "step": "array<int>",  # number of the step within the row; -1 pads
+    "timestamp": "array<bigint>",  # seconds since the epoch, UTC; 0 pads
+    "target": "array<int>",  # 1: this split asks for this item at this step, from all steps before
+}
+
+SEQUENCE_ARRAYS: tuple[str, ...] = (
+    "item",
+    "event_type",
+    "gap_seconds",
+    "session_start",
+    "step",
+    "timestamp",
+    "target",
+)
+
+# The latest events of every user (or session), ready to be scored: the arrays of a sequence
+# without targets, of prepare.sequence_length entries.
+HISTORIES: dict[str, str] = {
+    name: kind for name, kind in SEQUENCES.items() if name not in {"sequence_id", "weight", "target"}
+}
+
+# One row an item of the catalogue that the vocabulary knows; more columns: each attribute's
+# value as string, and "<attribute>_index" as its index in the categories.
+ITEMS: dict[str, str] = {
+    "item_index": "int",
+    "item_id": "string",
+    "train_count": "bigint",
+}
+
+VOCABULARY: dict[str, str] = {
+    "item_index": "int",  # from FIRST_ITEM on, by falling train_count, ties by item_id
+    "item_id": "string",
+    "train_count": "bigint",  # events of train
+}
+
+# The values of the category attributes; 0 pads, 1 is unknown (or missing).
+CATEGORIES: dict[str, str] = {
+    "attribute": "string",
+    "value_index": "int",
+    "value": "string",
+    "train_count": "bigint",
+}
+
+# One row a case (a row's target step) and system, out of evaluate's ranking. The distinct targets
+# of the step, and the list that the system makes of all steps before:
+#
+#   targets 7 9 1   ranks 2 0 0   recommended 3 7 12 5 ...
+CASES: dict[str, str] = {
+    "user_id": "string",
+    "step": "bigint",  # number of the step in the user's whole history; with user_id it is the case
+    "timestamp": "bigint",  # of the step, seconds since the epoch
+    "system": "string",  # model, or the name of a reference
+    "history_events": "bigint",  # events of the user before the step
+    "targets": "array<int>",  # item indexes; 1 where the vocabulary does not have the item
+    "ranks": "array<int>",  # of each target; 0: beyond the longest list, or not in the vocabulary
+    "recommended": "array<int>",  # item indexes, best first
+}
+
+# Lists, as arrays or as one row a recommendation (then rank is added, and none is an array).
+RECOMMENDATIONS: dict[str, str] = {
+    "list": "string",  # home
+    "user_id": "string",
+    "item_id": "array<string>",
+    "score": "array<float>",
+    "source": "array<string>",  # model, fallback
+}
+
+
+def ddl(schema: dict[str, str]) -> str:
+    """The schema as one line of Spark DDL.
+
+    >>> ddl({"item_index": "int", "item_id": "string"})
+    'item_index int, item_id string'
+    """
+    return ", ".join(f"{name} {kind}" for name, kind in schema.items())

@@ -1,0 +1,288 @@
+"""The only place that reads and writes Spark tables, and the session that does it.
+
+Reading names what is wrong with a log in one line; writing and reading between stages check the
+schema at both ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import fsspec
+import pyarrow.parquet
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from recsys import config as configuration
+from recsys import files
+from recsys.config import Config
+from recsys.errors import ConfigError, DataError
+from recsys.schemas import ddl
+
+log = logging.getLogger(__name__)
+
+# What read_events and read_items add to the mapped columns.
+ROW = "row"  # the whole raw row, as a struct
+UNREADABLE = "unreadable"  # the text of a CSV or JSON record that could not be parsed, else null
+
+_CORRUPT = "_corrupt_record"
+
+# Set unless spark-submit, spark-defaults.conf or the caller said otherwise.
+_DEFAULTS = {
+    "spark.ui.enabled": "false",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Large batches for the passes in Python; they carry their state from one to the next.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    # A few folders written side by side, without sorting the rows by folder first.
+    "spark.sql.maxConcurrentOutputFileWriters": "8",
+}
+
+# What results depend on, whatever anybody said.
+_ALWAYS = {
+    "spark.sql.session.timeZone": "UTC",
+    # Nanoseconds, which pandas writes, come as numbers; Spark refuses them otherwise.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # Version 2 can leave a failed task's files among the good ones.
+    "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "1",
+}
+
+
+@contextmanager
+def spark_session(config: Config, job: str) -> Iterator[SparkSession]:
+    """The job's session; what spark-submit was told stands. Stopped at the end."""
+    SparkContext._ensure_initialized()  # without the JVM a SparkConf is blind to spark-submit
+    told = SparkConf()
+    console = str(sys.stderr.isatty()).lower()
+    defaults = {**_DEFAULTS, "spark.ui.showConsoleProgress": console}
+    settings = {key: value for key, value in defaults.items() if not told.contains(key)} | _ALWAYS
+    master = told.get("spark.master", None)
+    if master is None or master.startswith("local"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(f"{config.name}: {job}")
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("WARN")
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def read_events(spark: SparkSession, events: configuration.Events) -> DataFrame:
+    """The raw log under our column names: what it lacks is null, types are the log's own.
+
+    Returns:
+        the columns of EventColumns, ROW and UNREADABLE; text where the format has no types
+
+    Raises:
+        ConfigError: no path
+        DataError: path not there, file not readable, or a mapped column that is not there
+    """
+    return _read_mapped(
+        spark,
+        "events",
+        events.path,
+        events.format,
+        events.options,
+        {f"columns.{key}": (key, column) for key, column in asdict(events.columns).items()},
+    )
+
+
+def read_items(spark: SparkSession, items: configuration.Items) -> DataFrame:
+    """The raw catalogue: item_id, the attributes under their own names, ROW and UNREADABLE.
+
+    Raises:
+        ConfigError: no path
+        DataError: path not there, file not readable, or a column that is not there
+    """
+    attributes = {f"attributes.{name}": (name, name) for name in items.attributes}
+    columns = {"item_id": ("item_id", items.item_id), **attributes}
+    return _read_mapped(spark, "items", items.path, items.format, items.options, columns)
+
+
+def _read_mapped(
+    spark: SparkSession,
+    section: str,
+    paths: tuple[str, ...],
+    format_name: str,
+    options: Mapping[str, str],
+    columns: Mapping[str, tuple[str, str | None]],
+) -> DataFrame:
+    """Columns maps a configuration key to our name and the log's."""
+    if not paths:
+        raise ConfigError(f"{section}.path: expected files or folders, found none")
+    urls = [files.as_url(path) for path in paths]
+    with reading(f"{section}.path"):
+        wanted = [column for _, column in columns.values() if column is not None]
+        raw = _read_raw(spark, urls, format_name, options, wanted)
+    found = [name for name in raw.columns if name != _CORRUPT]
+    for key, (_, column) in columns.items():
+        if column is not None and column not in found:
+            raise DataError(
+                f"{', '.join(paths)}: expected the column {column!r} ({section}.{key}), "
+                f"found {', '.join(found) or 'no columns'}"
+            )
+    mapped = [
+        F.lit(None).cast("string").alias(ours) if column is None else _quoted(column).alias(ours)
+        for ours, column in columns.values()
+    ]
+    has_corrupt = _CORRUPT in raw.columns
+    unreadable = _quoted(_CORRUPT) if has_corrupt else F.lit(None).cast("string")
+    row = F.struct(*[_quoted(name) for name in raw.columns])
+    return raw.select(*mapped, unreadable.alias(UNREADABLE), row.alias(ROW))
+
+
+def _quoted(column: str) -> Column:
+    return F.col("`" + column.replace("`", "``") + "`")
+
+
+def _read_raw(
+    spark: SparkSession,
+    urls: list[str],
+    format_name: str,
+    options: Mapping[str, str],
+    wanted: list[str],
+) -> DataFrame:
+    reader = spark.read.format(format_name).options(**options)
+    if format_name == "csv":
+        names = spark.read.options(**{**options, "inferSchema": "false"}).csv(urls).columns
+        # A file whose header has another order would be read with its columns swapped.
+        reader = reader.option("enforceSchema", options.get("enforceSchema", "false"))
+    elif format_name == "json":
+        names = _json_names(spark, urls, options, wanted)
+    else:
+        return reader.load(urls)
+    # As text, so that what is not a number is seen and not lost or thrown.
+    fields = [T.StructField(name, T.StringType()) for name in [*names, _CORRUPT]]
+    reader = reader.option("columnNameOfCorruptRecord", _CORRUPT).option("mode", "PERMISSIVE")
+    return reader.schema(T.StructType(fields)).load(urls)
+
+
+def _json_names(
+    spark: SparkSession, urls: list[str], options: Mapping[str, str], wanted: list[str]
+) -> list[str]:
+    """The fields of the first records, and of all where a wanted one is not among these."""
+    reader = spark.read.options(**{**options, "primitivesAsString": "true"})
+    if options.get("multiLine", "false").lower() != "true":
+        lines = [row.value for row in spark.read.text(urls).limit(1000).collect()]
+        names = reader.json(spark.sparkContext.parallelize(lines, 1)).columns
+        if set(wanted) <= set(names):
+            return [name for name in names if name != _CORRUPT]
+    return [name for name in reader.json(urls).columns if name != _CORRUPT]
+
+
+# Spark's words for an input that is not there or not what its name says.
+_NOT_READABLE = re.compile(
+    r"PATH_NOT_FOUND|CANNOT_READ_FILE_FOOTER|FAILED_READ_FILE|UNABLE_TO_INFER_SCHEMA"
+    r"|DATA_SOURCE_NOT_FOUND|is not a Parquet file|CSV header does not conform"
+    r"|FileNotFoundException|UNSUPPORTED_FEATURE|_LEGACY_ERROR_TEMP_3055"
+)
+_FILE = re.compile(r"(?:file|hdfs|s3a?|gs|abfss?|wasbs?|viewfs|dbfs):/[^\s,;\]}'\"]+")
+
+
+@contextmanager
+def reading(key: str) -> Iterator[None]:
+    """Turns Spark's errors about an input into one line that names the file.
+
+    Raises:
+        DataError: in place of Spark's error, where it is about the input
+    """
+    try:
+        yield
+    except PySparkException as error:
+        message = str(error)
+        if not _NOT_READABLE.search(message):
+            raise
+        place = _FILE.search(message)
+        where = place.group().rstrip(".)") if place else key
+        raise DataError(f"{where}: expected readable data ({key}), found {_cause(error)}") from error
+
+
+def _cause(error: PySparkException) -> str:
+    message = str(error)
+    for words, cause in (
+        ("PATH_NOT_FOUND", "no such file or folder"),
+        ("FileNotFoundException", "no such file or folder"),
+        ("is not a Parquet file", "a file that is not Parquet or is cut off"),
+        ("CANNOT_READ_FILE_FOOTER", "a file that is not Parquet or is cut off"),
+        ("UNABLE_TO_INFER_SCHEMA", "no data files"),
+    ):
+        if words in message:
+            return cause
+    return " ".join(message.split("\n")[0].split())
+
+
+def write(
+    frame: DataFrame,
+    url: str,
+    schema: Mapping[str, str],
+    partition_by: tuple[str, ...] = (),
+    rows_per_file: int = 0,
+) -> None:
+    """Writes a table as Parquet, once: what is there already stays and is an error.
+
+    Args:
+        frame: exactly the columns of the schema, in any order
+        url: the folder
+        schema: column to type
+        partition_by: columns that become folders
+        rows_per_file: most rows of a file; 0 is no limit
+
+    Raises:
+        DataError: the table's schema is not the expected one
+    """
+    _check(frame, url, schema)
+    writer = frame.select(*schema).write.mode("errorifexists")
+    writer.option("maxRecordsPerFile", rows_per_file).partitionBy(*partition_by).parquet(url)
+
+
+def read(spark: SparkSession, url: str, schema: Mapping[str, str]) -> DataFrame:
+    """Reads a table that a stage wrote.
+
+    Raises:
+        DataError: nothing there, or another schema than the expected one
+    """
+    with reading(url):
+        expected = T.StructType.fromDDL(ddl(dict(schema)))
+        frame = spark.read.parquet(url)
+        _check(frame, url, schema)
+        return frame.select(*expected.fieldNames())
+
+
+def _check(frame: DataFrame, url: str, schema: Mapping[str, str]) -> None:
+    found = {field.name: field.dataType.simpleString() for field in frame.schema}
+    for name, kind in schema.items():
+        if found.get(name) != kind:
+            raise DataError(
+                f"{url}: expected the column {name} of type {kind}, "
+                f"found {found.get(name, 'none of that name')}"
+            )
+    if extra := sorted(found.keys() - schema.keys()):
+        raise DataError(f"{url}: expected no column {extra[0]}, found {found[extra[0]]}")
+
+
+def row_groups(url: str) -> dict[str, list[int]]:
+    """The rows of each row group of each Parquet file below a folder, by path, from the footers."""
+    fs, root = fsspec.core.url_to_fs(url)
+    paths = sorted(path for path in fs.find(root) if path.endswith(".parquet"))
+
+    def rows(path: str) -> list[int]:
+        with fs.open(path, "rb") as file:
+            footer = pyarrow.parquet.ParquetFile(file).metadata
+        return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+
+    with ThreadPoolExecutor(16) as pool:
+        return {path[len(root) + 1 :]: counts for path, counts in zip(paths, pool.map(rows, paths))}

@@ -1,0 +1,117 @@
+"""From the dataset's row groups to batches: Petastorm reads, each rank its own shard."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from recsys.errors import DataError
+from recsys.manifest import Manifest
+
+# What the model reads of a row; ids and times stay on disk.
+COLUMNS = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which of the ranks reads, and how many there are."""
+
+    rank: int
+    ranks: int
+
+
+def check_shards(manifest: Manifest, ranks: int) -> None:
+    """Makes sure that every rank gets the same number of equal row groups.
+
+    Raises:
+        DataError: the row groups of a split don't divide by the ranks; steps would be unequal and
+            the ranks would wait for each other for ever
+    """
+    for name in ("train", "valid"):
+        groups = len(manifest.splits[name].files)
+        if groups == 0 or groups % ranks:
+            raise DataError(
+                f"{manifest.url}: expected row groups of split {name} in a multiple of {ranks} "
+                f"ranks, found {groups}; set prepare.groups_multiple_of to a multiple of {ranks}"
+            )
+
+
+def steps_per_epoch(manifest: Manifest, split: str, shard: Shard, batch_rows: int) -> int:
+    """Batches that one rank reads in one epoch; batches never span row groups."""
+    files = manifest.splits[split].files
+    return sum(-(-file.rows // batch_rows) for file in files) // shard.ranks
+
+
+@contextmanager
+def open_epoch(
+    manifest: Manifest, split: str, shard: Shard, batch_rows: int, seed: int | None
+) -> Iterator[tf.data.Dataset]:
+    """The batches of one epoch on one rank: column to int32 [batch_rows, L].
+
+    All ranks draw the same order of row groups, and neighbours hold rows of like length, so that
+    the ranks' steps cost about the same. Rows are shuffled within their group.
+
+    Args:
+        manifest: of the dataset; its file list is what is read, nothing is discovered
+        split: train or valid
+        shard: of this rank
+        batch_rows: rows of a batch; the last one of a row group may have fewer
+        seed: of the order of groups and rows, another one each epoch; None keeps the order
+    """
+    from petastorm import make_batch_reader
+    from petastorm.tf_utils import make_petastorm_dataset
+
+    with warnings.catch_warnings():
+        # Petastorm imports long deprecated parts of pyarrow.
+        warnings.simplefilter("ignore", FutureWarning)
+        reader = make_batch_reader(
+            manifest.file_urls(split),
+            schema_fields=[f"^{name}$" for name in COLUMNS],
+            # The thread pool now and then loses row groups without an error.
+            reader_pool_type="dummy",
+            shuffle_row_groups=seed is not None,
+            seed=seed,
+            num_epochs=1,
+            cur_shard=shard.rank,
+            shard_count=shard.ranks,
+            hdfs_driver="libhdfs",
+        )
+        with reader:
+            groups = make_petastorm_dataset(reader).enumerate()
+            yield groups.flat_map(
+                lambda number, group: _batches(number, group, batch_rows, seed)
+            ).prefetch(4)
+
+
+def _batches(
+    number: tf.Tensor, group: object, batch_rows: int, seed: int | None
+) -> tf.data.Dataset:
+    # Slices of whole columns: row by row, tf.data would cost more than the model.
+    columns = {name: tf.cast(getattr(group, name), tf.int32) for name in COLUMNS}
+    rows = tf.shape(columns["item"], tf.int64)[0]
+    if seed is not None:
+        draws = tf.random.stateless_uniform([rows], tf.stack([tf.constant(seed, tf.int64), number]))
+        order = tf.argsort(draws)
+        columns = {name: tf.gather(values, order) for name, values in columns.items()}
+    starts = tf.data.Dataset.range(0, rows, batch_rows)
+    return starts.map(
+        lambda start: {name: values[start : start + batch_rows] for name, values in columns.items()}
+    )
+
+
+def check_rows(manifest: Manifest, split: str, rows_read: int) -> None:
+    """Compares the rows that all ranks read in an epoch with the manifest.
+
+    Raises:
+        DataError: they differ
+    """
+    expected = sum(file.rows for file in manifest.splits[split].files)
+    if rows_read != expected:
+        raise DataError(
+            f"{manifest.url}: expected {expected} rows of split {split} in the epoch, "
+            f"found {rows_read}"
+        )

@@ -1,0 +1,72 @@
+"""Checkpoints: written whole, hashed, the last few kept."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from recsys import files
+from recsys.errors import DataError
+
+
+def save(
+    folder: str, name: str, variables: Sequence[tf.Variable], progress: dict[str, Any]
+) -> None:
+    """Writes the variables and the progress of the run; the JSON file comes last, with the hash.
+
+    Args:
+        folder: URL of the checkpoints
+        name: of this one; names sort in the order of writing
+        variables: model and optimizer, always in the same order
+        progress: what else a resumed run needs; plain values
+    """
+    buffer = io.BytesIO()
+    arrays = {f"{place:04d}": variable.numpy() for place, variable in enumerate(variables)}
+    np.savez(buffer, **arrays)
+    content = buffer.getvalue()
+    files.write_bytes(files.join(folder, f"{name}.npz"), content)
+    files.write_json(
+        files.join(folder, f"{name}.json"),
+        {"progress": progress, "sha256": files.fingerprint([content])},
+    )
+
+
+def restore(folder: str, name: str, variables: Sequence[tf.Variable]) -> dict[str, Any]:
+    """Puts a checkpoint's values into the variables and returns its progress.
+
+    Raises:
+        DataError: the file is not what was written, or of another model
+    """
+    where = files.join(folder, f"{name}.npz")
+    about = files.read_json(files.join(folder, f"{name}.json"))
+    content = files.read_bytes(where)
+    if files.fingerprint([content]) != about["sha256"]:
+        raise DataError(f"{where}: expected the content that was written, found another hash")
+    try:
+        arrays = np.load(io.BytesIO(content))
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{where}: expected arrays, found {error}") from None
+    shapes = [tuple(variable.shape) for variable in variables]
+    found = [arrays[key].shape for key in sorted(arrays.files)]
+    if found != shapes:
+        raise DataError(f"{where}: expected arrays of the model's shapes, found those of another")
+    for key, variable in zip(sorted(arrays.files), variables, strict=True):
+        variable.assign(arrays[key])
+    return dict(about["progress"])
+
+
+def names(folder: str) -> list[str]:
+    """The checkpoints that were finished, oldest first."""
+    return sorted(name[: -len(".json")] for name in files.names(folder) if name.endswith(".json"))
+
+
+def keep_last(folder: str, count: int) -> None:
+    """Removes all but the last checkpoints."""
+    for name in names(folder)[:-count]:
+        files.remove(files.join(folder, f"{name}.json"))
+        files.remove(files.join(folder, f"{name}.npz"))

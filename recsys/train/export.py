@@ -1,0 +1,126 @@
+"""The SavedModel: the recommender with its vocabulary, for whoever serves or scores.
+
+Signatures, all over B rows of L events:
+    serving_default  item ids, event types and times as the log has them -> best items, scores
+    scores           indexes as in the dataset's histories -> scores of all items [B, V]
+    cases            indexes as in the dataset's sequences -> scores of every target step [C, V]
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from recsys import ranking
+from recsys.schemas import FIRST_ITEM, UNKNOWN
+from recsys.train.model import Batch, Recommender, target_cases, trim
+
+INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
+
+
+def _lookup(values: list[str]) -> tf.lookup.StaticHashTable:
+    indexes = tf.range(FIRST_ITEM, FIRST_ITEM + len(values), dtype=tf.int32)
+    pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(values), indexes)
+    return tf.lookup.StaticHashTable(pairs, default_value=UNKNOWN)
+
+
+class Export(tf.Module):
+    """What is saved.
+
+    Args:
+        model: the trained recommender
+        item_ids: the vocabulary's items, from index FIRST_ITEM on
+        event_types: the event types, from index FIRST_ITEM on
+        exclude_history: whether lists leave out what the history holds
+    """
+
+    def __init__(
+        self,
+        model: Recommender,
+        item_ids: list[str],
+        event_types: list[str],
+        exclude_history: bool,
+    ) -> None:
+        super().__init__(name="export")
+        self.model = model
+        self.exclude_history = exclude_history
+        self.item_index = _lookup(item_ids)
+        self.event_type_index = _lookup(event_types)
+        self.item_ids = tf.constant(["", ""] + item_ids)
+
+    def next_scores(self, batch: Batch) -> tf.Tensor:
+        """Scores [B, V] of what comes after each row's last step."""
+        batch = trim(batch)
+        last_B = tf.reduce_max(batch["step"], axis=1) + 1
+        return self.model.scores(batch, tf.range(tf.shape(last_B)[0]), last_B)
+
+    @tf.function
+    def scores(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The signature of the same name."""
+        return {"scores": self.next_scores(rows)}
+
+    @tf.function
+    def cases(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The signature of the same name."""
+        batch = trim(rows)
+        row_C, step_C, *_ = target_cases(batch)
+        return {"row": row_C, "step": step_C, "scores": self.model.scores(batch, row_C, step_C)}
+
+    @tf.function
+    def recommend(
+        self,
+        item_ids: tf.Tensor,
+        event_types: tf.Tensor,
+        timestamps: tf.Tensor,
+        session_starts: tf.Tensor,
+        k: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """The signature serving_default: raw events [B, L], oldest first, "" pads at the end."""
+        batch = self.from_raw(item_ids, event_types, timestamps, session_starts)
+        scores_BV = ranking.without_reserved(self.next_scores(batch))
+        if self.exclude_history:
+            scores_BV = ranking.without_history(scores_BV, batch["item"])
+        best = tf.math.top_k(scores_BV, k)
+        return {"item_ids": tf.gather(self.item_ids, best.indices), "scores": best.values}
+
+    def from_raw(
+        self,
+        item_ids_BL: tf.Tensor,
+        event_types_BL: tf.Tensor,
+        timestamps_BL: tf.Tensor,
+        session_starts_BL: tf.Tensor,
+    ) -> Batch:
+        """The arrays of the dataset's histories, from the log's own values."""
+        is_event = item_ids_BL != ""
+        before = tf.concat([timestamps_BL[:, :1], timestamps_BL[:, :-1]], axis=1)
+        elapsed = tf.cast(timestamps_BL - before, tf.int32)
+        is_new_step = (elapsed > 0) & is_event
+        step = tf.cumsum(tf.cast(is_new_step, tf.int32), axis=1)
+        # All events of a step carry the time since the step before.
+        return {
+            "item": tf.where(is_event, self.item_index.lookup(item_ids_BL), 0),
+            "event_type": tf.where(is_event, self.event_type_index.lookup(event_types_BL), 0),
+            "gap_seconds": tf.where(is_new_step, elapsed, 0),
+            "session_start": tf.where(is_event, session_starts_BL, 0),
+            "step": tf.where(is_event, step, -1),
+        }
+
+
+def save(export: Export, folder: str) -> None:
+    """Writes the SavedModel to a local folder."""
+    index = {name: tf.TensorSpec([None, None], tf.int32, name) for name in INPUTS}
+    with_targets = {**index, "target": tf.TensorSpec([None, None], tf.int32, "target")}
+    tf.saved_model.save(
+        export,
+        folder,
+        signatures={
+            "serving_default": export.recommend.get_concrete_function(
+                tf.TensorSpec([None, None], tf.string, "item_ids"),
+                tf.TensorSpec([None, None], tf.string, "event_types"),
+                tf.TensorSpec([None, None], tf.int64, "timestamps"),
+                tf.TensorSpec([None, None], tf.int32, "session_starts"),
+                tf.TensorSpec([], tf.int32, "k"),
+            ),
+            "scores": export.scores.get_concrete_function(**index),
+            "cases": export.cases.get_concrete_function(**with_targets),
+        },
+    )
