@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Ints = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
 
 
 def without_reserved(scores_CV: Any) -> tf.Tensor:
@@ -77,14 +76,30 @@ class Ranker:
 
         self._model = tf.saved_model.load(files.local_copy(export))
 
-    def cases(self, rows: dict[str, Ints]) -> tuple[Ints, Ints, Floats]:
+    def cases(self, rows: dict[str, Ints]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Row [C], step [C] and scores [C, V] of every target step, by row and step."""
-        found = self._model.signatures["cases"](**rows)
+        found = self._model.signatures["cases"](**_inputs(rows, "target"))
         return found["row"], found["step"], found["scores"]
 
-    def scores(self, rows: dict[str, Ints]) -> Floats:
+    def scores(self, rows: dict[str, Ints]) -> tf.Tensor:
         """Scores [B, V] of what comes after the last step of every row."""
-        return self._model.signatures["scores"](**rows)["scores"]
+        return self._model.signatures["scores"](**_inputs(rows))["scores"]
+
+    def encode(self, rows: dict[str, Ints]) -> dict[str, tf.Tensor]:
+        """Vectors [B, D + 1] of the rows, and what their own items add (row, item, added) [P]."""
+        found: dict[str, tf.Tensor] = self._model.signatures["encode"](**_inputs(rows))
+        return found
+
+    def items(self) -> tf.Tensor:
+        """Vectors [V, D + 1] of the items: times a row's vector they are its scores."""
+        return self._model.signatures["items"]()["vectors"]
+
+
+def _inputs(rows: dict[str, Ints], *more: str) -> dict[str, tf.Tensor]:
+    import tensorflow as tf
+
+    names = ("item", "event_type", "gap_seconds", "session_start", "step", *more)
+    return {name: tf.constant(rows[name], tf.int32) for name in names}
 
 
 @functools.lru_cache(maxsize=1)

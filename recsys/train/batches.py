@@ -80,11 +80,14 @@ def open_epoch(
             shard_count=shard.ranks,
             hdfs_driver="libhdfs",
         )
-        with reader:
-            groups = make_petastorm_dataset(reader).enumerate()
-            yield groups.flat_map(
-                lambda number, group: _batches(number, group, batch_rows, seed)
-            ).prefetch(4)
+        groups = make_petastorm_dataset(reader).enumerate()
+    try:
+        yield groups.flat_map(
+            lambda number, group: _batches(number, group, batch_rows, seed)
+        ).prefetch(4)
+    finally:
+        reader.stop()
+        reader.join()
 
 
 def _batches(

@@ -4,6 +4,10 @@ Signatures, all over B rows of L events:
     serving_default  item ids, event types and times as the log has them -> best items, scores
     scores           indexes as in the dataset's histories -> scores of all items [B, V]
     cases            indexes as in the dataset's sequences -> scores of every target step [C, V]
+    encode           indexes as in the dataset's histories -> vectors [B, D + 1], and what their own
+                     items add: row [P], item [P], added [P]
+    items            nothing -> vectors [V, D + 1]; a row's scores are its vector times these, plus
+                     what its own items add
 """
 
 from __future__ import annotations
@@ -50,13 +54,32 @@ class Export(tf.Module):
     def next_scores(self, batch: Batch) -> tf.Tensor:
         """Scores [B, V] of what comes after each row's last step."""
         batch = trim(batch)
-        last_B = tf.reduce_max(batch["step"], axis=1) + 1
-        return self.model.scores(batch, tf.range(tf.shape(last_B)[0]), last_B)
+        return self.model.scores(batch, *_after_last(batch))
 
     @tf.function
     def scores(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         return {"scores": self.next_scores(rows)}
+
+    @tf.function
+    def encode(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The signature of the same name."""
+        batch = trim(rows)
+        row_B, step_B = _after_last(batch)
+        state_BD = self.model.encode(batch, row_B, step_B, self.model.item_vectors())
+        places_P2, added_P = self.model.repeat_scores(batch, row_B, step_B)
+        return {
+            "vectors": tf.concat([state_BD, tf.ones_like(state_BD[:, :1])], axis=1),
+            "row": tf.cast(places_P2[:, 0], tf.int32),
+            "item": tf.cast(places_P2[:, 1], tf.int32),
+            "added": added_P,
+        }
+
+    @tf.function
+    def items(self) -> dict[str, tf.Tensor]:
+        """The signature of the same name."""
+        bias_V1 = tf.convert_to_tensor(self.model.item_bias)[:, None]
+        return {"vectors": tf.concat([self.model.item_vectors(), bias_V1], axis=1)}
 
     @tf.function
     def cases(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -105,6 +128,12 @@ class Export(tf.Module):
         }
 
 
+def _after_last(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    """Row [B] and step [B] of what comes after each row's last step."""
+    step_B = tf.reduce_max(batch["step"], axis=1) + 1
+    return tf.range(tf.shape(step_B)[0]), step_B
+
+
 def save(export: Export, folder: str) -> None:
     """Writes the SavedModel to a local folder."""
     index = {name: tf.TensorSpec([None, None], tf.int32, name) for name in INPUTS}
@@ -121,6 +150,8 @@ def save(export: Export, folder: str) -> None:
                 tf.TensorSpec([], tf.int32, "k"),
             ),
             "scores": export.scores.get_concrete_function(**index),
+            "encode": export.encode.get_concrete_function(**index),
+            "items": export.items.get_concrete_function(),
             "cases": export.cases.get_concrete_function(**with_targets),
         },
     )

@@ -104,24 +104,38 @@ class Recommender(tf.Module):
         return tf.reshape(tf.concat([pooled, context], axis=1), [rows, steps, width + 2])
 
     def scores(
+        self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        """Scores of all items [C, V] for the given steps, from the steps before each."""
+        vectors_VD = self.item_vectors()
+        state_CD = self.encode(batch, row_C, step_C, vectors_VD, training)
+        scores_CV = tf.matmul(state_CD, vectors_VD, transpose_b=True) + self.item_bias
+        if self.repeat is None:
+            return scores_CV
+        places_P2, repeat_P = self.repeat_scores(batch, row_C, step_C)
+        return tf.tensor_scatter_nd_add(scores_CV, places_P2, repeat_P)
+
+    def encode(
         self,
         batch: Batch,
         row_C: tf.Tensor,
         step_C: tf.Tensor,
+        vectors_VD: tf.Tensor,
         training: bool = False,
     ) -> tf.Tensor:
-        """Scores of all items [C, V] for the given steps, from the steps before each."""
-        vectors_VD = self.item_vectors()
+        """The state [C, D] before the given steps."""
         states_BTD = self.states(batch, vectors_VD, training)
-        state_CD = tf.gather_nd(states_BTD, tf.stack([row_C, step_C], axis=1))
-        state_CD = self._drop(state_CD, training)
-        scores_CV = tf.matmul(state_CD, vectors_VD, transpose_b=True) + self.item_bias
+        return self._drop(tf.gather_nd(states_BTD, tf.stack([row_C, step_C], axis=1)), training)
+
+    def repeat_scores(
+        self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the items before the given steps add: places (case, item) [P, 2] and scores [P]."""
         if self.repeat is None:
-            return scores_CV
+            return tf.zeros([0, 2], tf.int64), tf.zeros([0])
         step_CL = tf.gather(batch["step"], row_C)
         age_CL = tf.where(step_CL >= 0, step_C[:, None] - 1 - step_CL, -1)
-        places_P2, repeat_P = self.repeat(tf.gather(batch["item"], row_C), age_CL)
-        return tf.tensor_scatter_nd_add(scores_CV, places_P2, repeat_P)
+        return self.repeat(tf.gather(batch["item"], row_C), age_CL)
 
     def _drop(self, values: tf.Tensor, training: bool) -> tf.Tensor:
         return tf.nn.dropout(values, self.dropout) if training and self.dropout else values

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recsys import files
+from recsys.errors import DataError
+from recsys.train import checkpoints
+
+
+def _variables(start: float) -> list[tf.Variable]:
+    return [tf.Variable(tf.fill([3, 2], start)), tf.Variable(int(start), dtype=tf.int64)]
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    folder = files.as_url(str(tmp_path))
+    checkpoints.save(folder, "epoch-0001", _variables(4.0), {"epoch": 1})
+    restored = _variables(0.0)
+    assert checkpoints.restore(folder, "epoch-0001", restored) == {"epoch": 1}
+    np.testing.assert_array_equal(restored[0].numpy(), np.full((3, 2), 4.0))
+    assert restored[1].numpy() == 4
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    folder = files.as_url(str(tmp_path))
+    checkpoints.save(folder, "epoch-0001", _variables(4.0), {})
+    path = tmp_path / "epoch-0001.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"epoch-0001\.npz: expected the content that was written"):
+        checkpoints.restore(folder, "epoch-0001", _variables(0.0))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = files.as_url(str(tmp_path))
+    checkpoints.save(folder, "epoch-0001", _variables(4.0), {})
+    with pytest.raises(DataError, match="shapes"):
+        checkpoints.restore(folder, "epoch-0001", [tf.Variable(tf.zeros([2, 2]))])
+
+
+def test_the_last_few_stay(tmp_path: Path) -> None:
+    folder = files.as_url(str(tmp_path))
+    for epoch in range(5):
+        checkpoints.save(folder, f"epoch-{epoch:04d}", _variables(epoch), {})
+        checkpoints.keep_last(folder, 2)
+    assert checkpoints.names(folder) == ["epoch-0003", "epoch-0004"]
+    assert len(list(tmp_path.iterdir())) == 4

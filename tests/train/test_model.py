@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recsys.config import Train
+from recsys.schemas import FIRST_ITEM
+from recsys.train.batches import COLUMNS
+from recsys.train.loop import batch_loss, recall_and_reciprocal_rank
+from recsys.train.model import Catalogue, Recommender, target_cases, trim
+from tests.datasets import LENGTH, random_rows
+
+ITEMS = 20
+
+
+@pytest.fixture(params=[True, False], ids=["repeat", "plain"])
+def model(request: pytest.FixtureRequest) -> Recommender:
+    size = ITEMS + FIRST_ITEM
+    catalogue = Catalogue(
+        size, 4, np.arange(size), {"colour": np.arange(size) % 5}, {"colour": 5}
+    )
+    train = Train(embedding_size=8, item_features=("colour",), repeat=request.param)
+    built = Recommender(train, catalogue, seed=1)
+    rng = np.random.default_rng(0)
+    for variable in built.trainable_variables:  # nothing stays at zero
+        variable.assign_add(rng.normal(scale=0.3, size=variable.shape))
+    return built
+
+
+def _rows(rows: int = 6) -> dict[str, np.ndarray]:
+    arrays = random_rows(np.random.default_rng(7), rows, ITEMS, step_events=3)
+    return {name: arrays[name].astype(np.int32) for name in COLUMNS}
+
+
+def _scores(model: Recommender, rows: dict[str, np.ndarray]) -> np.ndarray:
+    batch = {name: tf.constant(values) for name, values in rows.items()}
+    row, step, *_ = target_cases(batch)
+    return model.scores(batch, row, step).numpy()
+
+
+def test_cases_are_the_steps_that_hold_targets() -> None:
+    rows = {
+        "item": np.array([[5, 6, 7, 8, 0], [9, 2, 0, 0, 0]], np.int32),
+        "step": np.array([[0, 1, 1, 2, -1], [0, 1, -1, -1, -1]], np.int32),
+        "target": np.array([[0, 1, 1, 0, 0], [0, 1, 0, 0, 0]], np.int32),
+    }
+    row, step, case, item, place = (value.numpy().tolist() for value in target_cases(rows))
+    assert (row, step) == ([0, 1], [1, 1])
+    assert (case, item, place) == ([0, 0, 1], [6, 7, 2], [1, 2, 6])
+
+
+def test_the_order_within_a_step_means_nothing(model: Recommender) -> None:
+    rows = _rows()
+    shuffled = {name: values.copy() for name, values in rows.items()}
+    rng = np.random.default_rng(1)
+    for row, steps in enumerate(rows["step"]):
+        for step in range(steps.max() + 1):
+            here = np.flatnonzero(steps == step)
+            mixed = rng.permutation(here)
+            for values in shuffled.values():
+                values[row, here] = values[row, mixed]
+    assert any((rows["item"] != shuffled["item"]).ravel())
+    np.testing.assert_allclose(_scores(model, rows), _scores(model, shuffled), atol=1e-5)
+
+
+def test_a_case_sees_the_steps_before_it_and_nothing_else(model: Recommender) -> None:
+    rows = _rows()
+    before = _scores(model, rows)
+    row, step, *_ = (value.numpy() for value in target_cases(rows))
+    for case in range(len(row)):
+        changed = {name: values.copy() for name, values in rows.items()}
+        later = (changed["step"][row[case]] >= step[case]) & (changed["step"][row[case]] >= 0)
+        changed["item"][row[case], later] = FIRST_ITEM + 1
+        changed["gap_seconds"][row[case], later] += 999
+        np.testing.assert_allclose(_scores(model, changed)[case], before[case], atol=1e-5)
+    # and it does see the step just before
+    changed = {name: values.copy() for name, values in rows.items()}
+    changed["item"][row[0], changed["step"][row[0]] == step[0] - 1] = FIRST_ITEM + 2
+    assert np.abs(_scores(model, changed)[0] - before[0]).max() > 1e-3
+
+
+def test_padding_changes_nothing(model: Recommender) -> None:
+    rows = _rows()
+    wide = {
+        name: np.pad(values, [(0, 2), (0, 9)], constant_values=-1 if name == "step" else 0)
+        for name, values in rows.items()
+    }
+    np.testing.assert_allclose(_scores(model, wide), _scores(model, rows), atol=1e-5)
+    trimmed = trim({name: tf.constant(values) for name, values in wide.items()})
+    assert trimmed["item"].shape[1] <= LENGTH
+
+
+def test_rows_that_only_fill_up_have_no_loss_and_no_gradient(model: Recommender) -> None:
+    empty = {name: tf.zeros([2, LENGTH], tf.int32) for name in COLUMNS}
+    empty["step"] -= 1
+    with tf.GradientTape() as tape:
+        loss, weight = batch_loss(model, empty, 0.0, training=True)
+    assert (float(loss), float(weight)) == (0.0, 0.0)
+    for gradient in tape.gradient(loss, model.trainable_variables):
+        if gradient is not None:
+            assert not np.any(tf.convert_to_tensor(gradient).numpy())
+
+
+def test_unknown_targets_are_not_learnt(model: Recommender) -> None:
+    rows = _rows()
+    rows["item"][:, :] = np.where(rows["target"] == 1, 1, rows["item"])
+    batch = {name: tf.constant(values) for name, values in rows.items()}
+    loss, weight = batch_loss(model, batch, 0.0, training=False)
+    assert (float(loss), float(weight)) == (0.0, 0.0)
+
+
+def test_recall_and_reciprocal_rank_by_hand() -> None:
+    # case 0: 3 targets, ranks 4 and 1, one missed; case 1: missed; case 2: found at 2
+    recall, reciprocal = recall_and_reciprocal_rank(
+        3, np.array([0, 0, 0, 1, 2]), np.array([4, 0, 1, 0, 2])
+    )
+    assert recall == pytest.approx(2 / 3 + 0 + 1)
+    assert reciprocal == pytest.approx(1 + 0 + 1 / 2)

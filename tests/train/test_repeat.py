@@ -1,0 +1,32 @@
+import numpy as np
+
+from recsys.schemas import FIRST_ITEM
+from recsys.train.repeat import RepeatScores
+
+
+def test_scores_equal_a_loop_over_the_formula() -> None:
+    rng = np.random.default_rng(2)
+    item = rng.integers(0, 6, size=(4, 9))
+    age = rng.integers(-1, 5, size=(4, 9))
+    module = RepeatScores(vocabulary_size=6)
+    for variable in module.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape))
+    places, scores = module(item, age)
+    found = {tuple(place): score for place, score in zip(places.numpy(), scores.numpy(), strict=True)}
+
+    lives = np.exp(module.log_half_lives.numpy())
+    expected = {}
+    for case in range(4):
+        for index in range(FIRST_ITEM, 6):
+            ages = age[case][(item[case] == index) & (age[case] >= 0)]
+            if len(ages) == 0:
+                continue
+            logs = np.log(0.05 + np.array([sum(2.0 ** (-a / h) for a in ages) for h in lives]))
+            weights = module.weights.numpy() + module.item_weight.numpy()[index]
+            bias = module.bias.numpy() + module.item_bias.numpy()[index]
+            expected[case, index] = bias + (weights * logs).sum()
+
+    assert found.keys() == expected.keys()
+    assert len(found) > 8
+    for key, score in expected.items():
+        np.testing.assert_allclose(found[key], score, rtol=1e-4, atol=1e-5)
