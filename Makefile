@@ -95,7 +95,7 @@ $(VENV)/.project.stamp: pyproject.toml $(VENV)/.requirements.stamp
 # Horovod is compiled against the installed TensorFlow, and only a new TensorFlow, Horovod or set
 # of flags makes it necessary again. MAKEFLAGS: Horovod's own default is eight compilers at once.
 $(VENV)/.horovod.stamp: horovod.lock $(VENV)/.requirements.stamp
-	@wanted="$$(grep -h -o '^tensorflow[a-z-]*==[^ ]*' requirements.lock) $(HOROVOD) $(HOROVOD_FLAGS)"; \
+	@wanted="$$(grep -h -o -E '^tensorflow(-cpu)?==[^ ]*' requirements.lock) $(HOROVOD) $(HOROVOD_FLAGS)"; \
 	if [ "$$(cat $@ 2>/dev/null)" = "$$wanted" ]; then touch $@; exit; fi; \
 	$(QUIETLY) 'Building Horovod (about five minutes on two cores)' \
 	  env $(HOROVOD_FLAGS) MAKEFLAGS="-j$$(nproc)" \
