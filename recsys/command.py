@@ -60,7 +60,8 @@ def _one_line(message: str, known: Sequence[str]) -> str:
 
 def parser(job: str, purpose: str) -> ArgumentParser:
     """The command line of a job: --config, a dotted override for every key, --print_config."""
-    result = _Parser(prog=f"jobs/{job}.py", description=purpose, allow_abbrev=False)
+    usage = f"jobs/{job}.py [--config FILE] [--KEY VALUE ...] [--print_config] [--help]"
+    result = _Parser(prog=f"jobs/{job}.py", usage=usage, description=purpose, allow_abbrev=False)
     result.add_argument("--config", action=ActionConfigFile, help="a YAML file of differences")
     result.add_class_arguments(Config, as_group=False)
     return result

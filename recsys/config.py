@@ -195,7 +195,6 @@ class Train:
         early_stopping_metric: the validation metric that chooses the epoch
         patience_epochs: epochs without a better metric before training stops
         keep_checkpoints: how many of the last checkpoints stay
-        shuffle_rows: rows in the shuffle buffer of one rank
         cpu_threads: TensorFlow threads of one rank; 0 shares the machine's cores among its ranks
     """
 
@@ -212,12 +211,11 @@ class Train:
     early_stopping_metric: Literal["recall@20", "mrr@20"] = "recall@20"
     patience_epochs: int = 2
     keep_checkpoints: int = 2
-    shuffle_rows: int = 4096
     cpu_threads: int = 0
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size_per_rank", "learning_rate", "embedding_size",
-                    "clip_norm", "patience_epochs", "keep_checkpoints", "shuffle_rows"):  # fmt: skip
+                    "clip_norm", "patience_epochs", "keep_checkpoints"):  # fmt: skip
             value = getattr(self, key)
             _require(value > 0, f"train.{key}", "a positive number", value)
         _require(0 <= self.dropout < 1, "train.dropout", "a share from 0 to below 1", self.dropout)

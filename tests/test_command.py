@@ -1,0 +1,116 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recsys import command
+from recsys.config import Config
+from recsys.errors import ConfigError
+from tests import default_yaml
+from tests.processes import ROOT, run
+
+_GOLDEN = ROOT / "tests" / "golden"
+
+
+def _compare(path: Path, text: str) -> None:
+    """`UPDATE_GOLDEN=1 make test` takes the present text over."""
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+def _parse(*arguments: str) -> Config:
+    return command.parse(command.parser("prepare", "Purpose."), arguments)[0]
+
+
+def test_without_arguments_all_is_default() -> None:
+    assert _parse() == Config()
+
+
+def test_a_file_holds_differences_and_the_command_line_wins(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text("seed: 7\nprepare:\n  session_gap_minutes: 45\n  valid_days: 3\n")
+    config = _parse("--config", str(file), "--prepare.session_gap_minutes", "20")
+    assert (config.seed, config.prepare.valid_days, config.prepare.session_gap_minutes) == (7, 3, 20)
+    assert config.prepare.test_days == Config().prepare.test_days
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    config = _parse("--config", str(ROOT / "conf" / "demo.yaml"))
+    saved = tmp_path / "config.yaml"
+    saved.write_text(command.to_yaml(config))
+    assert _parse("--config", str(saved)) == config
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "conf").glob("*.yaml")))
+def test_every_configuration_is_valid(name: str) -> None:
+    _parse("--config", str(ROOT / "conf" / name))
+
+
+def test_default_yaml_documents_every_key_and_changes_none() -> None:
+    path = ROOT / "conf" / "default.yaml"
+    _compare(path, default_yaml.render())
+    assert _parse("--config", str(path)) == Config()
+    assert yaml.safe_load(path.read_text()) == yaml.safe_load(command.to_yaml(Config()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--prepare.sesion_gap_minutes", "5"],
+            "prepare.sesion_gap_minutes: unknown key; "
+            "the nearest known one is prepare.session_gap_minutes",
+        ),
+        (["--train.epochs", "many"], "train.epochs: expected int, found many"),
+        (["--train.epochs=1.5"], "train.epochs: expected int, found 1.5"),
+        (["--train.dropout", "1"], "train.dropout: expected a share from 0 to below 1, found 1.0"),
+        (["--prepare.session_gap_minutes=-1"],
+         "prepare.session_gap_minutes: expected a positive number, found -1"),
+        (["--events.columns.user_id=null"],
+         "events.columns: expected a user_id or a session_id, found None"),
+        (["--items.attributes={colour: sound}"], "found sound"),
+        (["--evaluate.at=[]"], "evaluate.at: expected positive list lengths, found ()"),
+        (["--train.epoch", "3"], "train.epoch: unknown key; the nearest known one is train.epochs"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_or_value_is_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=".") as caught:
+        _parse(*arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prepare:\n  sesion_gap_minutes: 5\n", "the nearest known one is prepare.session_gap_minutes"),
+        ("prepar:\n  session_gap_minutes: 5\n", "prepar.session_gap_minutes: unknown key"),
+        ("train:\n  epochs: many\n", "train.epochs: expected int, found many"),
+        ("train: [\n", "parsing"),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=".") as caught:
+        _parse("--config", str(file))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("job", ["prepare", "train", "evaluate", "score"])
+def test_a_wrong_configuration_exits_2_at_once(job: str) -> None:
+    ended = run([sys.executable, f"jobs/{job}.py", "--paths.dataste", "x"])
+    assert ended.returncode == 2
+    expected = f"{job}: paths.dataste: unknown key; the nearest known one is paths.dataset\n"
+    assert ended.stderr == expected
+
+
+@pytest.mark.parametrize("job", ["prepare", "train", "evaluate", "score"])
+def test_help_is_as_it_was(job: str) -> None:
+    ended = run(["env", "COLUMNS=100", sys.executable, f"jobs/{job}.py", "--help"])
+    assert ended.returncode == 0, ended.stderr
+    _compare(_GOLDEN / f"{job}_help.txt", ended.stdout)
