@@ -58,7 +58,7 @@ def write_dataset(
             "colour_index": pa.array([FIRST_ITEM + index % 3 for index in range(items)], pa.int32()),
         }
     )
-    folder = Path(files.local_copy(version)) / "items"
+    folder = Path(files.local_copy(version)) / "items.parquet"
     folder.mkdir()
     pq.write_table(catalogue, folder / "part-0.parquet")
     manifest = Manifest(

@@ -12,6 +12,9 @@ import tensorflow as tf
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 
+# Petastorm uses long deprecated parts of pyarrow, which is pinned for that reason.
+warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
+
 # What the model reads of a row; ids and times stay on disk.
 COLUMNS = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
 
@@ -65,22 +68,19 @@ def open_epoch(
     from petastorm import make_batch_reader
     from petastorm.tf_utils import make_petastorm_dataset
 
-    with warnings.catch_warnings():
-        # Petastorm imports long deprecated parts of pyarrow.
-        warnings.simplefilter("ignore", FutureWarning)
-        reader = make_batch_reader(
-            manifest.file_urls(split),
-            schema_fields=[f"^{name}$" for name in COLUMNS],
-            # The thread pool now and then loses row groups without an error.
-            reader_pool_type="dummy",
-            shuffle_row_groups=seed is not None,
-            seed=seed,
-            num_epochs=1,
-            cur_shard=shard.rank,
-            shard_count=shard.ranks,
-            hdfs_driver="libhdfs",
-        )
-        groups = make_petastorm_dataset(reader).enumerate()
+    reader = make_batch_reader(
+        manifest.file_urls(split),
+        schema_fields=[f"^{name}$" for name in COLUMNS],
+        # The thread pool now and then loses row groups without an error.
+        reader_pool_type="dummy",
+        shuffle_row_groups=seed is not None,
+        seed=seed,
+        num_epochs=1,
+        cur_shard=shard.rank,
+        shard_count=shard.ranks,
+        hdfs_driver="libhdfs",
+    )
+    groups = make_petastorm_dataset(reader).enumerate()
     try:
         yield groups.flat_map(
             lambda number, group: _batches(number, group, batch_rows, seed)

@@ -56,12 +56,12 @@ class Export(tf.Module):
         batch = trim(batch)
         return self.model.scores(batch, *_after_last(batch))
 
-    @tf.function
+    @tf.function(autograph=False)
     def scores(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         return {"scores": self.next_scores(rows)}
 
-    @tf.function
+    @tf.function(autograph=False)
     def encode(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         batch = trim(rows)
@@ -75,20 +75,20 @@ class Export(tf.Module):
             "added": added_P,
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def items(self) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         bias_V1 = tf.convert_to_tensor(self.model.item_bias)[:, None]
         return {"vectors": tf.concat([self.model.item_vectors(), bias_V1], axis=1)}
 
-    @tf.function
+    @tf.function(autograph=False)
     def cases(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         batch = trim(rows)
         row_C, step_C, *_ = target_cases(batch)
         return {"row": row_C, "step": step_C, "scores": self.model.scores(batch, row_C, step_C)}
 
-    @tf.function
+    @tf.function(autograph=False)
     def recommend(
         self,
         item_ids: tf.Tensor,

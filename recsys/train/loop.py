@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -42,8 +43,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.variables = list(self.model.trainable_variables)
-        self._train_step = tf.function(self._train_batch, input_signature=[_BATCH])
-        self._valid_step = tf.function(self._valid_batch, input_signature=[_BATCH])
+        compiled = partial(tf.function, input_signature=[_BATCH], autograph=False)
+        self._train_step = compiled(self._train_batch)
+        self._valid_step = compiled(self._valid_batch)
 
     def _train_batch(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:

@@ -133,7 +133,7 @@ def read_catalogue(dataset: Manifest, config: Config) -> tuple[Catalogue, list[s
             raise ConfigError(f"train.item_features: expected one of {known}; found {name}")
     columns = ["item_index", "item_id", "train_count"]
     features = [f"{name}_index" for name in config.train.item_features]
-    fs, path = fsspec.core.url_to_fs(files.join(dataset.url, "items"))
+    fs, path = fsspec.core.url_to_fs(files.join(dataset.url, "items.parquet"))
     table = pq.read_table(path, columns=columns + features, filesystem=fs).to_pandas()
     table = table.sort_values("item_index")
     counts_V = np.zeros(dataset.vocabulary_size, np.int64)
