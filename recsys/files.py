@@ -67,6 +67,11 @@ def current(place: str, made_by: str) -> str:
     return join(as_url(place), "versions", str(read_json(pointer)["version"]))
 
 
+def versions(place: str) -> list[str]:
+    """The ids of a place's versions, oldest first; finished or not."""
+    return names(join(as_url(place), "versions"))
+
+
 def exists(url: str) -> bool:
     """Whether a file or folder is there."""
     fs, path = fsspec.core.url_to_fs(url)

@@ -4,6 +4,8 @@ A column's name is spelled here and nowhere else decided; `SCHEMA_VERSION` chang
 Types are Spark DDL, so that rooms without Spark can read this page too.
 """
 
+from collections.abc import Iterable
+
 SCHEMA_VERSION = 1
 
 # Indexes below FIRST_ITEM are no items.
@@ -65,7 +67,9 @@ SEQUENCE_ARRAYS: tuple[str, ...] = (
 # The latest events of every user (or session), ready to be scored: the arrays of a sequence
 # without targets, of prepare.sequence_length entries.
 HISTORIES: dict[str, str] = {
-    name: kind for name, kind in SEQUENCES.items() if name not in {"sequence_id", "weight", "target"}
+    name: kind
+    for name, kind in SEQUENCES.items()
+    if name not in {"sequence_id", "weight", "target"}
 }
 
 # One row an item of the catalogue that the vocabulary knows; more columns: each attribute's
@@ -75,6 +79,21 @@ ITEMS: dict[str, str] = {
     "item_id": "string",
     "train_count": "bigint",
 }
+
+
+def items_schema(attributes: Iterable[str]) -> dict[str, str]:
+    """ITEMS with its category attributes.
+
+    >>> list(items_schema(["brand"]))
+    ['item_index', 'item_id', 'train_count', 'brand', 'brand_index']
+    """
+    more = {column: kind for name in attributes for column, kind in _attribute(name)}
+    return {**ITEMS, **more}
+
+
+def _attribute(name: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (name, "string"), (f"{name}_index", "int")
+
 
 VOCABULARY: dict[str, str] = {
     "item_index": "int",  # from FIRST_ITEM on, by falling train_count, ties by item_id
@@ -105,14 +124,41 @@ CASES: dict[str, str] = {
     "recommended": "array<int>",  # item indexes, best first
 }
 
-# Lists, as arrays or as one row a recommendation (then rank is added, and none is an array).
+# Lists, best first, as one array a subject. The subject of the list home is a user, of next a
+# session, of similar an item, each under its own name.
 RECOMMENDATIONS: dict[str, str] = {
-    "list": "string",  # home
-    "user_id": "string",
+    "list": "string",  # home, next, similar
+    "user_id": "string",  # or session_id, or similar_to
     "item_id": "array<string>",
     "score": "array<float>",
-    "source": "array<string>",  # model, fallback
+    "source": "array<string>",  # model, fallback, exploration
 }
+SUBJECTS = {"home": "user_id", "next": "session_id", "similar": "similar_to"}
+SOURCES = ("model", "fallback", "exploration")
+
+# What the folders of the lists add to their columns.
+RECOMMENDATION_FOLDERS: dict[str, str] = {"date": "string", "model": "string", "part": "string"}
+
+
+def recommendations(kind: str, layout: str, reason: bool) -> dict[str, str]:
+    """The columns of lists of a kind.
+
+    Args:
+        kind: home, next, similar
+        layout: arrays, or rows: one row a recommendation, with its rank from 1
+        reason: whether the past event that counted most is named
+
+    >>> list(recommendations("next", "rows", reason=True))
+    ['list', 'session_id', 'rank', 'item_id', 'score', 'source', 'reason']
+    """
+    names = [SUBJECTS[kind] if name == "user_id" else name for name in RECOMMENDATIONS]
+    schema = dict(zip(names, RECOMMENDATIONS.values(), strict=True))
+    if reason:
+        schema["reason"] = "array<string>"  # the item of a past event; null where none counted
+    if layout == "arrays":
+        return schema
+    single = {name: kind.removeprefix("array<").removesuffix(">") for name, kind in schema.items()}
+    return {**dict(list(single.items())[:2]), "rank": "int", **dict(list(single.items())[2:])}
 
 
 def ddl(schema: dict[str, str]) -> str:

@@ -55,7 +55,9 @@ def write_dataset(
             "item_index": pa.array(range(FIRST_ITEM, FIRST_ITEM + items), pa.int32()),
             "item_id": ids,
             "train_count": pa.array(range(items, 0, -1), pa.int64()),
-            "colour_index": pa.array([FIRST_ITEM + index % 3 for index in range(items)], pa.int32()),
+            "colour_index": pa.array(
+                [FIRST_ITEM + index % 3 for index in range(items)], pa.int32()
+            ),
         }
     )
     folder = Path(files.local_copy(version)) / "items.parquet"

@@ -7,7 +7,9 @@ from docstring_parser import parse
 
 from recsys.config import Config
 
-_HEAD = "# Every key, its default and its meaning. The other files hold only what differs from this."
+_HEAD = (
+    "# Every key, its default and its meaning. The other files hold only what differs from this."
+)
 
 
 def render() -> str:

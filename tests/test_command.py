@@ -33,7 +33,11 @@ def test_a_file_holds_differences_and_the_command_line_wins(tmp_path: Path) -> N
     file = tmp_path / "shop.yaml"
     file.write_text("seed: 7\nprepare:\n  session_gap_minutes: 45\n  valid_days: 3\n")
     config = _parse("--config", str(file), "--prepare.session_gap_minutes", "20")
-    assert (config.seed, config.prepare.valid_days, config.prepare.session_gap_minutes) == (7, 3, 20)
+    assert (config.seed, config.prepare.valid_days, config.prepare.session_gap_minutes) == (
+        7,
+        3,
+        20,
+    )
     assert config.prepare.test_days == Config().prepare.test_days
 
 
@@ -78,7 +82,7 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named(arguments: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=".") as caught:
+    with pytest.raises(ConfigError, match=r".") as caught:
         _parse(*arguments)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -96,7 +100,7 @@ def test_a_wrong_key_or_value_is_named(arguments: list[str], message: str) -> No
 def test_a_wrong_key_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=".") as caught:
+    with pytest.raises(ConfigError, match=r".") as caught:
         _parse("--config", str(file))
     assert message in str(caught.value)
 

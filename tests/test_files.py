@@ -43,4 +43,7 @@ def test_what_is_no_json_is_named(tmp_path: Path) -> None:
 
 def test_a_fingerprint_knows_the_parts_and_their_order() -> None:
     assert files.fingerprint(["a", "b"]) == files.fingerprint([b"a", "b"])
-    assert len({files.fingerprint(parts) for parts in (["a", "b"], ["b", "a"], ["ab"], ["ab", ""])}) == 4
+    assert (
+        len({files.fingerprint(parts) for parts in (["a", "b"], ["b", "a"], ["ab"], ["ab", ""])})
+        == 4
+    )

@@ -49,7 +49,7 @@ class Export(tf.Module):
         self.exclude_history = exclude_history
         self.item_index = _lookup(item_ids)
         self.event_type_index = _lookup(event_types)
-        self.item_ids = tf.constant(["", ""] + item_ids)
+        self.item_ids = tf.constant(["", "", *item_ids])
 
     def next_scores(self, batch: Batch) -> tf.Tensor:
         """Scores [B, V] of what comes after each row's last step."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -62,7 +63,9 @@ class Trainer:
         scores_CV = ranking.without_reserved(self.model.scores(batch, row_C, step_C))
         if self.config.ranking.exclude_history:
             seen_CL = tf.where(
-                tf.gather(batch["step"], row_C) < step_C[:, None], tf.gather(batch["item"], row_C), 0
+                tf.gather(batch["step"], row_C) < step_C[:, None],
+                tf.gather(batch["item"], row_C),
+                0,
             )
             scores_CV = ranking.without_history(scores_CV, seen_CL)
         top_CK, _ = ranking.top_k(scores_CV, _AT + 1)
@@ -137,7 +140,7 @@ def batch_loss(
 
 
 def recall_and_reciprocal_rank(
-    cases: int, case_P: np.ndarray, rank_P: np.ndarray
+    cases: int, case_P: npt.NDArray[np.int32], rank_P: npt.NDArray[np.int32]
 ) -> tuple[float, float]:
     """Sums over cases of the share of targets found and of 1 / the best rank.
 
@@ -166,6 +169,8 @@ def fit(trainer: Trainer, after_epoch: Callable[[int, Metrics, bool], None]) -> 
         best = metrics if is_best else best
         after_epoch(epoch, metrics, is_best)
         if epoch - best["epoch"] >= train.patience_epochs:
-            log.info("no better %s for %d epochs", train.early_stopping_metric, train.patience_epochs)
+            log.info(
+                "no better %s for %d epochs", train.early_stopping_metric, train.patience_epochs
+            )
             break
     return best

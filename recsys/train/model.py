@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Train
@@ -34,8 +35,8 @@ class Catalogue:
 
     vocabulary_size: int
     event_type_size: int
-    train_counts: np.ndarray
-    features: dict[str, np.ndarray]
+    train_counts: npt.NDArray[np.int64]
+    features: dict[str, npt.NDArray[np.int32]]
     feature_sizes: dict[str, int]
 
 
@@ -141,7 +142,7 @@ class Recommender(tf.Module):
         return tf.nn.dropout(values, self.dropout) if training and self.dropout else values
 
 
-def _log_popularity(train_counts_V: np.ndarray) -> np.ndarray:
+def _log_popularity(train_counts_V: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Scores that rank by popularity, to start from: learning need not rediscover it."""
     logs_V = np.log1p(train_counts_V.astype(np.float32))
     logs_V[:FIRST_ITEM] = 0.0
@@ -166,9 +167,7 @@ def target_cases(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tens
     flat_N, steps = _flat_steps(step_BL)
     place_P = tf.where(tf.reshape(target_BL, [-1]) > 0)[:, 0]
     of_P = tf.gather(flat_N, place_P)
-    is_case = tf.math.unsorted_segment_max(
-        tf.ones_like(of_P), of_P, tf.shape(step_BL)[0] * steps
-    )
+    is_case = tf.math.unsorted_segment_max(tf.ones_like(of_P), of_P, tf.shape(step_BL)[0] * steps)
     case_C = tf.cast(tf.where(is_case > 0)[:, 0], tf.int32)
     item_P = tf.gather(tf.reshape(batch["item"], [-1]), place_P)
     return case_C // steps, case_C % steps, tf.searchsorted(case_C, of_P), item_P, place_P

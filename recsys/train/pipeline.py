@@ -33,7 +33,9 @@ def check(config: Config) -> None:
     groups = len(dataset.splits["train"].files)
     train = dataset.splits["train"]
     log.info("dataset %s: %d items, %d rows", dataset.url, dataset.items, train.rows)
-    log.info("train: %d target steps, %d targets, %d row groups", train.steps, train.targets, groups)
+    log.info(
+        "train: %d target steps, %d targets, %d row groups", train.steps, train.targets, groups
+    )
     possible = [ranks for ranks in range(1, groups + 1) if _fits(dataset, ranks)]
     log.info("ranks that share the row groups equally: %s", ", ".join(map(str, possible)))
     model = Recommender(config.train, catalogue, config.seed)
@@ -53,7 +55,9 @@ def run(config: Config) -> None:
     batches.check_shards(dataset, shard.ranks)
     catalogue, item_ids = read_catalogue(dataset, config)
     model = Recommender(config.train, catalogue, config.seed)
-    optimizer = Adam(model.trainable_variables, config.train.learning_rate, config.train.warmup_steps)
+    optimizer = Adam(
+        model.trainable_variables, config.train.learning_rate, config.train.warmup_steps
+    )
     ranks.share_start([*model.trainable_variables, *optimizer.state()])
     trainer = Trainer(config, dataset, shard, model, optimizer)
     writer = RunWriter(config, dataset, trainer, item_ids) if shard.rank == 0 else None

@@ -29,7 +29,9 @@ def main(dataset_place: str, output: str, power: float) -> None:
     model, batch = build(dataset_place)
     # Rank 0 takes a quarter of the rows, the last rank what is left.
     edges = [0, 8] if shard.rank == 0 else [8, 32]
-    mine = batch if shard.ranks == 1 else {name: v[edges[0] : edges[1]] for name, v in batch.items()}
+    mine = (
+        batch if shard.ranks == 1 else {name: v[edges[0] : edges[1]] for name, v in batch.items()}
+    )
     with tf.GradientTape() as tape:
         loss_sum, weight_sum = batch_loss(model, mine, power, training=True)
     gradients = ranks.sum_gradients(tape, loss_sum, weight_sum, model.trainable_variables)

@@ -18,7 +18,8 @@ def test_cross_entropy_of_several_targets_equals_a_loop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("power", "expected"), [(0.0, [1, 1, 1, 1]), (1.0, [1 / 3] * 3 + [1]), (0.5, [3**-0.5] * 3 + [1])]
+    ("power", "expected"),
+    [(0.0, [1, 1, 1, 1]), (1.0, [1 / 3] * 3 + [1]), (0.5, [3**-0.5] * 3 + [1])],
 )
 def test_weights_share_a_basket(power: float, expected: list[float]) -> None:
     found = target_weights(np.array([0, 0, 0, 2]), 3, power).numpy()

@@ -15,9 +15,7 @@ ITEMS = 20
 @pytest.fixture(params=[True, False], ids=["repeat", "plain"])
 def model(request: pytest.FixtureRequest) -> Recommender:
     size = ITEMS + FIRST_ITEM
-    catalogue = Catalogue(
-        size, 4, np.arange(size), {"colour": np.arange(size) % 5}, {"colour": 5}
-    )
+    catalogue = Catalogue(size, 4, np.arange(size), {"colour": np.arange(size) % 5}, {"colour": 5})
     train = Train(embedding_size=8, item_features=("colour",), repeat=request.param)
     built = Recommender(train, catalogue, seed=1)
     rng = np.random.default_rng(0)

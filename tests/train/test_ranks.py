@@ -15,7 +15,9 @@ def test_two_ranks_with_unequal_targets_give_the_gradient_of_one_process(
     dataset: Manifest, dataset_place: Path, tmp_path: Path, power: float
 ) -> None:
     model, batch = build(str(dataset_place))
-    parts = [{name: values[rows] for name, values in batch.items()} for rows in (slice(8), slice(8, 32))]
+    parts = [
+        {name: values[rows] for name, values in batch.items()} for rows in (slice(8), slice(8, 32))
+    ]
     targets = [int(tf.reduce_sum(part["target"])) for part in parts]
     assert targets[1] > 2 * targets[0]  # else the test shows nothing
     with tf.GradientTape() as tape:

@@ -12,7 +12,9 @@ def test_scores_equal_a_loop_over_the_formula() -> None:
     for variable in module.trainable_variables:
         variable.assign(rng.normal(size=variable.shape))
     places, scores = module(item, age)
-    found = {tuple(place): score for place, score in zip(places.numpy(), scores.numpy(), strict=True)}
+    found = {
+        tuple(place): score for place, score in zip(places.numpy(), scores.numpy(), strict=True)
+    }
 
     lives = np.exp(module.log_half_lives.numpy())
     expected = {}

@@ -1,0 +1,133 @@
+"""The four commands of the README, on a small shop's log, on the real stack."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from recsys import files, manifest
+from tests.processes import ROOT, horovodrun, run, spark_submit
+from tests.shop import write_shop
+
+pytestmark = pytest.mark.slow
+
+CLUSTER = "local-cluster[2,1,1024]"
+
+
+class Shop:
+    """A folder with a shop's input, and the arguments that make the jobs work in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_shop(folder / "input")
+        self.arguments = [
+            "--config", str(ROOT / "conf" / "shop.yaml"),
+            "--events.path", f"[{folder}/input/events.csv]",
+            "--items.path", f"[{folder}/input/products.json]",
+            "--train.epochs", "3",
+            "--train.embedding_size", "16",
+        ]  # fmt: skip
+        for place in ("dataset", "model", "report", "recommendations"):
+            self.arguments += [f"--paths.{place}", str(folder / place)]
+
+    def current(self, place: str) -> Path:
+        return Path(files.local_copy(files.current(str(self.folder / place), "")))
+
+    def versions(self, place: str) -> list[str]:
+        return files.names(files.as_url(str(self.folder / place / "versions")))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """All four jobs have run."""
+    made = Shop(tmp_path_factory.mktemp("shop"))
+    commands = {
+        "prepare": lambda: spark_submit("jobs/prepare.py", *made.arguments, master=CLUSTER),
+        "check": lambda: run([sys.executable, "jobs/train.py", "--check", *made.arguments]),
+        "train": lambda: horovodrun(2, "jobs/train.py", *made.arguments),
+        "evaluate": lambda: spark_submit("jobs/evaluate.py", *made.arguments, master=CLUSTER),
+        "score": lambda: spark_submit("jobs/score.py", *made.arguments, master=CLUSTER),
+    }
+    for name, command in commands.items():
+        ended = command()
+        assert ended.returncode == 0, f"{name}: {ended.stderr[-3000:]}"
+    return made
+
+
+def test_every_event_is_accounted_for(shop: Shop) -> None:
+    dataset = manifest.read(str(shop.folder / "dataset"))
+    events = len((shop.folder / "input" / "events.csv").read_text().splitlines()) - 1
+    assert dataset.certificate["holds"]
+    checks = {step.name: step for step in dataset.steps}["checks"]
+    assert checks.rows_in == events == checks.rows_out
+    assert set(dataset.event_types) == {"view", "cart", "purchase"}
+    assert dataset.categories.keys() == {"category", "brand"}
+    assert dataset.users == 80
+    assert all(split.steps > 20 for split in dataset.splits.values())
+
+
+def test_training_learnt_and_wrote_a_whole_model(shop: Shop) -> None:
+    model = shop.current("model")
+    lines = [json.loads(line) for line in (model / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    about = json.loads((model / "model.json").read_text())
+    assert about["ranks"] == 2
+    names = {path.name for path in model.iterdir()}
+    assert {"best", "checkpoints", "export", "config.yaml", "curves.png", "metrics.jsonl"} <= names
+
+
+def test_the_report_has_model_and_references(shop: Shop) -> None:
+    report = shop.current("report")
+    metrics = json.loads((report / "metrics.json").read_text())
+    assert {"model", "popular", "own_items"} <= metrics["systems"].keys()
+    page = (report / "report.html").read_text()
+    assert "<html" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_every_user_gets_a_list(shop: Shop) -> None:
+    folder = shop.current("recommendations")
+    table = pq.read_table(folder / "recommendations").to_pandas()
+    assert sorted(table["user_id"]) == sorted(f"visitor-{user}" for user in range(80))
+    products = {f"product-{item}" for item in range(60)}
+    for items, scores in zip(table["item_id"], table["score"], strict=True):
+        assert len(items) == len(set(items)) == 20
+        assert set(items) <= products
+        assert np.all(np.diff(scores) <= 0)
+
+
+BAD = {
+    "prepare": (["--events.columns.price", "cost"], "events: column cost"),
+    "evaluate": (["--paths.model", "nowhere"], "nowhere: expected a version published by"),
+    "score": (["--paths.dataset", "nowhere"], "nowhere: expected a version published by"),
+}
+
+
+@pytest.mark.parametrize("job", BAD)
+def test_bad_data_exits_3_with_one_line_and_the_output_stays(shop: Shop, job: str) -> None:
+    arguments, message = BAD[job]
+    place = {"prepare": "dataset", "evaluate": "report", "score": "recommendations"}[job]
+    before = shop.current(place), shop.versions(place)
+    ended = spark_submit(f"jobs/{job}.py", *shop.arguments, *arguments)
+    assert ended.returncode == 3, ended.stderr[-2000:]
+    lines = [line for line in ended.stderr.splitlines() if line.startswith(f"{job}: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert (shop.current(place), shop.versions(place)) == before
+
+
+def test_a_dataset_of_another_schema_version_exits_3(shop: Shop, tmp_path: Path) -> None:
+    version = files.new_version(str(tmp_path))
+    files.write_json(files.join(version, "manifest.json"), {"schema_version": 0})
+    files.publish(version)
+    arguments = [*shop.arguments, "--paths.dataset", str(tmp_path)]
+    ended = run([sys.executable, "jobs/train.py", "--check", *arguments])
+    assert ended.returncode == 3
+    assert "expected schema_version 1, found 0; run jobs/prepare.py again" in ended.stderr

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from recsys import files, ranking
+from recsys.config import Train
+from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM
+from recsys.train.export import Export, save
+from recsys.train.model import Catalogue, Recommender, target_cases
+
+NAMES = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
+
+
+@pytest.fixture(scope="module")
+def model(dataset: Manifest) -> Recommender:
+    size = dataset.vocabulary_size
+    catalogue = Catalogue(size, dataset.event_type_size, np.arange(size), {}, {})
+    built = Recommender(Train(embedding_size=8), catalogue, seed=3)
+    rng = np.random.default_rng(0)
+    for variable in built.trainable_variables:
+        variable.assign_add(rng.normal(scale=0.3, size=variable.shape))
+    return built
+
+
+@pytest.fixture(scope="module")
+def exported(
+    model: Recommender, dataset: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "export"
+    ids = [f"item-{index}" for index in range(dataset.items)]
+    save(Export(model, ids, list(dataset.event_types), exclude_history=False), str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(dataset: Manifest) -> dict[str, np.ndarray]:
+    table = pq.read_table(files.local_copy(dataset.file_urls("test")[0])).to_pydict()
+    return {name: np.array(table[name], np.int32) for name in (*NAMES, "timestamp")}
+
+
+def test_cases_are_scored_as_in_training(
+    exported: Path, model: Recommender, rows: dict[str, np.ndarray]
+) -> None:
+    row, step, scores = ranking.load(str(exported)).cases(rows)
+    batch = {name: tf.constant(rows[name]) for name in NAMES}
+    row_C, step_C, *_ = target_cases(batch)
+    np.testing.assert_array_equal(row, row_C)
+    np.testing.assert_array_equal(step, step_C)
+    np.testing.assert_allclose(scores, model.scores(batch, row_C, step_C), atol=1e-5)
+
+
+def test_vectors_and_additions_give_the_scores(exported: Path, rows: dict[str, np.ndarray]) -> None:
+    ranker = ranking.load(str(exported))
+    encoded = ranker.encode(rows)
+    scores = encoded["vectors"].numpy() @ ranker.items().numpy().T
+    np.add.at(scores, (encoded["row"].numpy(), encoded["item"].numpy()), encoded["added"].numpy())
+    np.testing.assert_allclose(scores, ranker.scores(rows), atol=1e-4)
+    assert len(encoded["added"]) > 0
+
+
+def test_raw_events_give_what_the_prepared_arrays_give(
+    exported: Path, rows: dict[str, np.ndarray]
+) -> None:
+    item = rows["item"]
+    ids = np.where(item > 0, np.char.add("item-", (item - FIRST_ITEM).astype(str)), "")
+    found = tf.saved_model.load(str(exported)).signatures["serving_default"](
+        item_ids=tf.constant(ids),
+        event_types=tf.constant(np.where(item > 0, "view", "")),
+        timestamps=tf.constant(rows["timestamp"], tf.int64),
+        session_starts=tf.constant(rows["session_start"]),
+        k=tf.constant(4),
+    )
+    scores = ranking.without_reserved(ranking.load(str(exported)).scores(rows))
+    values, items = ranking.top_k(scores, 4)
+    expected = [[f"item-{index - FIRST_ITEM}".encode() for index in row] for row in items.numpy()]
+    assert found["item_ids"].numpy().tolist() == expected
+    np.testing.assert_allclose(found["scores"], values, atol=1e-4)
+
+
+def test_what_the_vocabulary_does_not_know_is_the_unknown_item(exported: Path) -> None:
+    serve = tf.saved_model.load(str(exported)).signatures["serving_default"]
+
+    def best(item_id: str, event_type: str) -> list[list[bytes]]:
+        found = serve(
+            item_ids=tf.constant([[item_id]]),
+            event_types=tf.constant([[event_type]]),
+            timestamps=tf.constant([[1000]], tf.int64),
+            session_starts=tf.constant([[1]]),
+            k=tf.constant(5),
+        )
+        return found["item_ids"].numpy().tolist()
+
+    assert best("never seen", "view") == best("nor this", "view")
+    assert all(b"" not in row for row in best("never seen", "never seen"))
