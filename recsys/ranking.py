@@ -7,6 +7,7 @@ Shapes: C cases, V vocabulary, K length of a list, P targets, L events.
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +63,15 @@ def target_ranks(top_scores_CK: Any, target_score_P: Any, case_P: Any) -> tf.Ten
     target_P1 = tf.convert_to_tensor(target_score_P)[:, None]
     rank_P = tf.reduce_sum(tf.cast(top_PK >= target_P1, tf.int32), axis=1)
     return tf.where(rank_P < tf.shape(top_PK)[1], rank_P, 0)
+
+
+def limit_threads(threads: int) -> None:
+    """Keeps TensorFlow to its share of the machine, in a process where it has not started yet.
+
+    A Spark worker has `spark.task.cpus` cores; TensorFlow would take all that there are.
+    """
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
 
 
 class Ranker:

@@ -1,0 +1,143 @@
+"""A dataset of a few users and an untrained model of it, published for the tests of evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys import files
+from recsys.config import Config, Evaluate, Paths
+from recsys.manifest import GroupFile, Manifest, Split, Step
+from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION, SEQUENCES, UNKNOWN
+from tests.evaluate.rows import LENGTH, row
+
+ITEMS = 30
+USERS = 12
+STEPS = 6
+# First and last step of the row of a split, and its first target.
+PARTS = {"train": (0, 2, 1), "valid": (1, 3, 3), "test": (3, 5, 4)}
+
+History = list[list[int]]
+
+
+def histories() -> dict[str, History]:
+    """The items of each user's steps, unknown ones among them; users differ in what they like."""
+    rng = np.random.default_rng(5)
+    drawn = {}
+    for user in range(USERS):
+        liked = rng.choice(np.arange(FIRST_ITEM, FIRST_ITEM + ITEMS), size=6, replace=False)
+        steps = [sorted({int(item) for item in rng.choice(liked, size=2)}) for _ in range(STEPS)]
+        steps[-1].append(UNKNOWN)
+        drawn[f"user-{user}"] = steps
+    return drawn
+
+
+def config(place: Path, **evaluate: object) -> Config:
+    """A configuration whose stages are below the place."""
+    names = ("dataset", "model", "report", "recommendations")
+    paths = Paths(**{name: str(place / name) for name in names})
+    return Config(name="Twelve users", paths=paths, evaluate=Evaluate(at=(2, 5), **evaluate))  # type: ignore[arg-type]
+
+
+def write_dataset(place: Path) -> Manifest:
+    """Publishes the dataset below the place."""
+    version = files.new_version(str(place / "dataset"))
+    folder = Path(files.local_copy(version))
+    counts = np.zeros(FIRST_ITEM + ITEMS, np.int64)
+    for steps in histories().values():
+        np.add.at(counts, [item for items in steps[:3] for item in items], 1)
+    splits = {name: _write_split(folder, name) for name in PARTS}
+    indexes = pa.array(range(FIRST_ITEM, FIRST_ITEM + ITEMS), pa.int32())
+    vocabulary = {
+        "item_index": indexes,
+        "item_id": [f"item-{index}" for index in indexes.to_pylist()],
+        "train_count": counts[FIRST_ITEM:],
+    }
+    colours = ["RED", "Blue", None]
+    attributes = {
+        "colour": [colours[index % 3] for index in range(ITEMS)],
+        "colour_index": pa.array([[2, 3, 1][index % 3] for index in range(ITEMS)], pa.int32()),
+    }
+    _write(folder / "vocabulary.parquet", pa.table(vocabulary))
+    _write(folder / "items.parquet", pa.table({**vocabulary, **attributes}))
+    day = 86_400_000_000
+    manifest = Manifest(
+        url=version, schema_version=SCHEMA_VERSION, code_version="test", created_at="", seed=1,
+        sequence_length=LENGTH, max_steps=3, max_step_events=3, max_case_targets=3,
+        valid_start=3 * day, test_start=4 * day, first_event=0, last_event=5 * day,
+        users=USERS, items=ITEMS, vocabulary_fingerprint="0123456789abcdef",
+        content_fingerprint="fedcba9876543210", event_types=("purchase",), platforms=(),
+        categories={"colour": 4}, splits=splits,
+        steps=(Step("read", 200, 190, "10 rows <had> a fault"),),
+        quarantine={"price: negative": 10},
+        certificate={
+            "holds": True,
+            "checks": [{"name": "a check", "expected": "0", "found": "0", "holds": True}],
+        },
+        config={"prepare": {"target_event_types": ["purchase"]}},
+    )  # fmt: skip
+    manifest.write()
+    files.publish(version)
+    return manifest
+
+
+def _write_split(folder: Path, name: str) -> Split:
+    first, last, first_target = PARTS[name]
+    rows = [
+        row(user, [(step, steps[step]) for step in range(first, last + 1)], first_target)
+        for user, steps in histories().items()
+    ]
+    targets = sum(sum(own["target"]) for own in rows)
+    unknown = sum(
+        target for own in rows for item, target in zip(own["item"], own["target"], strict=True)
+        if item == UNKNOWN
+    )  # fmt: skip
+    empty = {key: [-1 if key == "step" else 0] * LENGTH for key in SEQUENCES if key not in _SCALARS}
+    rows.append({"sequence_id": "", "user_id": "", "weight": 0.0, **empty})
+    columns = {key: pa.array([own[key] for own in rows], _type(key)) for key in SEQUENCES}
+    path = f"sequences/split={name}/part-0.parquet"
+    _write(folder / "sequences" / f"split={name}", pa.table(columns))
+    steps = (last - first_target + 1) * USERS
+    return Split((GroupFile(path, len(rows)),), len(rows) - 1, 1, steps, targets, unknown)
+
+
+_SCALARS = {"sequence_id": pa.string(), "user_id": pa.string(), "weight": pa.float32()}
+
+
+def _type(name: str) -> pa.DataType:
+    if name in _SCALARS:
+        return _SCALARS[name]
+    return pa.list_(pa.int64() if name == "timestamp" else pa.int32())
+
+
+def _write(folder: Path, table: pa.Table) -> None:
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / "part-0.parquet")
+
+
+def write_model(place: Path, manifest: Manifest, fingerprint: str | None = None) -> str:
+    """Publishes an untrained model below the place; its version's URL."""
+    from recsys.config import Train
+    from recsys.train import export
+    from recsys.train.model import Catalogue, Recommender
+
+    train = Train(embedding_size=8)
+    counts = np.ones(manifest.vocabulary_size, np.int64)
+    catalogue = Catalogue(manifest.vocabulary_size, manifest.event_type_size, counts, {}, {})
+    ids = [f"item-{index}" for index in range(FIRST_ITEM, FIRST_ITEM + ITEMS)]
+    module = export.Export(Recommender(train, catalogue, 1), ids, ["purchase"], False)
+    version = files.new_version(str(place / "model"))
+    export.save(module, files.local_copy(files.join(version, "export")))
+    about = {
+        "model_version": "untrained",
+        "vocabulary_fingerprint": fingerprint or manifest.vocabulary_fingerprint,
+        "dataset": manifest.url,
+    }
+    files.write_json(files.join(version, "model.json"), about)
+    lines = b'{"epoch": 1, "loss": 3.0, "recall@20": 0.1, "mrr@20": 0.1}\n' * 2
+    files.write_bytes(files.join(version, "metrics.jsonl"), lines)
+    files.publish(version)
+    return version

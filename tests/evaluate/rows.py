@@ -1,0 +1,66 @@
+"""Rows of sequences written by hand, for the tests of evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS
+
+LENGTH = 8
+DAY = 86400
+
+# An item of an event, and the number of its step in the user's whole history; a step is a day.
+Step = tuple[int, list[int]]
+
+
+def row(user: str, steps: list[Step], first_target: int, event_type: int = FIRST_ITEM) -> dict:
+    """A row of schemas.SEQUENCES: all steps from number first_target on are targets.
+
+    Steps are consecutive and numbered from 0 in the user's whole history.
+    """
+    arrays: dict[str, list[int]] = {name: [] for name in SEQUENCE_ARRAYS}
+    for number, items in steps:
+        for place, item in enumerate(items):
+            is_first = item not in items[:place] or item < FIRST_ITEM
+            arrays["item"].append(item)
+            arrays["event_type"].append(event_type)
+            arrays["gap_seconds"].append(DAY if number else 0)
+            arrays["session_start"].append(1)
+            arrays["step"].append(number - steps[0][0])
+            arrays["timestamp"].append(DAY * number)
+            arrays["target"].append(int(number >= first_target and is_first))
+    for name, values in arrays.items():
+        values.extend([-1 if name == "step" else 0] * (LENGTH - len(values)))
+    return {"sequence_id": f"{user}#{first_target}", "user_id": user, "weight": 1.0, **arrays}
+
+
+def record_batch(rows: list[dict], earlier: list[list[tuple[int, int]]]) -> pa.RecordBatch:
+    """What recsys.evaluate.ranked reads; earlier: (step's number, item) of each row's user."""
+    event = pa.struct([("item", pa.int32()), ("event_type", pa.int32()), ("timestamp", pa.int64())])
+    before = [
+        [
+            {"item": item, "event_type": FIRST_ITEM, "timestamp": DAY * number}
+            for number, item in own
+        ]
+        for own in earlier
+    ]
+    columns = {
+        "user_id": pa.array([own["user_id"] for own in rows]),
+        "first_step": pa.array([first_step(own) for own in rows], pa.int64()),
+        **{
+            name: pa.array(
+                [own[name] for own in rows],
+                pa.list_(pa.int64() if name == "timestamp" else pa.int32()),
+            )
+            for name in SEQUENCE_ARRAYS
+        },
+        "earlier": pa.array(before, pa.list_(event)),
+    }
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def first_step(own: dict) -> int:
+    """The number of the row's step 0 in the user's history."""
+    within = own["step"][int(np.argmax(own["target"]))]
+    return int(own["sequence_id"].split("#")[1]) - within

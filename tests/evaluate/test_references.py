@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recsys.evaluate import cases, references
+from recsys.evaluate.ranked import read_batch
+from recsys.evaluate.references import Facts
+from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS
+from tests.evaluate.rows import DAY, record_batch, row
+
+# Items 2 to 7; item 4 is the most popular, 5 and 6 are equally so.
+BOUGHT = np.array([0, 0, 1, 2, 9, 4, 4, 3])
+POPULAR_ORDER = [4, 5, 6, 7, 3, 2]
+
+
+def order(scores_V: np.ndarray) -> list[int]:
+    """Items from best to worst, the lower index first among equals."""
+    return [int(item) for item in np.argsort(-scores_V, kind="stable") if item >= FIRST_ITEM]
+
+
+def test_popular_is_the_same_for_all() -> None:
+    batch = read_batch(record_batch([row("u", [(0, [2]), (1, [3]), (2, [7])], 1)], [[]]))
+    scores = references.Popular(Facts(BOUGHT)).scores(batch)
+    assert [order(case) for case in scores] == [POPULAR_ORDER, POPULAR_ORDER]
+    assert scores[0, 5] == scores[0, 6], "equal counts must stay a tie"
+
+
+def test_own_items_by_count_then_latest_then_popularity() -> None:
+    steps = [(0, [2, 3]), (1, [2, 5, 6]), (2, [7])]
+    batch = read_batch(record_batch([row("u", steps, 2)], [[]]))
+    scores = references.OwnItems(Facts(BOUGHT)).scores(batch)[0]
+    # 2 twice; 5 and 6 later than 3 and equally popular; the rest by popularity.
+    assert order(scores) == [2, 5, 6, 3, 4, 7]
+    assert scores[5] == scores[6]
+
+
+def test_own_items_hold_what_came_before_the_row() -> None:
+    earlier = [(0, 3), (1, 3), (2, 6)]
+    batch = read_batch(record_batch([row("u", [(3, [2]), (4, [7])], 4)], [earlier]))
+    scores = references.OwnItems(Facts(BOUGHT)).scores(batch)[0]
+    assert order(scores)[:3] == [3, 2, 6]
+
+
+def test_a_case_sees_nothing_of_its_own_step_or_later() -> None:
+    steps = [(0, [2]), (1, [3, 3]), (2, [7])]
+    batch = read_batch(record_batch([row("u", steps, 1)], [[]]))
+    first, second = references.OwnItems(Facts(BOUGHT)).scores(batch)
+    assert order(first) == [2, 4, 5, 6, 7, 3]
+    assert order(second) == [3, 2, 4, 5, 6, 7]
+
+
+def test_old_events_fade() -> None:
+    # Item 2 three times, long ago; item 3 once, a day ago.
+    earlier = [(0, 2), (1, 2), (2, 2)]
+    batch = read_batch(record_batch([row("u", [(200, [3]), (201, [7])], 201)], [earlier]))
+    assert order(references.OwnItems(Facts(BOUGHT)).scores(batch)[0])[:2] == [2, 3]
+    recent = references.OwnItemsRecent(Facts(BOUGHT, half_life_days=60))
+    assert order(recent.scores(batch)[0])[:2] == [3, 2]
+    slow = references.OwnItemsRecent(Facts(BOUGHT, half_life_days=1000))
+    assert order(slow.scores(batch)[0])[:2] == [2, 3]
+
+
+def test_only_what_is_predicted_counts_as_bought() -> None:
+    view, purchase = FIRST_ITEM, FIRST_ITEM + 1
+    viewed = row("u", [(0, [2, 2]), (1, [7])], 1, event_type=view)
+    batch = read_batch(record_batch([viewed], [[(0, 3)]]))
+    facts = Facts(BOUGHT, target_types=(purchase,))
+    assert order(references.OwnItems(facts).scores(batch)[0]) == POPULAR_ORDER
+    assert order(references.OwnItems(Facts(BOUGHT, (view,))).scores(batch)[0])[0] == 2
+
+
+def test_unknown_items_are_nobodys_own() -> None:
+    batch = read_batch(record_batch([row("u", [(0, [1, 1]), (1, [7])], 1)], [[]]))
+    scores = references.OwnItems(Facts(BOUGHT)).scores(batch)[0]
+    assert scores.max() < 1
+
+
+def plain_scores(events: list[tuple[int, int]], half_life_days: float) -> list[int]:
+    """The order of own_items_recent, for one case of (item, timestamp), by a plain loop."""
+    now = max(timestamp for _, timestamp in events)
+    weight: dict[int, float] = {}
+    for item, timestamp in events:
+        decayed = 2 ** (-(now - timestamp) / DAY / half_life_days)
+        weight[item] = weight.get(item, 0.0) + decayed
+    everything = range(FIRST_ITEM, len(BOUGHT))
+    return sorted(everything, key=lambda item: (-weight.get(item, 0), -BOUGHT[item], item))
+
+
+@pytest.mark.parametrize("pairs_at_once", [1, 7, 1 << 20])
+def test_many_cases_at_once_equal_a_plain_loop(
+    monkeypatch: pytest.MonkeyPatch, pairs_at_once: int
+) -> None:
+    monkeypatch.setattr(cases, "PAIRS_AT_ONCE", pairs_at_once)
+    rng = np.random.default_rng(3)
+    rows, earlier = [], []
+    for user in range(20):
+        number = int(rng.integers(0, 5))
+        steps = [
+            (number + step, [int(item) for item in rng.integers(FIRST_ITEM, 8, size=2)])
+            for step in range(4)
+        ]
+        rows.append(row(str(user), steps, number + int(rng.integers(1, 4))))
+        earlier.append([(step, int(rng.integers(FIRST_ITEM, 8))) for step in range(number)])
+    batch = read_batch(record_batch(rows, earlier))
+    scores = references.OwnItemsRecent(Facts(BOUGHT, half_life_days=2)).scores(batch)
+    assert len(batch) > 25
+    for case in range(len(batch)):
+        own, step = rows[batch.row[case]], batch.step[case]
+        before = [(item, DAY * number) for number, item in earlier[batch.row[case]]]
+        before += [
+            (item, timestamp)
+            for item, timestamp, of in zip(own["item"], own["timestamp"], own["step"], strict=True)
+            if 0 <= of < step
+        ]
+        assert batch.history_events[case] == len(before)
+        assert order(scores[case]) == plain_scores(before, 2)
+
+
+def test_scoring_changes_no_input() -> None:
+    rows = record_batch([row("u", [(0, [2]), (1, [3])], 1)], [[(0, 5)]])
+    batch = read_batch(rows)
+    before = {name: batch.arrays[name].copy() for name in SEQUENCE_ARRAYS}
+    references.OwnItemsRecent(Facts(BOUGHT)).scores(batch)
+    for name, values in before.items():
+        np.testing.assert_array_equal(batch.arrays[name], values)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from recsys.evaluate import report
+
+
+def figures(**recall: float) -> dict:
+    systems = {name: {"recall@20": value} for name, value in recall.items()}
+    return {"at": [5, 20], "cases": 1000, "users": 10, "systems": systems}
+
+
+@pytest.mark.parametrize(
+    ("recall", "words"),
+    [
+        ({"model": 0.30, "own_items": 0.20}, "the model finds 50% more"),
+        ({"model": 0.30, "own_items": 0.10, "popular": 0.1}, "the model finds 3.0 times as much"),
+        ({"model": 0.15, "own_items": 0.20}, "the model finds 25% less"),
+        ({"model": 0.2001, "own_items": 0.20}, "the model does no better and no worse"),
+        ({"model": 0.20, "popular": 0.0}, "the model is ahead of nothing found at all"),
+        ({"model": 0.20}, "It was compared with nothing"),
+    ],
+)
+def test_the_summary_says_how_the_model_compares(recall: dict[str, float], words: str) -> None:
+    assert words in report.summary(figures(**recall))
+
+
+def test_the_summary_compares_with_the_strongest_reference() -> None:
+    text = report.summary(figures(model=0.3, popular=0.1, own_items=0.2, own_items_recent=0.25))
+    assert "The strongest reference (user's own items, recent first) finds 25.0 %" in text
+    assert "The most popular items alone would find 10.0 %" in text
