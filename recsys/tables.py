@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,7 +27,6 @@ from recsys import config as configuration
 from recsys import files
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError
-from recsys.schemas import ddl
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +56,8 @@ _ALWAYS = {
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "1",
 }
 
+_SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
+
 
 @contextmanager
 def spark_session(config: Config, job: str) -> Iterator[SparkSession]:
@@ -73,6 +74,10 @@ def spark_session(config: Config, job: str) -> Iterator[SparkSession]:
     for key, value in settings.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
+    if not told.contains(_SHUFFLE_PARTITIONS):
+        # For counts and joins; whatever is large says itself into how many parts it goes.
+        parts = max(16, 2 * spark.sparkContext.defaultParallelism)
+        spark.conf.set(_SHUFFLE_PARTITIONS, parts)
     spark.sparkContext.setLogLevel("WARN")
     logging.getLogger("py4j").setLevel(logging.WARNING)
     try:
@@ -111,6 +116,28 @@ def read_items(spark: SparkSession, items: configuration.Items) -> DataFrame:
     attributes = {f"attributes.{name}": (name, name) for name in items.attributes}
     columns = {"item_id": ("item_id", items.item_id), **attributes}
     return _read_mapped(spark, "items", items.path, items.format, items.options, columns)
+
+
+def read_stock(spark: SparkSession, stock: configuration.Stock) -> DataFrame:
+    """What can be sold, as item_id and quantity, with ROW and UNREADABLE.
+
+    Raises:
+        DataError: path not there, file not readable, or a column that is not there
+    """
+    columns = {name: (name, getattr(stock, name)) for name in ("item_id", "quantity")}
+    section = "score.rules.stock"
+    return _read_mapped(spark, section, stock.path, stock.format, stock.options, columns)
+
+
+def read_subjects(spark: SparkSession, subjects: configuration.Subjects) -> DataFrame:
+    """Who gets a list, as id and group, with ROW and UNREADABLE.
+
+    Raises:
+        DataError: path not there, file not readable, or a column that is not there
+    """
+    columns = {name: (name, getattr(subjects, name)) for name in ("id", "group")}
+    section = "score.subjects"
+    return _read_mapped(spark, section, subjects.path, subjects.format, subjects.options, columns)
 
 
 def _read_mapped(
@@ -208,7 +235,9 @@ def reading(key: str) -> Iterator[None]:
             raise
         place = _FILE.search(message)
         where = place.group().rstrip(".)") if place else key
-        raise DataError(f"{where}: expected readable data ({key}), found {_cause(error)}") from error
+        raise DataError(
+            f"{where}: expected readable data ({key}), found {_cause(error)}"
+        ) from error
 
 
 def _cause(error: PySparkException) -> str:
@@ -249,17 +278,24 @@ def write(
     writer.option("maxRecordsPerFile", rows_per_file).partitionBy(*partition_by).parquet(url)
 
 
-def read(spark: SparkSession, url: str, schema: Mapping[str, str]) -> DataFrame:
+def read(
+    spark: SparkSession, url: str, schema: Mapping[str, str], only: Sequence[str] = ()
+) -> DataFrame:
     """Reads a table that a stage wrote.
+
+    Args:
+        url: the folder
+        schema: column to type
+        only: paths of files below it; none reads all
 
     Raises:
         DataError: nothing there, or another schema than the expected one
     """
     with reading(url):
-        expected = T.StructType.fromDDL(ddl(dict(schema)))
-        frame = spark.read.parquet(url)
+        paths = [files.join(url, path) for path in only] or [url]
+        frame = spark.read.parquet(*paths)
         _check(frame, url, schema)
-        return frame.select(*expected.fieldNames())
+        return frame.select(*schema)
 
 
 def _check(frame: DataFrame, url: str, schema: Mapping[str, str]) -> None:
@@ -285,4 +321,7 @@ def row_groups(url: str) -> dict[str, list[int]]:
         return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
 
     with ThreadPoolExecutor(16) as pool:
-        return {path[len(root) + 1 :]: counts for path, counts in zip(paths, pool.map(rows, paths))}
+        return {
+            path[len(root) + 1 :]: counts
+            for path, counts in zip(paths, pool.map(rows, paths), strict=True)
+        }

@@ -1,0 +1,214 @@
+"""A batch of sorted events, and what is left of the one before: which rows they give.
+
+Everything is computed for all subjects at once; only the last one may go on in the next batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.prepare import sessions
+from recsys.prepare.cutting import Blocks, Bools, Ints, cut, ends, ranges, starts
+from recsys.prepare.instants import MICROSECONDS_PER_SECOND
+from recsys.prepare.rows import KINDS, ROWS, Cutting
+from recsys.schemas import SPLITS
+
+# A session of the log that resumes after more others than this counts as a new one.
+_REMEMBERED_SESSIONS = 4096
+
+
+@dataclass
+class Open:
+    """What is known of the subject that goes on in the next batch, from its first carried step."""
+
+    session_number: int = 0
+    step_number: int = 0
+    covered_steps: int = 0  # steps below this number are in rows already
+    previous_time: int | None = None
+    seen_sessions: dict[str, None] = field(default_factory=dict)
+    counts: Ints = field(default_factory=lambda: np.zeros(4, dtype=np.int64))
+
+
+class Chunk:
+    """The events at hand as arrays; `step_…` has an entry a step, everything else one an event."""
+
+    def __init__(self, table: pa.Table, cutting: Cutting, opened: Open) -> None:
+        self.cutting, self.open = cutting, opened
+        time = _numpy(table["timestamp"])
+        user_change = _changes(table["user_id"].chunk(0))
+        pause = np.diff(time, prepend=time[0])
+        subject_change = user_change.copy()
+        if cutting.by_session and cutting.gap_minutes is not None:
+            subject_change |= pause > cutting.gap
+        step_change = subject_change | (pause != 0)
+        self.cut_events = np.zeros(int(subject_change.sum()), dtype=np.int64)
+        index = np.arange(len(time))
+        keep = index - starts(step_change) < cutting.limits.step_events
+        if not keep.all():
+            subject = np.cumsum(subject_change) - 1
+            self.cut_events += np.bincount(subject[~keep], minlength=len(self.cut_events))
+            table = table.filter(pa.array(keep)).combine_chunks()
+            time, user_change = time[keep], user_change[keep]
+            subject_change, step_change = subject_change[keep], step_change[keep]
+        self.table, self.user_change, self.subject_change = table, user_change, subject_change
+        self.time, self.step = time, np.cumsum(step_change) - 1
+        order = _numpy(table["order"])
+        repeated = ~step_change & (np.diff(order, prepend=order[0]) == 0)
+        self.target = _numpy(table["is_target"]) & ~repeated
+        self._steps(np.flatnonzero(step_change))
+
+    def _steps(self, first_event: Ints) -> None:
+        times, opened = self.cutting.times, self.open
+        self.step_event = np.append(first_event, len(self.time))
+        self.step_time = self.time[first_event]
+        self.step_change = self.subject_change[first_event]
+        self.step_subject = np.cumsum(self.step_change) - 1
+        self.subject_count = int(self.step_subject[-1]) + 1
+        number = np.arange(len(first_event)) - starts(self.step_change)
+        self.step_number = number + np.where(self.step_subject == 0, opened.step_number, 0)
+        asks = np.logical_or.reduceat(self.target, first_event)
+        self.step_asks = asks & (self.step_number > 0)
+        borders = np.array([times.valid_start, times.test_start])
+        self.step_split = np.searchsorted(borders, self.step_time, "right")
+        previous = np.append(self.step_time[0], self.step_time[:-1])
+        previous = np.where(self.step_change, self.step_time, previous)
+        if opened.previous_time is not None:
+            previous[0] = opened.previous_time
+        self.step_previous = previous
+
+    def _blocks(self) -> Blocks:
+        covered = (self.step_subject == 0) & (self.step_number < self.open.covered_steps)
+        split_change = self.step_change | (np.diff(self.step_split, prepend=-1) != 0)
+        return cut(
+            np.diff(self.step_event), self.step_asks & ~covered,
+            self.step_change, split_change, self.cutting.limits,
+        )  # fmt: skip
+
+    def _session_start(self) -> Bools:
+        first_step = self.step_number[self.step] == 0
+        if self.cutting.by_session:
+            return np.asarray(first_step, dtype=np.bool_)
+        if self.cutting.gap_minutes is None:
+            session_id = self.table["session_id"].chunk(0)
+            seen = self.open.seen_sessions
+            return sessions.opened(session_id, self.step_subject[self.step], self.step, seen)
+        paused = self.step_time - self.step_previous > self.cutting.gap
+        return np.asarray(first_step | paused[self.step], dtype=np.bool_)
+
+    def _context(self, last: Ints) -> Ints:
+        """First step of a row that ends with a step."""
+        room = self.step_event[last + 1] - self.cutting.limits.length
+        first = np.searchsorted(self.step_event, room, "left")
+        return np.asarray(np.maximum(first, starts(self.step_change)[last]), dtype=np.int64)
+
+    def rows(self, complete: int) -> pa.RecordBatch:
+        """The rows of the subjects below a number, and the closed blocks of the others."""
+        self.blocks = self._blocks()
+        done = self.blocks[self.blocks.closed | (self.step_subject[self.blocks.first] < complete)]
+        latest = np.unique(ends(self.step_change))[:complete]
+        nothing = np.full(len(latest), len(self.step_time))
+        context = np.concatenate([done.context, self._context(latest)])
+        first = np.concatenate([done.first, nothing])
+        last = np.concatenate([done.last, latest])
+        kind = np.concatenate([self.step_split[done.first], np.full(len(latest), len(SPLITS))])
+        history = np.arange(len(last)) >= len(done.first)
+        names = self._names(last)
+        marks = pa.array(self.step_number[np.where(history, 0, first)]).cast(pa.string())
+        marked = pc.binary_join_element_wise(names, marks, "#")
+        columns: list[pa.Array] = [
+            pa.array(KINDS).take(pa.array(kind)),
+            pc.if_else(pa.array(history), names, marked),
+            names,
+            *self._arrays(context, first, last),
+            *self._counts(history, complete),
+        ]
+        return pa.RecordBatch.from_arrays(columns, names=list(ROWS))
+
+    def _names(self, step: Ints) -> pa.Array:
+        event = self.step_event[step]
+        names = self.table["user_id"].chunk(0).take(pa.array(event))
+        if not (self.cutting.by_session and self.cutting.gap_minutes is not None):
+            return names
+        number = sessions.numbers(self.subject_change, self.user_change, self.open.session_number)
+        return pc.binary_join_element_wise(names, pa.array(number[event]).cast(pa.string()), "-")
+
+    def _arrays(self, context: Ints, first: Ints, last: Ints) -> list[pa.Array]:
+        begin, end = self.step_event[context], self.step_event[last + 1]
+        index, offsets = ranges(begin, end)
+        step, length = self.step[index], end - begin
+        seconds = self.step_time // MICROSECONDS_PER_SECOND
+        gap = np.minimum(seconds - self.step_previous // MICROSECONDS_PER_SECOND, 2**31 - 1)
+        values = [
+            _numpy(self.table["item"])[index],
+            _numpy(self.table["event_type"])[index],
+            gap[step],
+            self._session_start()[index],
+            step - np.repeat(context, length),
+            seconds[step],
+            self.target[index] & (step >= np.repeat(first, length)),
+        ]
+        kinds = [
+            np.int64 if ROWS[name] == "array<bigint>" else np.int32 for name in list(ROWS)[4:11]
+        ]
+        lists = [
+            pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(value.astype(kind)))
+            for value, kind in zip(values, kinds, strict=True)
+        ]
+        return [pa.array(length, pa.int32()), *lists]
+
+    def _subject_counts(self, upto_step: int | None = None) -> Ints:
+        """Events cut and steps asked for in each split, a row a subject."""
+        asks = np.flatnonzero(self.step_asks[:upto_step])
+        cell = self.step_subject[asks] * len(SPLITS) + self.step_split[asks]
+        steps = np.bincount(cell, minlength=self.subject_count * len(SPLITS))
+        counts = np.column_stack([self.cut_events, steps.reshape(-1, len(SPLITS))])
+        counts[0] += self.open.counts
+        return np.asarray(counts, dtype=np.int64)
+
+    def _counts(self, history: Bools, complete: int) -> list[pa.Array]:
+        table = np.zeros((len(history), 4), dtype=np.int64)
+        table[history] = self._subject_counts()[:complete]
+        return [pa.array(column) for column in table.T]
+
+    def rest(self) -> tuple[pa.Table, Open]:
+        """What the last subject's next rows need: its events from some step on, and its state."""
+        final = len(self.step_time) - 1
+        subject = self.subject_count - 1
+        pending = ~self.blocks.closed & (self.step_subject[self.blocks.first] == subject)
+        end = int(self.blocks.first[pending][0]) if pending.any() else final
+        begin = int(self._context(np.array([end]))[0])
+        subject_first = int(starts(self.step_change)[final])
+        event, first_event = int(self.step_event[begin]), int(self.step_event[subject_first])
+        same = subject == 0
+        seen = dict(self.open.seen_sessions) if same else {}
+        if not self.cutting.by_session and self.cutting.gap_minutes is None:
+            gone = self.table["session_id"].slice(first_event, event - first_event)
+            seen |= dict.fromkeys(gone.unique().to_pylist())
+            seen = dict.fromkeys(list(seen)[-_REMEMBERED_SESSIONS:])
+        number = sessions.numbers(self.subject_change, self.user_change, self.open.session_number)
+        previous: int | None = int(self.step_previous[begin])
+        if self.step_number[begin] == 0:
+            previous = None
+        return self.table.slice(event), Open(
+            session_number=int(number[event]),
+            step_number=int(self.step_number[begin]),
+            covered_steps=int(self.step_number[end]),
+            previous_time=previous,
+            seen_sessions=seen,
+            counts=self._subject_counts(upto_step=begin)[subject],
+        )
+
+
+def _numpy(column: pa.ChunkedArray) -> Ints:
+    return np.asarray(column.chunk(0).to_numpy(zero_copy_only=False))
+
+
+def _changes(names: pa.Array) -> Bools:
+    result = np.ones(len(names), dtype=np.bool_)
+    changed = pc.not_equal(names.slice(1), names.slice(0, len(names) - 1))
+    result[1:] = changed.to_numpy(zero_copy_only=False)
+    return result

@@ -1,0 +1,179 @@
+"""Rows of their real length become rows of fixed width in equal groups, one a file.
+
+Rows stand by length, ties by a seeded hash, so that a group holds rows of similar length. All
+groups of a split have the same number of rows; where that does not come out even, the last groups
+hold one row of weight 0 each:
+
+    5 rows, groups of at most 2, a multiple of 2 groups: 4 groups of 2    1 2 | 3 + | 4 + | 5 +
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from recsys.prepare.rows import ROWS
+from recsys.schemas import PADDING, SEQUENCE_ARRAYS, ddl
+
+_PADS = {name: -1 if name == "step" else PADDING for name in SEQUENCE_ARRAYS}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a split lie in groups.
+
+    Args:
+        rows: with weight 1
+        groups: of equal size
+        group_rows: rows of a group, the filler counted too
+    """
+
+    rows: int
+    groups: int
+    group_rows: int
+
+    @property
+    def fillers(self) -> int:
+        """Rows of weight 0, fewer than there are groups."""
+        return self.groups * self.group_rows - self.rows
+
+
+def layout(rows: int, rows_per_group: int, groups_multiple_of: int) -> Layout:
+    """The fewest groups, a multiple of groups_multiple_of, of at most rows_per_group rows.
+
+    >>> layout(5, 2, 2)
+    Layout(rows=5, groups=4, group_rows=2)
+    >>> layout(0, 128, 4)
+    Layout(rows=0, groups=4, group_rows=1)
+    """
+    most = rows_per_group * groups_multiple_of
+    groups = groups_multiple_of * max(1, -(-rows // most))
+    return Layout(rows, groups, max(1, -(-rows // groups)))
+
+
+def drawn(rows: DataFrame, seed: int) -> DataFrame:
+    """Adds what rows of one length are ordered by, and its first bits.
+
+    The bits part the rows of one length, of which there may be very many, into buckets.
+    """
+    draw = F.xxhash64(F.lit(seed), "sequence_id")
+    return rows.withColumn("draw", draw).withColumn("bucket", F.shiftright("draw", 56))
+
+
+def bucket_sizes(drawn_rows: DataFrame) -> pd.DataFrame:
+    """How many rows each kind, length and bucket has, in the order of the rows."""
+    sizes: pd.DataFrame = drawn_rows.groupBy("kind", "length", "bucket").count().toPandas()
+    return sizes.sort_values(["kind", "length", "bucket"], ignore_index=True)
+
+
+def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int) -> DataFrame:
+    """One split's rows and fillers in partitions of whole groups, sorted by group.
+
+    A row's rank is its bucket's start, which is known, and its place in the bucket.
+
+    Args:
+        drawn_rows: of one split
+        sizes: of its buckets
+        plan: for as many rows
+        tasks: partitions, at most as many as groups
+    """
+    spark = drawn_rows.sparkSession
+    sizes = sizes.assign(start=sizes["count"].cumsum() - sizes["count"])
+    starts = spark.createDataFrame(
+        sizes[["length", "bucket", "start"]], "length int, bucket bigint, start bigint"
+    )
+    in_bucket = Window.partitionBy("length", "bucket").orderBy("draw", "sequence_id")
+    placed = (
+        drawn_rows.repartition(tasks, "length", "bucket")
+        .withColumn("place", F.row_number().over(in_bucket) - 1)
+        .join(F.broadcast(starts), on=["length", "bucket"], how="left")
+        .withColumn("rank", F.col("start") + F.col("place"))
+        .withColumn("group", _group(plan))
+    )
+    keys = partition_keys(spark, tasks)
+    task = F.floor(F.col("group") * tasks / plan.groups).cast("int")
+    return (
+        placed.select(*ROWS, "rank", "group")
+        .unionByName(_fillers(spark, plan), allowMissingColumns=True)
+        .withColumn("key", F.element_at(F.array(*map(F.lit, keys)), task + 1))
+        .repartition(tasks, "key")
+        .sortWithinPartitions("group", "rank")
+    )
+
+
+def _group(plan: Layout) -> Column:
+    """The group of a rank: full ones first, then those with a filler."""
+    rank, full = F.col("rank"), plan.groups - plan.fillers
+    later = F.floor((rank - full * plan.group_rows) / max(1, plan.group_rows - 1))
+    group = F.when(rank < full * plan.group_rows, F.floor(rank / plan.group_rows))
+    return group.otherwise(full + later).cast("int")
+
+
+def partition_keys(spark: SparkSession, partitions: int) -> list[int]:
+    """For each partition a number that Spark's partitioning by hash puts there.
+
+    So that partition i can be told to hold the i-th range of groups, and the names of its files
+    sort accordingly; Spark has no partitioning by a given number.
+    """
+    candidates = spark.range(max(64, 32 * partitions), numPartitions=1)
+    where = F.pmod(F.hash(F.col("id").cast("int")), F.lit(partitions))
+    first = candidates.groupBy(where.alias("partition")).agg(F.min("id").alias("key")).collect()
+    found = {row.partition: row.key for row in first}
+    return [found[partition] for partition in range(partitions)]
+
+
+def _fillers(spark: SparkSession, plan: Layout) -> DataFrame:
+    groups = spark.range(plan.groups - plan.fillers, plan.groups, numPartitions=1)
+    nothing = [
+        F.lit([]).cast(kind).alias(name) for name, kind in ROWS.items() if name in SEQUENCE_ARRAYS
+    ]
+    return groups.select(
+        F.concat(F.lit("#"), F.col("id")).alias("sequence_id"),
+        F.lit("").alias("user_id"),
+        F.lit(0).alias("length"),
+        *nothing,
+        F.lit(plan.rows).cast("bigint").alias("rank"),
+        F.col("id").cast("int").alias("group"),
+    )
+
+
+def padded(rows: DataFrame, length: int, schema: dict[str, str]) -> DataFrame:
+    """ROWS in their order with arrays of one length; rows without events get weight 0.
+
+    Args:
+        rows: ROWS, grouped
+        length: entries of each array
+        schema: SEQUENCES or HISTORIES
+    """
+    kept = [name for name in schema if name != "weight"]
+
+    def pad(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            columns = []
+            for name in schema:
+                if name == "weight":
+                    weight = np.asarray(batch.column("length")) > 0
+                    columns.append(pa.array(weight.astype(np.float32)))
+                elif name in SEQUENCE_ARRAYS:
+                    columns.append(pad_lists(batch.column(name), length, _PADS[name]))
+                else:
+                    columns.append(batch.column(name))
+            yield pa.RecordBatch.from_arrays(columns, names=list(schema))
+
+    return rows.select("length", *kept).mapInArrow(pad, ddl(schema))
+
+
+def pad_lists(lists: pa.ListArray, length: int, pad: int) -> pa.ListArray:
+    """Every list filled up to a length."""
+    sizes = np.diff(np.asarray(lists.offsets))
+    values = np.asarray(lists.flatten())
+    result = np.full((len(lists), length), pad, dtype=values.dtype)
+    result[np.arange(length) < sizes[:, None]] = values
+    offsets = pa.array(np.arange(len(lists) + 1, dtype=np.int32) * length)
+    return pa.ListArray.from_arrays(offsets, pa.array(result.ravel()))

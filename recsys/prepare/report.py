@@ -1,0 +1,57 @@
+"""What a person reads at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recsys.manifest import Manifest
+from recsys.prepare import instants
+
+
+def text(manifest: Manifest) -> str:
+    """The steps with their rows in and out, the splits, and where the dataset is.
+
+    >>> from recsys.manifest import Step
+    >>> print(table([("step", "in", "out"), ("checks", 10, 9)]))
+    step    in  out
+    checks  10    9
+    """
+    steps: list[Sequence[str]] = [("step", "events in", "events out", "decision")]
+    steps += [(s.name, f"{s.rows_in:,}", f"{s.rows_out:,}", s.decision) for s in manifest.steps]
+    splits: list[Sequence[str]] = [
+        ("split", "rows", "fillers", "files", "steps", "targets", "unknown targets")
+    ]
+    splits += [
+        (name, *(f"{count:,}" for count in (
+            s.rows, s.fillers, len(s.files), s.steps, s.targets, s.unknown_targets)))
+        for name, s in manifest.splits.items()
+    ]  # fmt: skip
+    lines = [
+        table(steps),
+        *(
+            [table([("quarantine", "rows"), *manifest.quarantine.items()])]
+            if manifest.quarantine
+            else []
+        ),
+        table(splits),
+        f"train from {instants.iso(manifest.first_event)}, valid from "
+        f"{instants.iso(manifest.valid_start)}, test from {instants.iso(manifest.test_start)} to "
+        f"{instants.iso(manifest.last_event)}",
+        f"{manifest.users:,} histories, {manifest.items:,} items, leakage certificate holds",
+        f"dataset: {manifest.url}",
+    ]
+    return "\n\n".join(lines)
+
+
+def table(rows: Sequence[Sequence[object]]) -> str:
+    """Aligned columns: what looks like a number to the right, the rest to the left."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    numeric = [texts[-1][i][:1].isdigit() for i in range(len(widths))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in texts
+    )

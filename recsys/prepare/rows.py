@@ -1,0 +1,68 @@
+"""What becomes of a history: the rows of the splits and the latest events, of their real length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from recsys.prepare.cutting import Limits
+from recsys.prepare.instants import MICROSECONDS_PER_SECOND
+from recsys.prepare.split import SplitTimes
+from recsys.schemas import SPLITS
+
+HISTORY = "history"
+KINDS = (*SPLITS, HISTORY)
+
+# A row of a split, or (kind "history") the latest events of a subject, of its real length. The
+# counts are of the whole subject and stand on its history alone.
+ROWS: dict[str, str] = {
+    "kind": "string",
+    "sequence_id": "string",
+    "user_id": "string",
+    "length": "int",
+    "item": "array<int>",
+    "event_type": "array<int>",
+    "gap_seconds": "array<int>",
+    "session_start": "array<int>",
+    "step": "array<int>",
+    "timestamp": "array<bigint>",
+    "target": "array<int>",
+    "cut_events": "bigint",
+    "train_steps": "bigint",
+    "valid_steps": "bigint",
+    "test_steps": "bigint",
+}
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """What the cutting depends on.
+
+    Args:
+        limits: of a row
+        times: of the splits
+        gap_minutes: pause that ends a session; none where the log names sessions
+        by_session: whether a session is a subject of its own
+    """
+
+    limits: Limits
+    times: SplitTimes
+    gap_minutes: int | None
+    by_session: bool
+
+    @property
+    def gap(self) -> int:
+        """In microseconds."""
+        return (self.gap_minutes or 0) * 60 * MICROSECONDS_PER_SECOND
+
+
+def empty() -> pa.RecordBatch:
+    """No rows."""
+    kinds = {
+        "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(),
+        "array<int>": pa.list_(pa.int32()), "array<bigint>": pa.list_(pa.int64()),
+    }  # fmt: skip
+    return pa.RecordBatch.from_pylist(
+        [], schema=pa.schema([(name, kinds[kind]) for name, kind in ROWS.items()])
+    )

@@ -1,0 +1,78 @@
+"""Clean events become rows of sequences: one sort within subjects, one pass with NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys.prepare.rows import ROWS, Cutting
+from recsys.prepare.stream import RowStream
+from recsys.schemas import UNKNOWN, ddl
+
+
+def encode(
+    events: DataFrame, vocabulary: DataFrame, event_types: DataFrame, targets: tuple[str, ...]
+) -> DataFrame:
+    """Indexes in place of names, and what the cutting needs to know of each event.
+
+    Args:
+        events: clean events
+        vocabulary: item_id and item_index
+        event_types: event_type and type_index
+        targets: the types that may be predicted; empty means all
+    """
+    is_target = F.col("event_type").isin(list(targets)) if targets else F.lit(True)
+    known = events.join(vocabulary.select("item_id", "item_index"), on="item_id", how="left")
+    typed = known.join(F.broadcast(event_types), on="event_type", how="left")
+    return typed.select(
+        "user_id",
+        "session_id",
+        "item_id",
+        "timestamp",
+        F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
+        F.coalesce("type_index", F.lit(UNKNOWN)).alias("event_type"),
+        is_target.alias("is_target"),
+    )
+
+
+def cut(encoded: DataFrame, cutting: Cutting, tasks: int, seed: int) -> DataFrame:
+    """Cuts every subject's history into the rows of the splits and its latest events (ROWS).
+
+    Args:
+        encoded: of encode(); session_id may be null where cutting has a gap
+        cutting: what it depends on
+        tasks: partitions
+        seed: of the order within a step
+    """
+    named = cutting.gap_minutes is None
+    subject = F.col("session_id" if named and cutting.by_session else "user_id")
+    # An order that depends on neither files nor item ids, and puts lines of one item together.
+    order = F.xxhash64(F.lit(seed), subject, "timestamp", "item_id")
+    columns: list[Column] = [
+        subject.alias("user_id"),
+        F.col("timestamp"),
+        order.alias("order"),
+        F.col("item"),
+        F.col("event_type"),
+        F.col("is_target"),
+    ]
+    ties = [F.col("item"), F.col("is_target").desc(), F.col("event_type")]
+    if named and not cutting.by_session:
+        columns.append(F.col("session_id"))
+        ties.append(F.col("session_id"))
+    sorted_events = (
+        encoded.select(*columns)
+        .repartition(tasks, "user_id")
+        .sortWithinPartitions("user_id", "timestamp", "order", *ties)
+    )
+
+    def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stream = RowStream(cutting)
+        for batch in batches:
+            yield stream.feed(batch)
+        yield stream.finish()
+
+    return sorted_events.mapInArrow(rows, ddl(ROWS))

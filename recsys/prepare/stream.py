@@ -1,0 +1,48 @@
+"""Rows of sequences out of sorted events that arrive in batches.
+
+A subject may be larger than any batch, so that what is still open is carried over: the events
+that the next row may need (never more than about two rows of them) and a few numbers.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from recsys.prepare.chunk import Chunk, Open
+from recsys.prepare.rows import Cutting, empty
+
+
+class RowStream:
+    """Feed it batches in order, then finish it.
+
+    A batch has user_id, timestamp (microseconds), order, item, event_type, is_target, and
+    session_id where the log names sessions and the user is the subject; sorted by user_id,
+    timestamp, order (equal for lines of one item at one instant), and target types first.
+    """
+
+    def __init__(self, cutting: Cutting) -> None:
+        self._cutting = cutting
+        self._carried: pa.Table | None = None
+        self._open = Open()
+
+    def feed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows (ROWS) that no later event can change."""
+        return self._advance(pa.Table.from_batches([batch]), final=False)
+
+    def finish(self) -> pa.RecordBatch:
+        """The rows that are left."""
+        return self._advance(None, final=True)
+
+    def _advance(self, new: pa.Table | None, final: bool) -> pa.RecordBatch:
+        parts = [part for part in (self._carried, new) if part is not None and len(part)]
+        if not parts:
+            return empty()
+        table = pa.concat_tables(parts).combine_chunks()
+        chunk = Chunk(table, self._cutting, self._open)
+        complete = chunk.subject_count if final else chunk.subject_count - 1
+        rows = chunk.rows(complete)
+        if final:
+            self._carried, self._open = None, Open()
+        else:
+            self._carried, self._open = chunk.rest()
+        return rows

@@ -1,0 +1,60 @@
+"""Where a run writes: what stays in the version, and what is only needed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+
+from recsys import files, tables
+from recsys.config import Config
+
+_ENTRIES_PER_TASK = 1_000_000
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run of prepare.
+
+    Args:
+        spark: the session
+        config: the whole configuration
+        version: URL of the version that the run writes
+    """
+
+    spark: SparkSession
+    config: Config
+    version: str
+
+    def url(self, name: str) -> str:
+        """Of a table of the version."""
+        return files.join(self.version, name)
+
+    def tasks(self, entries: int) -> int:
+        """Partitions for events or array entries: small enough to sort in memory, never idle."""
+        cores = self.spark.sparkContext.defaultParallelism
+        return max(cores, -(-entries // _ENTRIES_PER_TASK))
+
+    def keep(
+        self, frame: DataFrame, name: str, schema: Mapping[str, str], rows_per_file: int = 0
+    ) -> DataFrame:
+        """Writes a table of the version, and reads it back."""
+        tables.write(frame, self.url(name), schema, rows_per_file=rows_per_file)
+        return tables.read(self.spark, self.url(name), schema)
+
+    def stage(
+        self,
+        frame: DataFrame,
+        name: str,
+        schema: Mapping[str, str],
+        partition_by: tuple[str, ...] = (),
+    ) -> DataFrame:
+        """Computes a table once: written below staging/, which goes at the end, and read back."""
+        url = files.join(self.version, "staging", name)
+        tables.write(frame, url, schema, partition_by)
+        return tables.read(self.spark, url, schema)
+
+    def clear(self) -> None:
+        """Removes what was only needed on the way."""
+        files.remove(files.join(self.version, "staging"))
