@@ -1,13 +1,16 @@
 """Ranks, the tie rule and top-k: once, for train, evaluate and score.
 
 TensorFlow is loaded when a function first needs it, so that rooms of Spark can import this one.
-Shapes: C cases, V vocabulary, K length of a list, P targets, L events.
+Shapes: C cases, V vocabulary, K length of a list, P targets, L events; for lists made in blocks
+B users, D width of a vector, N items of a block, P pairs of a user and an item.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +51,83 @@ def top_k(scores_CV: Any, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     import tensorflow as tf
 
     return tuple(tf.math.top_k(scores_CV, k=min(k, scores_CV.shape[1])))
+
+
+def best_of_blocks(
+    vectors_BD: Any, blocks: Sequence[tf.Tensor], added: Added, k: int
+) -> tuple[npt.NDArray[np.float32], Ints]:
+    """The k best scores and places [B, K] over blocks of items, best first, as top_k would rank.
+
+    Never more than the scores of one block are in memory.
+
+    Args:
+        vectors_BD: of the users
+        blocks: vectors [N, D] of the items, whose places count on from block to block
+        added: what some pairs score beyond the product
+        k: length of a list; what is not filled scores -inf
+    """
+    import tensorflow as tf
+
+    users_BD = tf.constant(vectors_BD)
+    users, width = users_BD.shape
+    best = (tf.fill([users, k], -np.inf), tf.zeros([users, k], tf.int32))
+    pairs = tuple(tf.constant(part) for part in (added.row, added.place, added.score))
+    start = 0
+    for block_ND in blocks:
+        items = block_ND.shape[0]
+        merge = _merge_block(items, width, k)
+        best = merge(users_BD, block_ND, tf.constant(start), *pairs, *best)
+        start += items
+    return best[0].numpy(), best[1].numpy()
+
+
+@dataclass(frozen=True)
+class Added:
+    """Scores of single pairs beyond the product of their vectors.
+
+    Args:
+        row: of the user [P]
+        place: of the item [P]
+        score: what is added [P]; -inf leaves the item out of the user's list
+    """
+
+    row: Ints
+    place: Ints
+    score: npt.NDArray[np.float32]
+
+
+@functools.cache
+def _merge_block(items: int, width: int, k: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Merges the scores of a block of so many items into the best of those before."""
+    import tensorflow as tf
+
+    def spec(shape: list[int | None], kind: Any = tf.int32) -> tf.TensorSpec:
+        return tf.TensorSpec(shape, kind)
+
+    # As one graph the pairs are added in place.
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[
+            spec([None, width], tf.float32), spec([items, width], tf.float32), spec([]),
+            spec([None]), spec([None]), spec([None], tf.float32),
+            spec([None, k], tf.float32), spec([None, k]),
+        ]
+    )  # fmt: skip
+    def merge(
+        vectors_BD: tf.Tensor, block_ND: tf.Tensor, start: tf.Tensor,
+        row_P: tf.Tensor, place_P: tf.Tensor, added_P: tf.Tensor,
+        score_BK: tf.Tensor, place_BK: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
+        scores_BN = tf.matmul(vectors_BD, block_ND, transpose_b=True)
+        is_here_P = (place_P >= start) & (place_P < start + items)
+        pairs_P2 = tf.boolean_mask(tf.stack([row_P, place_P - start], axis=1), is_here_P)
+        added_P = tf.boolean_mask(added_P, is_here_P)
+        own_BK, where_BK = top_k(tf.tensor_scatter_nd_add(scores_BN, pairs_P2, added_P), k)
+        # Places rise from block to block: the former best stand first where scores are equal.
+        places = tf.concat([place_BK, where_BK + start], axis=1)
+        best_BK, order_BK = top_k(tf.concat([score_BK, own_BK], axis=1), k)
+        return best_BK, tf.gather(places, order_BK, batch_dims=1)
+
+    return merge  # type: ignore[no-any-return]
 
 
 def target_ranks(top_scores_CK: Any, target_score_P: Any, case_P: Any) -> tf.Tensor:

@@ -1,0 +1,141 @@
+"""The items that may be recommended, and what lists need to know of them.
+
+Shapes: V vocabulary, N items that may be recommended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys import files
+from recsys.config import Rules
+from recsys.errors import ConfigError, DataError
+from recsys.schemas import FIRST_ITEM, UNKNOWN
+
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All items of the vocabulary, and which of them may be recommended.
+
+    Args:
+        item_id: by index [V]; empty where no item is
+        train_count: events of train by index [V]
+        allowed: indexes of the items that may be recommended [N], rising
+        values: attribute to the index of each item's value [V]
+        value_names: attribute to its values, each with its index
+    """
+
+    item_id: pa.StringArray
+    train_count: npt.NDArray[np.int64]
+    allowed: Ints
+    values: dict[str, Ints]
+    value_names: dict[str, dict[str, int]]
+
+    @property
+    def log_count(self) -> npt.NDArray[np.float32]:
+        """log(1 + events of train) by index [V]: what popularity is measured in."""
+        return np.log1p(self.train_count).astype(np.float32)
+
+    def fingerprint(self) -> str:
+        """Stands for all of it."""
+        values = [part for name, value in self.values.items() for part in (name, value.tobytes())]
+        arrays = (self.train_count.tobytes(), self.allowed.tobytes())
+        return files.fingerprint([*arrays, *values, *self.item_id.to_pylist()])
+
+
+def catalogue(
+    items: DataFrame, size: int, rules: Rules, attributes: Collection[str], stock: DataFrame | None
+) -> Catalogue:
+    """The catalogue under a merchant's rules.
+
+    Args:
+        items: schemas.items_schema of the dataset's attributes
+        size: of the vocabulary
+        rules: which items to leave out
+        attributes: those whose values lists depend on
+        stock: item_id and, as rules.stock names it, quantity; none where everything can be sold
+
+    Raises:
+        DataError: nothing is left to recommend
+    """
+    indexes = [f"{name}_index" for name in attributes]
+    table = (
+        _marked(items, rules, stock)
+        .select("item_index", "item_id", "train_count", "allowed", *attributes, *indexes)
+        .toArrow()
+        .combine_chunks()
+    )
+    place = table.column("item_index").to_numpy()
+
+    def by_index(name: str, kind: Any, missing: int = 0) -> npt.NDArray[Any]:
+        values_V = np.full(size, missing, kind)
+        values_V[place] = table.column(name).to_numpy()
+        return values_V
+
+    names_V = np.full(size, "", object)
+    names_V[place] = table.column("item_id").to_numpy()
+    allowed_V = by_index("allowed", np.bool_)
+    allowed_V[:FIRST_ITEM] = False
+    if not allowed_V.any():
+        raise DataError(
+            f"score.rules: expected items that may be recommended, found none of {len(place)}"
+        )
+    return Catalogue(
+        item_id=pa.array(names_V, pa.string()),
+        train_count=by_index("train_count", np.int64),
+        allowed=np.flatnonzero(allowed_V).astype(np.int32),
+        values={name: by_index(f"{name}_index", np.int32, UNKNOWN) for name in attributes},
+        value_names={name: _names(table, name) for name in attributes},
+    )
+
+
+def _names(table: pa.Table, attribute: str) -> dict[str, int]:
+    values = table.column(attribute).to_pylist()
+    indexes = table.column(f"{attribute}_index").to_pylist()
+    return {name: index for name, index in zip(values, indexes, strict=True) if name is not None}
+
+
+def check_attributes(key: str, named: Iterable[str], known: Collection[str]) -> None:
+    """Makes sure that what a rule names is an attribute.
+
+    Raises:
+        ConfigError: it is not
+    """
+    for name in named:
+        if name not in known:
+            raise ConfigError(
+                f"{key}: expected an attribute of the items ({', '.join(known) or 'none'}), "
+                f"found {name!r}"
+            )
+
+
+def _marked(items: DataFrame, rules: Rules, stock: DataFrame | None) -> DataFrame:
+    """The items with `allowed`; a missing value is in no list of values."""
+    allowed = F.lit(True)
+    for name, values in rules.allow.items():
+        allowed &= _is_one_of(name, values)
+    for name, values in rules.deny.items():
+        allowed &= ~_is_one_of(name, values)
+    if stock is None:
+        return items.withColumn("allowed", allowed)
+    is_left = F.lit(True)
+    if rules.stock.quantity is not None:
+        is_left = F.col("quantity").try_cast("double") > 0
+    named = F.col("item_id").cast("string").alias("item_id")
+    sold = stock.where(is_left).select(named, F.lit(True).alias("in_stock")).distinct()
+    joined = items.join(sold, on="item_id", how="left")
+    return joined.withColumn("allowed", allowed & F.coalesce("in_stock", F.lit(False)))
+
+
+def _is_one_of(name: str, values: Iterable[str]) -> Column:
+    return F.coalesce(F.col(name).isin(list(values)), F.lit(False))

@@ -1,0 +1,175 @@
+"""A run's parts: each is written, checked and recorded, and a run that goes on skips it.
+
+versions/<id>/run.json                                    what the run is
+versions/<id>/parts/home-00003.json                       the part is done, and what it holds
+versions/<id>/home/date=…/model=…/part=00003/*.parquet    its lists
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from recsys import files, tables
+from recsys.errors import DataError
+from recsys.score.plan import Plan
+from recsys.score.worker import scored
+
+log = logging.getLogger(__name__)
+
+_RUN = "run.json"
+# Sums of 64-bit hashes that no number of rows makes overflow.
+_HASH = "decimal(38,0)"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part holds.
+
+    Args:
+        kind: of its lists
+        number: of the part
+        subjects: who have a list
+        rows: of the table
+        recommendations: in all lists
+        fallbacks: lists that are popular items only
+        content: fingerprint of its rows, whatever their order
+    """
+
+    kind: str
+    number: int
+    subjects: int
+    rows: int
+    recommendations: int
+    fallbacks: int
+    content: str
+
+    @staticmethod
+    def content_of(parts: Sequence[Part]) -> str:
+        """Fingerprint of the rows of all of them, however they are shared out."""
+        return f"{sum(int(part.content, 16) for part in parts) % 2**64:016x}"
+
+
+class Run:
+    """One version that is being written.
+
+    Args:
+        version: its URL
+        date: that the lists are for
+    """
+
+    def __init__(self, version: str, date: str) -> None:
+        self.version = version
+        self.date = date
+        self.done: list[Part] = []
+
+    @staticmethod
+    def open(place: str, about: dict[str, Any], date: str) -> Run:
+        """The run of this description that was not finished, or a new one.
+
+        Other unfinished versions are removed: the place is locked, so nobody writes them.
+
+        Args:
+            place: of the recommendations
+            about: all that decides the content
+            date: that the lists are for
+        """
+        found = None
+        for version_id in files.versions(place):
+            version = files.join(files.as_url(place), "versions", version_id)
+            if files.exists(files.join(version, files.MANIFEST)):
+                continue
+            marker = files.join(version, _RUN)
+            if found is None and files.exists(marker) and files.read_json(marker) == about:
+                found = version
+            else:
+                files.remove(version)
+        version = found or files.new_version(place)
+        files.write_json(files.join(version, _RUN), about)
+        if found:
+            done = len(files.names(files.join(version, "parts")))
+            log.info("going on with %s, %d parts of which are done", version, done)
+        return Run(version, date)
+
+    def lists_url(self, plan: Plan, number: int) -> str:
+        """Where a part's lists go."""
+        folders = (f"date={self.date}", f"model={plan.model_version}", f"part={number:05d}")
+        return files.join(self.version, plan.kind, *folders)
+
+    def staged(self, frame: DataFrame, schema: dict[str, str], rows_per_file: int) -> str:
+        """Writes a table that only the run needs, unless that was done before; its URL."""
+        url, record = (files.join(self.version, "staging", name) for name in ("table", "done"))
+        if not files.exists(record):
+            if files.exists(url):
+                files.remove(url)
+            with tables.reading("the input of the lists"):
+                tables.write(frame, url, schema, rows_per_file=rows_per_file)
+            files.write_bytes(record, b"")
+        return url
+
+    def write(self, subjects: DataFrame, plan: Plan, number: int, expected: int | None) -> None:
+        """Scores a part, unless that was done before.
+
+        Args:
+            subjects: as worker.scored takes them
+            plan: what the lists shall be
+            number: of the part
+            expected: how many subjects there must be; none where nobody knows
+
+        Raises:
+            DataError: the input cannot be read, or somebody was lost on the way
+        """
+        record = files.join(self.version, "parts", f"{plan.kind}-{number:05d}.json")
+        if files.exists(record):
+            self.done.append(Part(**files.read_json(record)))
+            return
+        url = self.lists_url(plan, number)
+        if files.exists(url):
+            files.remove(url)  # of a try that was cut short
+        part = _write(subjects, plan, number, url, expected)
+        files.write_json(record, asdict(part))
+        self.done.append(part)
+        log.info("%s: part %d, %d subjects", plan.kind, number, part.subjects)
+
+
+def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int | None) -> Part:
+    incoming, outgoing = Observation(), Observation()
+    lists = scored(subjects.observe(incoming, F.count(F.lit(1)).alias("subjects")), plan)
+    with tables.reading(f"the input of {plan.kind}, part {number}"):
+        tables.write(lists.observe(outgoing, *_totals(plan)), url, plan.schema)
+    came, found = incoming.get["subjects"], outgoing.get
+    written = sum(sum(groups) for groups in tables.row_groups(url).values())
+    for what, wanted, got in (
+        ("subjects read", expected, came),
+        ("lists", came, found["subjects"]),
+        ("rows written", found["rows"], written),
+    ):
+        if wanted is not None and got != wanted:
+            raise DataError(f"{url}: expected {wanted} {what}, found {got}")
+    content = f"{int(found['content'] or 0) % 2**64:016x}"
+    counts = (found["recommendations"] or 0, found["fallbacks"] or 0)
+    return Part(plan.kind, number, came, written, *counts, content)
+
+
+def _totals(plan: Plan) -> list[Any]:
+    """What is counted while the rows go by."""
+    is_array = plan.score.layout == "arrays"
+    is_first = F.lit(True) if is_array else F.col("rank") == 1
+    first_source = F.element_at("source", 1) if is_array else F.col("source")
+    size = F.size("item_id") if is_array else F.lit(1)
+
+    def count(condition: Any) -> Any:
+        return F.coalesce(F.sum(condition.cast("bigint")), F.lit(0))
+
+    return [
+        F.count(F.lit(1)).alias("rows"),
+        count(is_first).alias("subjects"),
+        F.sum(size).alias("recommendations"),
+        count(is_first & (first_source == "fallback")).alias("fallbacks"),
+        F.sum(F.xxhash64(*plan.schema).cast(_HASH)).alias("content"),
+    ]

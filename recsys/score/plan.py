@@ -1,0 +1,106 @@
+"""All that a worker must know to make lists; built on the driver, sent with the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys import files
+from recsys.config import Score
+from recsys.schemas import recommendations
+from recsys.score.arrange import Lists, most_possible
+from recsys.score.catalogue import Catalogue
+
+Ints = npt.NDArray[np.int32]
+
+# The group of whoever has none.
+EVERYBODY = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How lists of a kind are made.
+
+    Args:
+        kind: home, next, similar
+        export: URL of the SavedModel
+        model_version: of the model
+        catalogue: the items
+        score: the configuration
+        exclude_history: leave out the items that the history holds
+        fallback: group to the list of those without a history; EVERYBODY is always one
+    """
+
+    kind: str
+    export: str
+    model_version: str
+    catalogue: Catalogue
+    score: Score
+    exclude_history: bool
+    fallback: dict[str, Lists] = field(default_factory=dict)
+
+    def of(self, kind: str) -> Plan:
+        """The same for lists of another kind."""
+        return replace(self, kind=kind)
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """The columns of the lists."""
+        has_reason = self.score.reason and self.kind != "similar"
+        return recommendations(self.kind, self.score.layout, has_reason)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Stands for all that the lists depend on, beside who gets them."""
+        return files.fingerprint(
+            [
+                *(self.kind, self.model_version, self.catalogue.fingerprint()),
+                *(repr(self.score), repr(self.exclude_history)),
+                *(repr((group, lists.item.tolist())) for group, lists in self.fallback.items()),
+            ]
+        )
+
+    @cached_property
+    def list_length(self) -> int:
+        """Of a list that is as full as the rules let it be."""
+        rules = self.score.rules
+        possible = most_possible(self.catalogue.allowed, self.catalogue.values, rules.at_most)
+        return min(self.score.top_k, possible)
+
+    def lists(self, users: int) -> Lists:
+        """Empty lists under the rules."""
+        return Lists(users, self.list_length, self.catalogue.values, self.score.rules.at_most)
+
+    @cached_property
+    def explored(self) -> Ints:
+        """The items that new and little sold items' share of a list is taken from."""
+        allowed = self.catalogue.allowed
+        is_rare = self.catalogue.train_count[allowed] <= self.score.rules.explore_max_train_count
+        return allowed[is_rare]
+
+    @cached_property
+    def explore_places(self) -> int:
+        """The places of a list that they get."""
+        return round(self.score.rules.explore_share * self.list_length)
+
+    def with_fallback(self, popular: Mapping[str, Ints]) -> Plan:
+        """The same with lists of popular items.
+
+        Args:
+            popular: group to what is popular there, best first; items that may not be recommended
+                are passed over, and what is popular with all fills up the list
+        """
+        allowed = self.catalogue.allowed
+        order = np.argsort(-self.catalogue.train_count[allowed], kind="stable")
+        fallback = {}
+        for group, items in {**popular, EVERYBODY: allowed[order]}.items():
+            lists = self.lists(1)
+            for candidates in (items[np.isin(items, allowed)], allowed[order]):
+                scores = self.catalogue.log_count[candidates]
+                lists.take(scores[None], candidates[None], "fallback")
+            fallback[group] = lists
+        return replace(self, fallback=fallback)

@@ -1,0 +1,146 @@
+"""Builds the plan on the driver, out of the configuration and the dataset's tables."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import DataFrame, SparkSession
+
+from recsys import files, tables
+from recsys.config import Config
+from recsys.errors import ConfigError
+from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM, HISTORIES, items_schema
+from recsys.score.catalogue import Catalogue, catalogue, check_attributes
+from recsys.score.plan import Plan
+from recsys.score.subjects import named, popular_in_groups
+from recsys.trained import Trained
+
+Ints = npt.NDArray[np.int32]
+
+_GROUP = "group"
+_SECONDS_PER_DAY = 86400
+
+
+def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained) -> Plan:
+    """How the lists are made.
+
+    Raises:
+        ConfigError: a rule names an attribute or an event type that the dataset does not have, or
+            a kind of list that it or the model has nothing for
+        DataError: a table that cannot be read, or nothing that may be recommended
+    """
+    _check(config, dataset)
+    rules = config.score.rules
+    by = config.score.fallback_by
+    wanted = [*rules.at_most, *([by] if by not in (None, _GROUP) else [])]
+    url = files.join(dataset.url, "items.parquet")
+    items = tables.read(spark, url, items_schema(dataset.categories))
+    stock = tables.read_stock(spark, rules.stock) if rules.stock.path else None
+    found = catalogue(items, dataset.vocabulary_size, rules, dict.fromkeys(wanted), stock)
+    result = Plan(
+        kind="home",
+        export=model.export,
+        model_version=model.model_version,
+        catalogue=found,
+        score=config.score,
+        exclude_history=config.ranking.exclude_history,
+    )
+    return result.with_fallback(_popular(spark, config, dataset, found))
+
+
+def _check(config: Config, dataset: Manifest) -> None:
+    score, rules = config.score, config.score.rules
+    known = list(dataset.categories)
+    check_attributes("score.rules.at_most", rules.at_most, known)
+    check_attributes("score.rules.allow", rules.allow, ["item_id", *known])
+    check_attributes("score.rules.deny", rules.deny, ["item_id", *known])
+    by = [score.fallback_by] if score.fallback_by else []
+    check_attributes("score.fallback_by", by, [_GROUP, *known])
+    for name in rules.leave_out:
+        if name not in dataset.event_types:
+            types = ", ".join(dataset.event_types)
+            raise ConfigError(f"score.rules.leave_out: expected one of {types}; found {name!r}")
+    kind = "next" if is_of_sessions(dataset) else "home"
+    for name in score.lists:
+        if name == "pairs":
+            raise ConfigError(
+                "score.lists: pairs expected a model that gives the probability of a purchase, "
+                "found one that ranks items only"
+            )
+        if name not in (kind, "similar"):
+            raise ConfigError(
+                f"score.lists: expected {kind} or similar for {dataset.url}, a dataset of "
+                f"{'sessions' if kind == 'next' else 'users'}, found {name}"
+            )
+
+
+def is_of_sessions(dataset: Manifest) -> bool:
+    """Whether the dataset's histories are of sessions, not of users."""
+    prepare, columns = dataset.config["prepare"], dataset.config["events"]["columns"]
+    return prepare["sequence_unit"] == "session" or columns["user_id"] is None
+
+
+def _popular(
+    spark: SparkSession, config: Config, dataset: Manifest, found: Catalogue
+) -> dict[str, Ints]:
+    """Group to its popular items, best first; of equal ones the lower index."""
+    by = config.score.fallback_by
+    if by is None:
+        return {}
+    if by != _GROUP:
+        order = np.argsort(-found.train_count, kind="stable").astype(np.int32)
+        order = order[order >= FIRST_ITEM]
+        return {
+            name: order[found.values[by][order] == index]
+            for name, index in found.value_names[by].items()
+        }
+    histories = tables.read(spark, files.join(dataset.url, "histories"), HISTORIES)
+    counts = popular_in_groups(histories, subjects(spark, config)).orderBy(
+        "group", "count", "item_index", ascending=[True, False, True]
+    )
+    table = counts.toArrow().to_pandas()
+    return {
+        str(group): np.asarray(rows["item_index"], np.int32)
+        for group, rows in table.groupby("group", sort=False)
+    }
+
+
+def subjects(spark: SparkSession, config: Config) -> DataFrame:
+    """Who gets a list, as the configuration names them."""
+    return named(tables.read_subjects(spark, config.score.subjects))
+
+
+def left_out_since(config: Config, dataset: Manifest) -> dict[int, int | None]:
+    """Index of an event type to the earliest second at which such an event leaves an item out."""
+    now = as_of(config, dataset)
+    return {
+        dataset.event_types.index(name) + FIRST_ITEM: (
+            None if days is None else int(now - days * _SECONDS_PER_DAY)
+        )
+        for name, days in config.score.rules.leave_out.items()
+    }
+
+
+def as_of(config: Config, dataset: Manifest) -> int:
+    """The instant that the lists are made for, in seconds since the epoch."""
+    if config.score.as_of is None:
+        return dataset.last_event // 1_000_000
+    return instant("score.as_of", config.score.as_of)
+
+
+def instant(key: str, text: str) -> int:
+    """Seconds since the epoch of a time in ISO 8601, UTC where it names no zone.
+
+    Raises:
+        ConfigError: it is no such time
+    """
+    try:
+        when = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{key}: expected a time as in 2024-05-31, found {text!r}") from None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=datetime.UTC)
+    return int(when.timestamp())

@@ -1,0 +1,83 @@
+"""Why an item was recommended: the past event without which its score would be lowest.
+
+Shapes: B users, L events of a history, K length of a list, W width of a vector.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.schemas import PADDING
+from recsys.score.histories import PADS, Encode, Encoded, Rows
+from recsys.score.vectors import Floats
+
+Ints = npt.NDArray[np.int32]
+
+
+def reasons(rows: Rows, item_BK: Ints, vectors_BKW: Floats, encode: Encode) -> Ints:
+    """The item of the event whose removal lowers the score most [B, K]; of equals the oldest.
+
+    Args:
+        rows: the histories
+        item_BK: the lists
+        vectors_BKW: of their items
+        encode: the model
+
+    Returns:
+        indexes in the vocabulary; PADDING where the removal of no event lowers the score
+    """
+    lowest_BK = _scores(encode(rows), item_BK, vectors_BKW)
+    reason_BK = np.full(item_BK.shape, PADDING, np.int32)
+    events = int((rows["step"] >= 0).sum(axis=1).max(initial=0))
+    for event in range(events):
+        has_event_B1 = rows["step"][:, event : event + 1] >= 0
+        score_BK = _scores(encode(without(rows, event)), item_BK, vectors_BKW)
+        is_lower = has_event_B1 & (score_BK < lowest_BK)
+        lowest_BK = np.where(is_lower, score_BK, lowest_BK)
+        reason_BK = np.where(is_lower, rows["item"][:, event : event + 1], reason_BK)
+    return reason_BK
+
+
+def _scores(encoded: Encoded, item_BK: Ints, vectors_BKW: Floats) -> Floats:
+    score_BK = np.einsum("bw,bkw->bk", encoded.vectors, vectors_BKW)
+    pairs = encoded.pairs
+    place = np.argsort(item_BK, axis=1)
+    width = int(max(item_BK.max(initial=0), pairs.item.max(initial=0))) + 1
+    key_BK = np.arange(len(item_BK))[:, None] * width + np.take_along_axis(item_BK, place, axis=1)
+    key_P = pairs.row.astype(np.int64) * width + pairs.item
+    found_P = np.searchsorted(key_BK.ravel(), key_P)
+    is_listed = found_P < key_BK.size
+    is_listed[is_listed] &= key_BK.ravel()[found_P[is_listed]] == key_P[is_listed]
+    row, column = np.divmod(found_P[is_listed], item_BK.shape[1])
+    np.add.at(score_BK, (row, place[row, column]), pairs.score[is_listed])
+    return np.asarray(score_BK, np.float32)
+
+
+def without(rows: Rows, event: int) -> Rows:
+    """The histories without their event of this place; those that have no such event stay.
+
+        item 7 3 9 | step 0 0 1 | gap 0 0 60     without event 2: item 7 3 | step 0 0 | gap 0 0
+
+    A step goes with its last event: then later steps move up, the next step's gap takes in the one
+    before, and it starts the session that the lost step started.
+    """
+    step_B1 = rows["step"][:, event : event + 1]
+    is_lost_B1 = (step_B1 >= 0) & ((rows["step"] == step_B1).sum(axis=1, keepdims=True) == 1)
+    is_next = is_lost_B1 & (rows["step"] == step_B1 + 1)
+    gap_B1 = rows["gap_seconds"][:, event : event + 1]
+    was_first_B1 = (step_B1 == 0) & (gap_B1 == 0)
+    joined_gap = np.where(was_first_B1, 0, rows["gap_seconds"] + gap_B1)
+    start = np.maximum(rows["session_start"], rows["session_start"][:, event : event + 1])
+    changed = {
+        **rows,
+        "gap_seconds": np.where(is_next, joined_gap, rows["gap_seconds"]),
+        "session_start": np.where(is_next, start, rows["session_start"]),
+        "step": rows["step"] - (is_lost_B1 & (rows["step"] > step_B1)),
+    }
+    return {name: _deleted(values, event, PADS.get(name, 0)) for name, values in changed.items()}
+
+
+def _deleted(values: Ints, event: int, pad: int) -> Ints:
+    kept = np.delete(values, event, axis=1)
+    return np.pad(kept, ((0, 0), (0, 1)), constant_values=pad).astype(np.int32)

@@ -1,0 +1,116 @@
+"""Who gets a list, and what the worker must know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys.schemas import FIRST_ITEM, HISTORIES
+from recsys.score.histories import INPUTS, PADS
+
+
+def active(histories: DataFrame, since: int | None) -> DataFrame:
+    """The histories with an event from an instant on.
+
+    Args:
+        histories: schemas.HISTORIES
+        since: seconds since the epoch; none takes all
+    """
+    if since is None:
+        return histories
+    return histories.where(F.array_max("timestamp") >= since)
+
+
+def chosen(histories: DataFrame, wanted: DataFrame | None) -> DataFrame:
+    """The histories of those who are wanted, with the group of each.
+
+    Args:
+        histories: schemas.HISTORIES
+        wanted: of `named`; none takes all
+    """
+    if wanted is None:
+        return histories
+    return histories.join(wanted, on="user_id", how="inner")
+
+
+def newcomers(histories: DataFrame, wanted: DataFrame, length: int) -> DataFrame:
+    """Those who are wanted and have no history, with an empty one.
+
+    Args:
+        histories: schemas.HISTORIES
+        wanted: of `named`
+        length: entries of each array
+    """
+    empty = {
+        name: F.array_repeat(F.lit(PADS.get(name, 0)), length).cast(kind).alias(name)
+        for name, kind in HISTORIES.items()
+        if name != "user_id"
+    }
+    unknown = wanted.join(histories.select("user_id"), on="user_id", how="left_anti")
+    return unknown.select(*wanted.columns, *empty.values())
+
+
+def named(table: DataFrame) -> DataFrame:
+    """One row a subject: user_id, and its group ("" where it has none); of several the first.
+
+    Args:
+        table: id and group, as the configuration maps them
+    """
+    user_id = F.col("id").cast("string").alias("user_id")
+    group = F.coalesce(F.col("group").cast("string"), F.lit("")).alias("group")
+    return (
+        table.select(user_id, group)
+        .where("user_id is not null")
+        .groupBy("user_id")
+        .agg(F.min("group").alias("group"))
+    )
+
+
+def popular_in_groups(histories: DataFrame, wanted: DataFrame) -> DataFrame:
+    """How many events of each item the histories of a group's subjects hold.
+
+    Returns:
+        group, item_index, count
+    """
+    item = F.explode("item").alias("item_index")
+    events = histories.join(wanted, on="user_id").select("group", item)
+    known = events.where((F.col("item_index") >= FIRST_ITEM) & (F.col("group") != ""))
+    return known.groupBy("group", "item_index").count()
+
+
+def with_left_out(
+    histories: DataFrame, sequences: DataFrame, since: Mapping[int, int | None]
+) -> DataFrame:
+    """The histories with the items that a list must not have, as the column left_out.
+
+    Args:
+        histories: schemas.HISTORIES
+        sequences: schemas.SEQUENCES of all splits: what is older than a history has room for
+        since: index of an event type to the earliest second at which such an event counts; none
+            is for ever
+    """
+    event = F.explode(F.arrays_zip("item", "event_type", "timestamp")).alias("event")
+    columns = ["user_id", "item", "event_type", "timestamp"]
+    everything = histories.select(*columns).unionByName(
+        sequences.where("weight > 0").select(*columns)
+    )
+    counts = F.lit(False)
+    for kind, earliest in since.items():
+        is_recent = F.lit(True) if earliest is None else F.col("event.timestamp") >= earliest
+        counts |= (F.col("event.event_type") == kind) & is_recent
+    items = (
+        everything.select("user_id", event)
+        .where(counts & (F.col("event.item") >= FIRST_ITEM))
+        .groupBy("user_id")
+        .agg(F.array_sort(F.collect_set("event.item")).alias("left_out"))
+    )
+    joined = histories.join(items, on="user_id", how="left")
+    return joined.withColumn("left_out", F.coalesce("left_out", F.array().cast("array<int>")))
+
+
+def inputs(subjects: DataFrame) -> DataFrame:
+    """What the worker reads of them."""
+    more = [name for name in ("left_out", "group") if name in subjects.columns]
+    return subjects.select("user_id", *INPUTS, *more)

@@ -1,0 +1,186 @@
+"""The work of one Spark task: histories (or items) in, lists out.
+
+A worker process loads the model once and maps the item vectors of its machine. Shapes: B users,
+K length of a list, W width of a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import TaskContext
+from pyspark.sql import DataFrame
+
+from recsys import files, ranking
+from recsys.ranking import Ranker
+from recsys.schemas import FIRST_ITEM, PADDING, ddl
+from recsys.score import histories, vectors
+from recsys.score.arrange import Lists
+from recsys.score.maker import ListMaker
+from recsys.score.plan import EVERYBODY, Ints, Plan
+from recsys.score.reasons import reasons
+from recsys.score.shelf import ExactShelf, Pairs, Shelf
+from recsys.score.table import to_table
+from recsys.score.vectors import Floats
+
+Batches = Iterable[pa.RecordBatch]
+
+
+def scored(subjects: DataFrame, plan: Plan) -> DataFrame:
+    """The lists of the subjects.
+
+    Args:
+        subjects: user_id, the arrays of histories.INPUTS, and, where the plan's rules need them,
+            left_out and group; of similar items: item_index
+        plan: what the lists shall be
+
+    Returns:
+        the plan's schema
+    """
+    return subjects.mapInArrow(_work(plan), ddl(plan.schema))
+
+
+def _work(plan: Plan) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    def work(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if batch.num_rows == 0:
+                continue
+            worker = _worker(plan)
+            ordered = worker.in_order(batch)
+            for start in range(0, batch.num_rows, plan.score.batch_users):
+                yield worker.lists(ordered.slice(start, plan.score.batch_users))
+
+    return work
+
+
+_workers: dict[str, Histories | Items] = {}
+
+
+def _worker(plan: Plan) -> Histories | Items:
+    """The process's own, kept from task to task."""
+    if plan.fingerprint not in _workers:
+        _workers.clear()
+        task = TaskContext.get()
+        ranking.limit_threads(task.cpus() if task else 1)
+        _workers[plan.fingerprint] = (Items if plan.kind == "similar" else Histories)(plan)
+    return _workers[plan.fingerprint]
+
+
+class Histories:
+    """Lists for users or sessions, from their histories."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._ranker = ranking.load(plan.export)
+        allowed = plan.catalogue.allowed
+        self._shelf = _shelf(plan, self._ranker, allowed)
+        explored = plan.explored if plan.explore_places else allowed[:0]
+        rare = _shelf(plan, self._ranker, explored) if len(explored) else None
+        self._maker = ListMaker(plan, self._shelf, rare, width=-1)
+
+    @staticmethod
+    def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
+        """By length, so that short histories are not padded to long ones."""
+        steps = np.asarray(batch.column("step").flatten()).reshape(batch.num_rows, -1)
+        return batch.take(pa.array(np.argsort((steps >= 0).sum(axis=1), kind="stable")))
+
+    def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The lists of a block of at most batch_users."""
+        plan, count = self._plan, batch.num_rows
+        rows = histories.read(batch, plan.score.batch_users)
+        encode = partial(histories.encode, self._ranker, own_items=plan.score.rules.own_items)
+        has_history_B = (rows["item"] >= FIRST_ITEM).any(axis=1)
+        if has_history_B.any():
+            lists = self._lists(batch, rows, encode)
+        else:
+            lists = plan.lists(len(has_history_B))
+        lists.size[~has_history_B] = 0
+        self._fall_back(lists, batch)
+        reason_BK = None
+        if plan.score.reason:
+            item_vectors = self._shelf.vectors(lists.item)
+            reason_BK = reasons(rows, lists.item, item_vectors, encode)
+            reason_BK[lists.is_from("fallback")] = PADDING
+        subject = batch.column("user_id")
+        return to_table(plan, subject, lists.first(count), reason_BK)
+
+    def _lists(
+        self, batch: pa.RecordBatch, rows: histories.Rows, encode: histories.Encode
+    ) -> Lists:
+        encoded = encode(rows)
+        pairs = [encoded.pairs]
+        if self._plan.exclude_history:
+            pairs.append(histories.in_history(rows["item"]))
+        if self._plan.score.rules.leave_out:
+            pairs.append(histories.left_out(batch))
+        return self._maker.make(encoded.vectors, Pairs.joined(pairs))
+
+    def _fall_back(self, lists: Lists, batch: pa.RecordBatch) -> None:
+        """Fills the lists that are empty."""
+        empty = np.flatnonzero(lists.size[: batch.num_rows] == 0)
+        if len(empty) == 0:
+            return
+        groups = list(self._plan.fallback)
+        code = np.full(len(empty), groups.index(EVERYBODY))
+        if "group" in batch.schema.names:
+            found = pc.index_in(batch.column("group").take(pa.array(empty)), pa.array(groups))
+            code = found.fill_null(groups.index(EVERYBODY)).to_numpy()
+        for place, group in enumerate(groups):
+            chosen = empty[code == place]
+            lists.replace(chosen, self._plan.fallback[group].repeated(len(chosen)))
+
+
+class Items:
+    """Lists of similar items, from the cosines of item vectors."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        everything = np.arange(FIRST_ITEM, len(plan.catalogue.train_count), dtype=np.int32)
+        ranker = ranking.load(plan.export)
+        self._all = _directions(plan, ranker, everything)
+        directions = _directions(plan, ranker, plan.catalogue.allowed)
+        shelf = _exact(plan, plan.catalogue.allowed, directions)
+        self._maker = ListMaker(plan, shelf, None, width=directions.shape[1])
+
+    @staticmethod
+    def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
+        """As it is."""
+        return batch
+
+    def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The lists of a block of at most batch_users items."""
+        item = np.asarray(batch.column("item_index"))
+        padded = np.resize(item, self._plan.score.batch_users)
+        row = np.arange(len(padded), dtype=np.int32)
+        itself = Pairs(row, padded, np.full(len(padded), -np.inf, np.float32))
+        vectors_BD = self._all[padded - FIRST_ITEM]
+        lists = self._maker.make(vectors_BD, itself)
+        subject = self._plan.catalogue.item_id.take(pa.array(item))
+        return to_table(self._plan, subject, lists.first(len(item)), None)
+
+
+def _shelf(plan: Plan, ranker: Ranker, items: Ints) -> Shelf:
+    """The items with their vectors and what they score with everybody."""
+    key = _key(plan, items, "scores")
+    bias_V = plan.score.rules.popularity * plan.catalogue.log_count
+    path = vectors.mapped(key, lambda path: vectors.write(path, ranker.items(), items, bias_V))
+    return _exact(plan, items, vectors.load(path))
+
+
+def _directions(plan: Plan, ranker: Ranker, items: Ints) -> Floats:
+    key = _key(plan, items, "directions")
+    path = vectors.mapped(key, lambda path: vectors.write_directions(path, ranker.items(), items))
+    return vectors.load(path)
+
+
+def _key(plan: Plan, items: Ints, what: str) -> str:
+    blend = repr(plan.score.rules.popularity)
+    return files.fingerprint([plan.model_version, items.tobytes(), blend, what])
+
+
+def _exact(plan: Plan, items: Ints, vectors_NW: Floats) -> Shelf:
+    return ExactShelf(items, vectors_NW, plan.score.block_items, len(plan.catalogue.train_count))

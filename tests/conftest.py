@@ -1,0 +1,26 @@
+"""What all tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from recsys.config import Config
+from recsys.tables import spark_session
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """A session as the jobs have it, small."""
+    from pyspark import SparkContext
+
+    SparkContext._ensure_initialized()
+    settings = {
+        "spark.master": "local[2]",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.ui.enabled": "false",
+    }
+    for key, value in settings.items():
+        SparkContext._jvm.java.lang.System.setProperty(key, value)  # type: ignore[union-attr]
+    with spark_session(Config(), "tests") as session:
+        yield session

@@ -1,0 +1,169 @@
+"""A small dataset and a model of it: real, but untrained, with drawn weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys import files, manifest
+from recsys.config import Config, Paths, Train
+from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM, HISTORIES
+from tests.datasets import LENGTH, random_rows
+
+DAY = 86400
+USERS = 60
+ITEMS = 90
+COLOURS = ("red", "green", "blue", "grey")
+BRANDS = ("own", "other", "third")
+EVENT_TYPES = ("view", "purchase")
+
+
+@dataclass(frozen=True)
+class World:
+    """Where everything is, and what is in it.
+
+    Args:
+        folder: of dataset, model and recommendations
+        histories: arrays [B, L] of every user, in the order of `users`
+        users: their ids; the last has no known item
+        items: the table of the items
+    """
+
+    folder: Path
+    histories: dict[str, np.ndarray]
+    users: list[str]
+    items: pa.Table
+
+    def config(self, **changes: Any) -> Config:
+        places = ("dataset", "model", "report", "recommendations")
+        paths = Paths(**{name: str(self.folder / name) for name in places})
+        return Config(paths=paths, **changes)
+
+
+def write_world(folder: Path, files_of_histories: int = 4) -> World:
+    rng = np.random.default_rng(5)
+    items = _items(rng)
+    histories = _histories(rng)
+    users = [f"user-{number}" for number in range(USERS)]
+    version = files.new_version(str(folder / "dataset"))
+    place = Path(files.local_copy(version))
+    _write(items, place / "items.parquet", 1)
+    _write(items.select(["item_index", "item_id", "train_count"]), place / "vocabulary.parquet", 1)
+    _write(_table(histories, users), place / "histories", files_of_histories)
+    _write(_sequences(), place / "sequences" / "split=train", 1)
+    dataset = _manifest(version)
+    dataset.write()
+    files.publish(version)
+    write_model(folder / "model", dataset, items)
+    return World(folder, histories, users, items)
+
+
+def _items(rng: np.random.Generator) -> pa.Table:
+    index = np.arange(FIRST_ITEM, FIRST_ITEM + ITEMS)
+    colour, brand = rng.integers(len(COLOURS), size=ITEMS), rng.integers(len(BRANDS), size=ITEMS)
+    return pa.table(
+        {
+            "item_index": pa.array(index, pa.int32()),
+            "item_id": [f"item-{place}" for place in index],
+            "train_count": pa.array(np.sort(rng.integers(1, 60, size=ITEMS))[::-1], pa.int64()),
+            "colour": pa.array(COLOURS).take(pa.array(colour)),
+            "brand": pa.array(BRANDS).take(pa.array(brand)),
+            "colour_index": pa.array(colour + FIRST_ITEM, pa.int32()),
+            "brand_index": pa.array(brand + FIRST_ITEM, pa.int32()),
+        }
+    )
+
+
+def _histories(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    rows = random_rows(rng, USERS, ITEMS, 3)
+    del rows["target"]
+    is_event = rows["step"] >= 0
+    # Anything may follow anything here, and some items are not known.
+    drawn = rng.integers(FIRST_ITEM - 1, FIRST_ITEM + ITEMS, size=is_event.shape)
+    rows["item"] = np.where(is_event, drawn, 0)
+    rows["event_type"] = np.where(is_event, rng.integers(2, 4, size=is_event.shape), 0)
+    rows["timestamp"] = np.where(is_event, DAY * (10 + rows["step"]), 0)
+    rows["item"][-1] = np.where(is_event[-1], 1, 0)
+    return rows
+
+
+def _table(histories: dict[str, np.ndarray], users: list[str]) -> pa.Table:
+    kinds = {"array<int>": pa.int32(), "array<bigint>": pa.int64()}
+    columns = {
+        name: pa.array(list(histories[name]), pa.list_(kinds[kind]))
+        for name, kind in HISTORIES.items()
+        if name != "user_id"
+    }
+    return pa.table({"user_id": users, **columns})
+
+
+def _sequences() -> pa.Table:
+    """One old row: user-0 bought and saw things that its history has no room for."""
+    arrays = {
+        "item": [7, 8], "event_type": [2, 3], "gap_seconds": [0, DAY], "session_start": [1, 1],
+        "step": [0, 1], "timestamp": [DAY, 2 * DAY], "target": [0, 1],
+    }  # fmt: skip
+    padded = {
+        name: pa.array(
+            [values + [-1 if name == "step" else 0] * (LENGTH - len(values))],
+            pa.list_(pa.int64() if name == "timestamp" else pa.int32()),
+        )
+        for name, values in arrays.items()
+    }
+    weight = pa.array([1.0], pa.float32())
+    return pa.table(
+        {"sequence_id": ["user-0#1"], "user_id": ["user-0"], "weight": weight, **padded}
+    )
+
+
+def _write(table: pa.Table, folder: Path, parts: int) -> None:
+    folder.mkdir(parents=True)
+    for number, rows in enumerate(np.array_split(np.arange(len(table)), parts)):
+        pq.write_table(table.take(pa.array(rows)), folder / f"part-{number}.parquet")
+
+
+def _manifest(version: str) -> Manifest:
+    settings = {
+        "prepare": {"sequence_unit": "user"}, "events": {"columns": {"user_id": "user_id"}}
+    }  # fmt: skip
+    return manifest.Manifest(
+        url=version, schema_version=manifest.SCHEMA_VERSION, code_version="test", created_at="",
+        seed=0, sequence_length=LENGTH, max_steps=LENGTH, max_step_events=3, max_case_targets=3,
+        valid_start=0, test_start=0, first_event=0, last_event=30 * DAY * 1_000_000, users=USERS,
+        items=ITEMS, vocabulary_fingerprint="of-this-world", content_fingerprint="",
+        event_types=EVENT_TYPES, platforms=(),
+        categories={"colour": len(COLOURS) + FIRST_ITEM, "brand": len(BRANDS) + FIRST_ITEM},
+        splits={}, steps=(), quarantine={}, certificate={}, config=settings,
+    )  # fmt: skip
+
+
+def write_model(place: Path, dataset: Manifest, items: pa.Table, seed: int = 0) -> None:
+    """Publishes a model with drawn weights."""
+    from recsys.train import export
+    from recsys.train.model import Catalogue, Recommender
+
+    counts_V = np.zeros(dataset.vocabulary_size, np.int64)
+    counts_V[FIRST_ITEM:] = items.column("train_count").to_numpy()
+    catalogue = Catalogue(dataset.vocabulary_size, dataset.event_type_size, counts_V, {}, {})
+    model = Recommender(Train(embedding_size=8), catalogue, seed)
+    rng = np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        shape = variable.shape
+        variable.assign_add(rng.normal(scale=0.7, size=shape).astype(np.float32))
+    module = export.Export(
+        model, items.column("item_id").to_pylist(), list(EVENT_TYPES), exclude_history=False
+    )
+    version = files.new_version(str(place))
+    export.save(module, files.local_copy(files.join(version, "export")))
+    about = {
+        "model_version": f"model-{seed}",
+        "vocabulary_fingerprint": dataset.vocabulary_fingerprint,
+    }
+    files.write_json(files.join(version, "model.json"), about)
+    files.publish(version)
