@@ -184,41 +184,77 @@ class Train:
     Args:
         epochs: passes over the training rows, at most
         batch_size_per_rank: rows of one step on one rank
-        learning_rate: of Adam, reached after warm-up
+        optimizer: adam or adagrad
+        learning_rate: reached after the warm-up
         warmup_steps: steps over which the learning rate rises from 0
-        embedding_size: width of an item's vector, and of the GRU's state
-        item_features: attributes whose embeddings are added to the item's own
-        dropout: share of input and state units that are zeroed in training
-        repeat: learn how often and how lately bought items are bought again
-        basket_power: a target weighs (targets of its step) ** -this: 1 counts baskets alike, 0 targets
+        decay: how the learning rate falls to 0 at the last step; none keeps it
         clip_norm: largest global norm of the gradient
+        l2: weight of the squared weights in the loss
+        cell: of the recurrent network: rnn, gru or lstm
+        layers: of cells
+        embedding_size: width of an item's vector, and of the network's state
+        item_features: attributes whose vectors are added to an item's own
+        normalize: give item vectors and states length 1, and scores no bias for popularity
+        scale: of the scores between vectors of length 1
+        repeat: learn how often and how lately bought items are bought again
+        embedding_dropout: share of an event's vector that is zeroed in training
+        input_dropout: share of a step's input that is zeroed in training
+        state_dropout: share of the state that is zeroed in training before items are scored
+        loss: cross_entropy, bpr_max or top1_max
+        negatives: items drawn for a step, besides its targets; 0 scores the whole vocabulary
+        negatives_power: they are drawn by popularity to this power
+        basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
         early_stopping_metric: the validation metric that chooses the epoch
         patience_epochs: epochs without a better metric before training stops
+        checkpoint_steps: steps between checkpoints within an epoch; 0 makes one an epoch
         keep_checkpoints: how many of the last checkpoints stay
+        resume: go on with the last unfinished run of the same configuration, if there is one
+        stall_seconds: a rank that keeps the others waiting for so long stops the job
         cpu_threads: TensorFlow threads of one rank; 0 shares the machine's cores among its ranks
     """
 
     epochs: int = 10
-    batch_size_per_rank: int = 16
+    batch_size_per_rank: int = 64
+    optimizer: Literal["adam", "adagrad"] = "adam"
     learning_rate: float = 0.002
     warmup_steps: int = 50
+    decay: Literal["none", "linear", "cosine"] = "none"
+    clip_norm: float = 1.0
+    l2: float = 0.0
+    cell: Literal["rnn", "gru", "lstm"] = "gru"
+    layers: int = 1
     embedding_size: int = 64
     item_features: tuple[str, ...] = ()
-    dropout: float = 0.2
+    normalize: bool = False
+    scale: float = 16.0
     repeat: bool = True
+    embedding_dropout: float = 0.0
+    input_dropout: float = 0.2
+    state_dropout: float = 0.2
+    loss: Literal["cross_entropy", "bpr_max", "top1_max"] = "cross_entropy"
+    negatives: int = 0
+    negatives_power: float = 0.5
     basket_power: float = 0.0
-    clip_norm: float = 1.0
     early_stopping_metric: Literal["recall@20", "mrr@20"] = "recall@20"
     patience_epochs: int = 2
+    checkpoint_steps: int = 0
     keep_checkpoints: int = 2
+    resume: bool = False
+    stall_seconds: int = 300
     cpu_threads: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size_per_rank", "learning_rate", "embedding_size",
-                    "clip_norm", "patience_epochs", "keep_checkpoints"):  # fmt: skip
+        for key in ("epochs", "batch_size_per_rank", "learning_rate", "clip_norm", "layers",
+                    "embedding_size", "scale", "patience_epochs", "keep_checkpoints",
+                    "stall_seconds"):  # fmt: skip
             value = getattr(self, key)
             _require(value > 0, f"train.{key}", "a positive number", value)
-        _require(0 <= self.dropout < 1, "train.dropout", "a share from 0 to below 1", self.dropout)
+        for key in ("embedding_dropout", "input_dropout", "state_dropout"):
+            value = getattr(self, key)
+            _require(0 <= value < 1, f"train.{key}", "a share from 0 to below 1", value)
+        for key in ("negatives", "checkpoint_steps", "l2", "warmup_steps", "cpu_threads"):
+            value = getattr(self, key)
+            _require(value >= 0, f"train.{key}", "0 or more", value)
 
 
 @dataclass(frozen=True)
@@ -352,20 +388,24 @@ class Rules:
 class Neighbours:
     """An index of neighbours in place of the exact search: faster, and not quite exact.
 
+    Item vectors are put into cells around centres, and a search looks into the nearest cells
+    (faiss, IndexIVFFlat). Needs the package faiss-cpu: pip install recsys[neighbours].
+
     Args:
         above_items: used where more items than this can be recommended; null never uses it
-        links: of an item in the graph (HNSW, Malkov and Yashunin, 2018)
-        search_width: items that a search keeps in view; wider finds more and takes longer
+        cells: how many there are; 0 is four times the root of the number of items
+        probes: cells that a search looks into; more find more and take longer
         sample_users: users whose lists are compared with exact ones, for the manifest
     """
 
     above_items: int | None = None
-    links: int = 32
-    search_width: int = 400
+    cells: int = 0
+    probes: int = 64
     sample_users: int = 512
 
     def __post_init__(self) -> None:
-        for key in ("links", "search_width", "sample_users"):
+        _require(self.cells >= 0, "score.neighbours.cells", "a number from 0", self.cells)
+        for key in ("probes", "sample_users"):
             value = getattr(self, key)
             _require(value > 0, f"score.neighbours.{key}", "a positive number", value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,8 @@ import tensorflow as tf
 
 from recsys import files
 from recsys.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 def save(
@@ -58,6 +61,28 @@ def restore(folder: str, name: str, variables: Sequence[tf.Variable]) -> dict[st
     for key, variable in zip(sorted(arrays.files), variables, strict=True):
         variable.assign(arrays[key])
     return dict(about["progress"])
+
+
+def restore_last(folder: str, variables: Sequence[tf.Variable]) -> dict[str, Any] | None:
+    """Puts the last whole checkpoint's values into the variables and returns its progress.
+
+    One that is damaged is named in a warning, and the one before it taken.
+
+    Returns:
+        None where there is no checkpoint at all
+
+    Raises:
+        DataError: there are some, and all are damaged
+    """
+    found = names(folder)
+    for name in reversed(found):
+        try:
+            return restore(folder, name, variables)
+        except DataError as error:
+            log.warning("%s; the checkpoint before it is tried", error)
+    if found:
+        raise DataError(f"{folder}: expected a whole checkpoint, found {len(found)} damaged ones")
+    return None
 
 
 def names(folder: str) -> list[str]:

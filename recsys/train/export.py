@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from recsys import ranking
 from recsys.schemas import FIRST_ITEM, UNKNOWN
-from recsys.train.model import Batch, Recommender, target_cases, trim
+from recsys.train.batch import Batch, target_cases, trim
+from recsys.train.model import Recommender
 
 INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
 
@@ -66,7 +67,7 @@ class Export(tf.Module):
         """The signature of the same name."""
         batch = trim(rows)
         row_B, step_B = _after_last(batch)
-        state_BD = self.model.encode(batch, row_B, step_B, self.model.item_vectors())
+        state_BD = self.model.encode(batch, row_B, step_B)
         places_P2, added_P = self.model.repeat_scores(batch, row_B, step_B)
         return {
             "vectors": tf.concat([state_BD, tf.ones_like(state_BD[:, :1])], axis=1),
@@ -78,8 +79,9 @@ class Export(tf.Module):
     @tf.function(autograph=False)
     def items(self) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
-        bias_V1 = tf.convert_to_tensor(self.model.item_bias)[:, None]
-        return {"vectors": tf.concat([self.model.item_vectors(), bias_V1], axis=1)}
+        vectors_VD, bias_V = self.model.tower.all(), self.model.item_bias
+        bias_V = tf.zeros_like(vectors_VD[:, 0]) if bias_V is None else bias_V
+        return {"vectors": tf.concat([vectors_VD, tf.expand_dims(bias_V, 1)], axis=1)}
 
     @tf.function(autograph=False)
     def cases(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:

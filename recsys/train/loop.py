@@ -1,13 +1,14 @@
-"""Epochs: train, validate, keep the best, stop in time."""
+"""Epochs: train, validate, keep the best, stop in time, go on where a run was stopped."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +16,55 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from recsys import ranking
-from recsys.config import Config
+from recsys.config import Config, Train
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.train import batches, ranks
+from recsys.train.batch import Batch, known, target_cases, trim
 from recsys.train.batches import COLUMNS, Shard
-from recsys.train.losses import cross_entropy_sum, target_weights
-from recsys.train.model import Batch, Recommender, known, target_cases, trim
-from recsys.train.optimizer import Adam
+from recsys.train.candidates import EVERYTHING, Sampler
+from recsys.train.losses import LOSSES, target_weights
+from recsys.train.model import Recommender
+from recsys.train.noise import Noise
+from recsys.train.optimizer import Optimizer
+from recsys.train.schedule import learning_rate
 
-log = logging.getLogger("recsys")
+log = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
 
 _AT = 20
 _BATCH = {name: tf.TensorSpec([None, None], tf.int32, name) for name in COLUMNS}
+_RATE = tf.TensorSpec([], tf.float32, "rate")
+
+
+@dataclass
+class Progress:
+    """How far a run is; with the variables it is all that a resumed run needs.
+
+    Args:
+        epoch: that is being trained, from 1
+        step: steps of this epoch that are done
+        rows: read in them, by all ranks
+        loss_sum: of them, by all ranks
+        weight_sum: of their targets, by all ranks
+        history: the metrics of the epochs that are done
+    """
+
+    epoch: int = 1
+    step: int = 0
+    rows: float = 0.0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+    history: list[Metrics] = field(default_factory=list)
+
+    def best(self, metric: str) -> Metrics | None:
+        """The metrics of the best epoch so far; of equal ones the first."""
+        return max(self.history, key=lambda metrics: metrics[metric], default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
 
 
 @dataclass
@@ -40,65 +75,94 @@ class Trainer:
     manifest: Manifest
     shard: Shard
     model: Recommender
-    optimizer: Adam
+    optimizer: Optimizer
+    sampler: Sampler | None
 
     def __post_init__(self) -> None:
+        train = self.config.train
         self.variables = list(self.model.trainable_variables)
-        compiled = partial(tf.function, input_signature=[_BATCH], autograph=False)
-        self._train_step = compiled(self._train_batch)
-        self._valid_step = compiled(self._valid_batch)
+        self.steps_per_epoch = batches.steps_per_epoch(
+            self.manifest, "train", self.shard, train.batch_size_per_rank
+        )
+        compiled = partial(tf.function, autograph=False)
+        self._train_step = compiled(self._train_batch, input_signature=[_BATCH, _RATE])
+        self._valid_step = compiled(self._valid_batch, input_signature=[_BATCH])
 
-    def _train_batch(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def _train_batch(self, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        train = self.config.train
+        noise = Noise(self.config.seed * 1000 + self.shard.rank, self.optimizer.steps)
         with tf.GradientTape() as tape:
-            power = self.config.train.basket_power
-            loss_sum, weight_sum = batch_loss(self.model, batch, power, training=True)
-        gradients = ranks.sum_gradients(tape, loss_sum, weight_sum, self.variables)
-        gradients, _ = tf.clip_by_global_norm(gradients, self.config.train.clip_norm)
-        self.optimizer.apply(gradients)
+            loss_sum, weight_sum = self.loss(batch, noise)
+            penalty = train.l2 * weight_sum * _squares(self.variables) if train.l2 else 0.0
+        gradients = tape.gradient(loss_sum + penalty, self.variables)
+        gradients = ranks.mean_gradients(gradients, weight_sum)
+        self.optimizer.apply(ranks.clip(gradients, train.clip_norm), rate)
         return loss_sum, weight_sum
+
+    def loss(self, batch: Batch, noise: Noise | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """The weighted sum of the losses of a batch's known targets, and the sum of weights."""
+        train = self.config.train
+        return batch_loss(self.model, batch, train.loss, train.basket_power, self.sampler, noise)
 
     def _valid_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         batch = trim(batch)
-        row_C, step_C, case_P, item_P, _ = target_cases(batch)
+        row_C, step_C, case_P, item_P = target_cases(batch)
         scores_CV = ranking.without_reserved(self.model.scores(batch, row_C, step_C))
         if self.config.ranking.exclude_history:
-            seen_CL = tf.where(
-                tf.gather(batch["step"], row_C) < step_C[:, None],
-                tf.gather(batch["item"], row_C),
-                0,
-            )
+            is_seen_CL = tf.gather(batch["step"], row_C) < step_C[:, None]
+            seen_CL = tf.where(is_seen_CL, tf.gather(batch["item"], row_C), 0)
             scores_CV = ranking.without_history(scores_CV, seen_CL)
         top_CK, _ = ranking.top_k(scores_CV, _AT + 1)
         target_P = tf.gather_nd(scores_CV, tf.stack([case_P, item_P], axis=1))
         rank_P = ranking.target_ranks(top_CK, target_P, case_P)
         return tf.size(row_C), case_P, tf.where(known(item_P), rank_P, 0)
 
-    def train_epoch(self, epoch: int) -> Metrics:
-        """One pass over this rank's training rows."""
-        started = time.monotonic()
-        batch_rows = self.config.train.batch_size_per_rank
-        steps = batches.steps_per_epoch(self.manifest, "train", self.shard, batch_rows)
-        rows = loss_sum = weight_sum = 0.0
-        seed = self.config.seed * 1000 + epoch
-        with batches.open_epoch(self.manifest, "train", self.shard, batch_rows, seed) as dataset:
-            for step, batch in enumerate(self._progress(dataset, steps, f"epoch {epoch}")):
-                batch_loss_sum, batch_weight_sum = self._train_step(batch)
-                if not math.isfinite(float(batch_loss_sum)):
-                    raise DataError(
-                        f"epoch {epoch}, step {step}, rank {self.shard.rank}: expected a finite "
-                        f"loss, found {float(batch_loss_sum)}"
-                    )
-                rows += len(batch["item"])
-                loss_sum += float(batch_loss_sum)
-                weight_sum += float(batch_weight_sum)
-        rows, loss_sum, weight_sum = ranks.sum_over_ranks([rows, loss_sum, weight_sum], "epoch")
-        batches.check_rows(self.manifest, "train", int(rows))
+    def train_epoch(self, progress: Progress, every: Callable[[Progress], None]) -> Metrics:
+        """The rest of an epoch on this rank; `every` is called when a checkpoint is due."""
+        train, started, first = self.config.train, time.monotonic(), progress.step
+        seed = self.config.seed * 1000 + progress.epoch
+        own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
+        with batches.open_epoch(
+            self.manifest, "train", self.shard, train.batch_size_per_rank, seed
+        ) as dataset:
+            for batch in self._bar(dataset.skip(first), progress):
+                own += self._step(batch, progress)
+                progress.step += 1
+                if train.checkpoint_steps and progress.step % train.checkpoint_steps == 0:
+                    self._add(progress, own)
+                    every(progress)
+        self._add(progress, own)
+        batches.check_rows(self.manifest, "train", int(progress.rows))
         seconds = time.monotonic() - started
+        share = 1 - first / max(self.steps_per_epoch, 1)
         return {
-            "loss": loss_sum / max(weight_sum, 1),
-            "targets_per_second": self.manifest.splits["train"].targets / seconds,
+            "loss": progress.loss_sum / max(progress.weight_sum, 1e-9),
+            "targets_per_second": share * self.manifest.splits["train"].targets / seconds,
             "train_seconds": seconds,
         }
+
+    def _step(self, batch: Batch, progress: Progress) -> npt.NDArray[np.float64]:
+        """Trains on one batch; its rows, loss sum and weight sum on this rank."""
+        done = (progress.epoch - 1) * self.steps_per_epoch + progress.step
+        rate = learning_rate(
+            self.config.train, done, self.config.train.epochs * self.steps_per_epoch
+        )
+        loss_sum, weight_sum = self._train_step(batch, tf.constant(rate, tf.float32))
+        if not math.isfinite(float(loss_sum)):
+            raise DataError(
+                f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}: "
+                f"expected a finite loss, found {float(loss_sum)}; the batch's first row holds "
+                f"the items {batch['item'][0, :10].numpy().tolist()}"
+            )
+        return np.array([len(batch["item"]), float(loss_sum), float(weight_sum)])
+
+    @staticmethod
+    def _add(progress: Progress, own: npt.NDArray[np.float64]) -> None:
+        rows, loss_sum, weight_sum = ranks.sum_over_ranks(list(own), "progress")
+        progress.rows += rows
+        progress.loss_sum += loss_sum
+        progress.weight_sum += weight_sum
+        own[:] = 0.0
 
     def validate(self) -> Metrics:
         """Recall@20 and MRR@20 over the cases of all ranks; unknown targets are misses."""
@@ -120,23 +184,55 @@ class Trainer:
             "valid_seconds": time.monotonic() - started,
         }
 
-    def _progress(self, dataset: tf.data.Dataset, steps: int, what: str) -> tqdm[Batch]:
+    def _bar(self, dataset: tf.data.Dataset, progress: Progress) -> Iterable[Batch]:
         # A bar on a terminal; a log gets its line when the epoch ends.
-        hide = None if self.shard.rank == 0 else True
-        return tqdm(dataset, desc=what, total=steps, disable=hide, leave=False)
+        bar: Iterable[Batch] = tqdm(
+            dataset,
+            desc=f"epoch {progress.epoch}",
+            initial=progress.step,
+            total=self.steps_per_epoch,
+            disable=None if self.shard.rank == 0 else True,
+            leave=False,
+        )
+        return bar
 
 
 def batch_loss(
-    model: Recommender, batch: Batch, basket_power: float, training: bool
+    model: Recommender,
+    batch: Batch,
+    loss: str,
+    basket_power: float,
+    sampler: Sampler | None,
+    noise: Noise | None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The weighted sum of the losses of a batch's known targets, and the sum of the weights."""
+    """The weighted sum of the losses of a batch's known targets, and the sum of the weights.
+
+    Args:
+        model: that scores
+        batch: rows
+        loss: its name in LOSSES
+        basket_power: see losses.target_weights
+        sampler: of the candidates; None takes the whole vocabulary
+        noise: of the step; None drops nothing, and a sampler needs it
+    """
     batch = trim(batch)
-    row_C, step_C, case_P, item_P, _ = target_cases(batch)
+    row_C, step_C, case_P, item_P = target_cases(batch)
     is_known = known(item_P)
     case_P, item_P = tf.boolean_mask(case_P, is_known), tf.boolean_mask(item_P, is_known)
     weight_P = target_weights(case_P, tf.size(row_C), basket_power)
-    scores_CV = model.scores(batch, row_C, step_C, training)
-    return cross_entropy_sum(scores_CV, case_P, item_P, weight_P), tf.reduce_sum(weight_P)
+    candidates = EVERYTHING
+    if sampler is not None and noise is not None:
+        candidates = sampler(item_P, noise)
+    scores_CK = model.scores(batch, row_C, step_C, candidates, noise)
+    if candidates.correction_K is not None and loss == "cross_entropy":
+        scores_CK -= candidates.correction_K
+    column_P, _ = candidates.columns(item_P)
+    loss_sum = LOSSES[loss](scores_CK, case_P, column_P, weight_P)
+    return loss_sum, tf.reduce_sum(weight_P)
+
+
+def _squares(variables: list[tf.Variable]) -> tf.Tensor:
+    return tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
 
 
 def recall_and_reciprocal_rank(
@@ -154,23 +250,24 @@ def recall_and_reciprocal_rank(
     return float((found_C / np.maximum(targets_C, 1)).sum()), float(best_C.sum())
 
 
-def fit(trainer: Trainer, after_epoch: Callable[[int, Metrics, bool], None]) -> Metrics:
+def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) -> Metrics:
     """Trains until the named metric has not improved for a while; the best epoch's metrics.
 
     Args:
         trainer: this rank's
-        after_epoch: called with the epoch, its metrics and whether it is the best so far
+        progress: where to go on
+        save: called with the progress after every so many steps, and after every epoch
     """
     train = trainer.config.train
-    best: Metrics = {}
-    for epoch in range(1, train.epochs + 1):
-        metrics = {"epoch": epoch, **trainer.train_epoch(epoch), **trainer.validate()}
-        is_best = metrics[train.early_stopping_metric] > best.get(train.early_stopping_metric, -1)
-        best = metrics if is_best else best
-        after_epoch(epoch, metrics, is_best)
-        if epoch - best["epoch"] >= train.patience_epochs:
-            log.info(
-                "no better %s for %d epochs", train.early_stopping_metric, train.patience_epochs
-            )
-            break
-    return best
+    while not _is_over(train, progress):
+        trained = trainer.train_epoch(progress, save)
+        metrics = {"epoch": progress.epoch, **trained, **trainer.validate()}
+        progress = Progress(progress.epoch + 1, history=[*progress.history, metrics])
+        save(progress)
+    return progress.best(train.early_stopping_metric) or {}
+
+
+def _is_over(train: Train, progress: Progress) -> bool:
+    best = progress.best(train.early_stopping_metric)
+    waited = 0 if best is None else progress.epoch - 1 - best["epoch"]
+    return progress.epoch > train.epochs or waited >= train.patience_epochs

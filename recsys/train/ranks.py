@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
 
+from recsys.config import Train
 from recsys.train.batches import Shard
+from recsys.train.optimizer import Gradient, sum_duplicates
 
 
-def start(cpu_threads: int) -> Shard:
-    """Joins the other ranks and takes this rank's share of the machine.
-
-    Args:
-        cpu_threads: TensorFlow threads; 0 shares the machine's cores among its ranks
-    """
+def start(train: Train) -> Shard:
+    """Joins the other ranks and takes this rank's share of the machine."""
+    # Horovod reads these when it starts: it names a rank that keeps the others waiting, and then
+    # stops the job.
+    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", str(train.stall_seconds // 2 or 1))
+    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", str(train.stall_seconds))
     hvd.init()
     cores = len(os.sched_getaffinity(0))
-    threads = cpu_threads or max(1, cores // hvd.local_size())
+    threads = train.cpu_threads or max(1, cores // hvd.local_size())
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1 if threads == 1 else 2)
     gpus = tf.config.list_physical_devices("GPU")
@@ -29,22 +32,33 @@ def start(cpu_threads: int) -> Shard:
     return Shard(rank=hvd.rank(), ranks=hvd.size())
 
 
-def sum_gradients(
-    tape: tf.GradientTape,
-    loss_sum: tf.Tensor,
-    weight_sum: tf.Tensor,
-    variables: Sequence[tf.Variable],
-) -> list[tf.Tensor]:
-    """The gradient of the weighted mean over the targets of all ranks.
+def mean_gradients(gradients: Sequence[Gradient], weight_sum: tf.Tensor) -> list[Gradient]:
+    """The gradients of the weighted mean over the targets of all ranks.
 
     Each rank's loss is a sum over its own targets. Gradients are summed over the ranks and
     divided by the global sum of weights (the number of targets, where each weighs 1), so that
-    ranks with unequal numbers of targets give what one process would give on all rows.
+    ranks with unequal numbers of targets give what one process would give on all rows. Sparse
+    ones stay sparse: slices of a row are summed first, then the ranks' slices gathered.
     """
-    distributed = hvd.DistributedGradientTape(tape, op=hvd.Sum, sparse_as_dense=True)
-    gradients = distributed.gradient(loss_sum, variables)
     total = hvd.allreduce(weight_sum, op=hvd.Sum, name="weight_sum")
-    return [tf.math.divide_no_nan(gradient, total) for gradient in gradients]
+    summed = [
+        hvd.allreduce(sum_duplicates(gradient), op=hvd.Sum, name=f"gradient_{place:03d}")
+        for place, gradient in enumerate(gradients)
+    ]
+    return [_divide(sum_duplicates(gradient), total) for gradient in summed]
+
+
+def _divide(gradient: Gradient, total: tf.Tensor) -> Gradient:
+    if isinstance(gradient, tf.IndexedSlices):
+        values = tf.math.divide_no_nan(gradient.values, total)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return tf.math.divide_no_nan(gradient, total)
+
+
+def clip(gradients: Sequence[Gradient], norm: float) -> list[Gradient]:
+    """Scales the gradients down where their global norm is larger (Pascanu et al., 2013)."""
+    clipped, _ = tf.clip_by_global_norm(gradients, norm)
+    return list(clipped)
 
 
 def sum_over_ranks(values: Sequence[float], name: str) -> list[float]:
@@ -56,3 +70,8 @@ def sum_over_ranks(values: Sequence[float], name: str) -> list[float]:
 def share_start(variables: Sequence[tf.Variable]) -> None:
     """Gives every rank the variables of rank 0."""
     hvd.broadcast_variables(variables, root_rank=0)
+
+
+def share_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Gives every rank the plain values of rank 0."""
+    return dict(hvd.broadcast_object(values, root_rank=0))

@@ -1,4 +1,4 @@
-"""Run under horovodrun: the gradient that the ranks agree on for a batch that is split unequally."""
+"""Run under horovodrun: the gradient that ranks with unequal parts of a batch agree on."""
 
 import sys
 
@@ -8,9 +8,13 @@ import tensorflow as tf
 from recsys.config import Train
 from recsys.manifest import read
 from recsys.train import batches, ranks
+from recsys.train.batch import Batch
 from recsys.train.batches import Shard
 from recsys.train.loop import batch_loss
-from recsys.train.model import Batch, Catalogue, Recommender
+from recsys.train.model import Recommender
+from recsys.train.tower import Catalogue
+
+TRAIN = Train(embedding_size=8, cpu_threads=1)
 
 
 def build(dataset_place: str) -> tuple[Recommender, Batch]:
@@ -18,14 +22,14 @@ def build(dataset_place: str) -> tuple[Recommender, Batch]:
     dataset = read(dataset_place)
     size = dataset.vocabulary_size
     catalogue = Catalogue(size, dataset.event_type_size, np.arange(size), {}, {})
-    model = Recommender(Train(embedding_size=8, dropout=0.0), catalogue, seed=1)
+    model = Recommender(TRAIN, catalogue, seed=1)
     with batches.open_epoch(dataset, "train", Shard(0, 1), 8, None) as epoch:
         parts = list(epoch)
     return model, {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
 
 
 def main(dataset_place: str, output: str, power: float) -> None:
-    shard = ranks.start(cpu_threads=1)
+    shard = ranks.start(TRAIN)
     model, batch = build(dataset_place)
     # Rank 0 takes a quarter of the rows, the last rank what is left.
     edges = [0, 8] if shard.rank == 0 else [8, 32]
@@ -33,10 +37,11 @@ def main(dataset_place: str, output: str, power: float) -> None:
         batch if shard.ranks == 1 else {name: v[edges[0] : edges[1]] for name, v in batch.items()}
     )
     with tf.GradientTape() as tape:
-        loss_sum, weight_sum = batch_loss(model, mine, power, training=True)
-    gradients = ranks.sum_gradients(tape, loss_sum, weight_sum, model.trainable_variables)
+        loss_sum, weight_sum = batch_loss(model, mine, "cross_entropy", power, None, None)
+    own = tape.gradient(loss_sum, model.trainable_variables)
+    gradients = ranks.mean_gradients(own, weight_sum)
     if shard.rank == 0:
-        np.savez(output, *[gradient.numpy() for gradient in gradients])
+        np.savez(output, *[tf.convert_to_tensor(gradient).numpy() for gradient in gradients])
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from recsys import files, ranking
 from recsys.config import Train
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
+from recsys.train.batch import target_cases
 from recsys.train.export import Export, save
-from recsys.train.model import Catalogue, Recommender, target_cases
+from recsys.train.model import Recommender
+from recsys.train.tower import Catalogue
 
 NAMES = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
 

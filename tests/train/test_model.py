@@ -4,9 +4,11 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.schemas import FIRST_ITEM
+from recsys.train.batch import target_cases, trim
 from recsys.train.batches import COLUMNS
 from recsys.train.loop import batch_loss, recall_and_reciprocal_rank
-from recsys.train.model import Catalogue, Recommender, target_cases, trim
+from recsys.train.model import Recommender
+from recsys.train.tower import Catalogue
 from tests.datasets import LENGTH, random_rows
 
 ITEMS = 20
@@ -15,7 +17,9 @@ ITEMS = 20
 @pytest.fixture(params=[True, False], ids=["repeat", "plain"])
 def model(request: pytest.FixtureRequest) -> Recommender:
     size = ITEMS + FIRST_ITEM
-    catalogue = Catalogue(size, 4, np.arange(size), {"colour": np.arange(size) % 5}, {"colour": 5})
+    catalogue = Catalogue(
+        size, 4, np.arange(size), {"colour": np.arange(size)[:, None] % 5}, {"colour": 5}
+    )
     train = Train(embedding_size=8, item_features=("colour",), repeat=request.param)
     built = Recommender(train, catalogue, seed=1)
     rng = np.random.default_rng(0)
@@ -41,9 +45,9 @@ def test_cases_are_the_steps_that_hold_targets() -> None:
         "step": np.array([[0, 1, 1, 2, -1], [0, 1, -1, -1, -1]], np.int32),
         "target": np.array([[0, 1, 1, 0, 0], [0, 1, 0, 0, 0]], np.int32),
     }
-    row, step, case, item, place = (value.numpy().tolist() for value in target_cases(rows))
+    row, step, case, item = (value.numpy().tolist() for value in target_cases(rows))
     assert (row, step) == ([0, 1], [1, 1])
-    assert (case, item, place) == ([0, 0, 1], [6, 7, 2], [1, 2, 6])
+    assert (case, item) == ([0, 0, 1], [6, 7, 2])
 
 
 def test_the_order_within_a_step_means_nothing(model: Recommender) -> None:
@@ -91,7 +95,7 @@ def test_rows_that_only_fill_up_have_no_loss_and_no_gradient(model: Recommender)
     empty = {name: tf.zeros([2, LENGTH], tf.int32) for name in COLUMNS}
     empty["step"] -= 1
     with tf.GradientTape() as tape:
-        loss, weight = batch_loss(model, empty, 0.0, training=True)
+        loss, weight = batch_loss(model, empty, "cross_entropy", 0.0, None, None)
     assert (float(loss), float(weight)) == (0.0, 0.0)
     for gradient in tape.gradient(loss, model.trainable_variables):
         if gradient is not None:
@@ -102,7 +106,7 @@ def test_unknown_targets_are_not_learnt(model: Recommender) -> None:
     rows = _rows()
     rows["item"][:, :] = np.where(rows["target"] == 1, 1, rows["item"])
     batch = {name: tf.constant(values) for name, values in rows.items()}
-    loss, weight = batch_loss(model, batch, 0.0, training=False)
+    loss, weight = batch_loss(model, batch, "cross_entropy", 0.0, None, None)
     assert (float(loss), float(weight)) == (0.0, 0.0)
 
 

@@ -1,20 +1,63 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from recsys.train.optimizer import Adam
+from recsys.train.optimizer import Adagrad, Adam, sum_duplicates
 
 
-def test_adam_with_warm_up_equals_its_formula() -> None:
+def _adam(value: np.ndarray, gradients: np.ndarray, rates: list[float]) -> np.ndarray:
+    mean, square = np.zeros_like(value), np.zeros_like(value)
+    for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        scale = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        value = value - scale * mean / (np.sqrt(square) + 1e-7)
+    return value
+
+
+def _adagrad(value: np.ndarray, gradients: np.ndarray, rates: list[float]) -> np.ndarray:
+    total = np.full_like(value, 1e-6)
+    for gradient, rate in zip(gradients, rates, strict=True):
+        total = total + gradient**2
+        value = value - rate * gradient / (np.sqrt(total) + 1e-6)
+    return value
+
+
+@pytest.mark.parametrize(("made", "loop"), [(Adam, _adam), (Adagrad, _adagrad)])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_updates_equal_the_formula(made: type, loop: object, sparse: bool) -> None:
     rng = np.random.default_rng(4)
     start = rng.normal(size=(3, 2)).astype(np.float32)
     gradients = rng.normal(size=(5, 3, 2)).astype(np.float32)
+    rates = [0.1, 0.2, 0.1, 0.05, 0.1]
     variable = tf.Variable(start)
-    adam = Adam([variable], learning_rate=0.1, warmup_steps=3)
-    value, mean, square = start.astype(float), np.zeros((3, 2)), np.zeros((3, 2))
-    for step, gradient in enumerate(gradients, start=1):
-        adam.apply([tf.constant(gradient)])
-        mean = 0.9 * mean + 0.1 * gradient
-        square = 0.999 * square + 0.001 * gradient**2
-        rate = 0.1 * min(1, step / 3) * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-        value -= rate * mean / (np.sqrt(square) + 1e-7)
-        np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-5)
+    optimizer = made([variable])
+    order = tf.constant([2, 0, 1])
+    for gradient, rate in zip(gradients, rates, strict=True):
+        given = tf.constant(gradient)
+        if sparse:
+            given = tf.IndexedSlices(tf.gather(given, order), order, tf.constant([3, 2]))
+        optimizer.apply([given], tf.constant(rate))
+    expected = loop(start.astype(float), gradients, rates)  # type: ignore[operator]
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("made", [Adam, Adagrad])
+def test_a_sparse_gradient_moves_the_rows_that_it_names(made: type) -> None:
+    variable = tf.Variable(tf.ones([4, 2]))
+    optimizer = made([variable])
+    for _ in range(2):
+        slices = tf.IndexedSlices(tf.ones([2, 2]), tf.constant([3, 1]), tf.constant([4, 2]))
+        optimizer.apply([slices], tf.constant(0.1))
+    moved = np.any(variable.numpy() != 1, axis=1)
+    assert moved.tolist() == [False, True, False, True]
+
+
+def test_duplicates_are_summed() -> None:
+    values = tf.constant([[1.0], [2.0], [4.0], [8.0]])
+    slices = tf.IndexedSlices(values, tf.constant([5, 2, 5, 2]), tf.constant([9, 1]))
+    summed = sum_duplicates(slices)
+    found = dict(zip(summed.indices.numpy().tolist(), summed.values.numpy()[:, 0], strict=True))
+    assert found == {5: 5.0, 2: 10.0}
+    dense = tf.ones([2])
+    assert sum_duplicates(dense) is dense

@@ -1,0 +1,48 @@
+"""What a batch of rows says: its steps, its cases, its padding.
+
+Shapes: B rows, L events, T steps, N events of the whole batch, C cases, P targets.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from recsys.schemas import FIRST_ITEM, PADDING
+
+Batch = dict[str, tf.Tensor]
+
+
+def trim(batch: Batch) -> Batch:
+    """Cuts the padding that no row of the batch needs."""
+    used_L = tf.reduce_any(batch["item"] != PADDING, axis=0)
+    longest = tf.maximum(tf.reduce_sum(tf.cast(used_L, tf.int32)), 1)
+    return {name: values[:, :longest] for name, values in batch.items()}
+
+
+def flat_steps(step_BL: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Each event's step numbered through the batch [N], -1 on padding, and steps a row."""
+    steps = tf.maximum(tf.reduce_max(step_BL) + 1, 1)
+    row_B1 = tf.range(tf.shape(step_BL)[0])[:, None]
+    return tf.reshape(tf.where(step_BL >= 0, row_B1 * steps + step_BL, -1), [-1]), steps
+
+
+def target_cases(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The target steps of a batch, and their targets.
+
+    Returns:
+        row [C] and step [C] of each case, ordered by row and step; then, an entry a target event,
+        case [P] and item [P], ordered by row and place
+    """
+    step_BL, target_BL = batch["step"], batch["target"]
+    flat_N, steps = flat_steps(step_BL)
+    place_P = tf.where(tf.reshape(target_BL, [-1]) > 0)[:, 0]
+    of_P = tf.gather(flat_N, place_P)
+    is_case = tf.math.unsorted_segment_max(tf.ones_like(of_P), of_P, tf.shape(step_BL)[0] * steps)
+    case_C = tf.cast(tf.where(is_case > 0)[:, 0], tf.int32)
+    item_P = tf.gather(tf.reshape(batch["item"], [-1]), place_P)
+    return case_C // steps, case_C % steps, tf.searchsorted(case_C, of_P), item_P
+
+
+def known(item: tf.Tensor) -> tf.Tensor:
+    """Whether an index stands for an item of the vocabulary."""
+    return item >= FIRST_ITEM

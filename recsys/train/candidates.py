@@ -1,0 +1,78 @@
+"""The items that a step of training scores: all of them, or the targets and a sample.
+
+Shapes: V vocabulary, K candidates, P targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from recsys.schemas import FIRST_ITEM
+from recsys.train.noise import Noise
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Distinct items, by rising index, against which every case of a batch is scored.
+
+    Args:
+        item_K: their indexes; None stands for the whole vocabulary
+        correction_K: log of the chance of each to be a candidate; None where that is certain
+    """
+
+    item_K: tf.Tensor | None
+    correction_K: tf.Tensor | None
+
+    def columns(self, item_P: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The column of each item [P], and whether it is a candidate at all [P]."""
+        item_P = tf.cast(item_P, tf.int32)
+        if self.item_K is None:
+            return item_P, tf.ones_like(item_P, tf.bool)
+        place_P = tf.minimum(tf.searchsorted(self.item_K, item_P), tf.size(self.item_K) - 1)
+        return place_P, tf.gather(self.item_K, place_P) == item_P
+
+
+EVERYTHING = Candidates(None, None)
+
+
+class Sampler(tf.Module):
+    """Draws negatives for a batch: its own targets, and items by popularity ** alpha.
+
+    A target can be no negative of its own case, since the candidates are distinct (no accidental
+    hits). The scores are corrected by the logarithm of the chance to be a candidate (logQ: Bengio
+    and Senecal, 2008; Yi et al., RecSys 2019), which makes the loss an estimate of the one over
+    the whole catalogue.
+
+    Args:
+        train_counts: events of train by item [V]
+        negatives: items drawn for a step, with replacement
+        alpha: 1 draws by popularity, 0 all alike
+    """
+
+    def __init__(self, train_counts: npt.NDArray[np.int64], negatives: int, alpha: float) -> None:
+        super().__init__(name="sampler")
+        counts_V = train_counts.astype(np.float64)
+        counts_V[:FIRST_ITEM] = 0.0
+        drawn_V = np.where(counts_V > 0, np.maximum(counts_V, 1) ** alpha, 0.0)
+        drawn_V /= drawn_V.sum()
+        self.negatives = negatives
+        self.target_share_V = tf.constant(counts_V / counts_V.sum(), tf.float32)
+        self.drawn_share_V = tf.constant(drawn_V, tf.float32)
+        # In double precision, or the tail of a large catalogue would never be drawn.
+        self.cumulated_V = tf.constant(np.cumsum(drawn_V), tf.float64)
+
+    def __call__(self, item_P: tf.Tensor, noise: Noise) -> Candidates:
+        """Candidates for a batch with these targets."""
+        draws = noise.uniform(self.negatives) * self.cumulated_V[-1]
+        drawn = tf.searchsorted(self.cumulated_V, draws, side="right")
+        drawn = tf.minimum(drawn, tf.size(self.cumulated_V) - 1)
+        item_K = tf.sort(tf.unique(tf.concat([tf.cast(item_P, tf.int32), drawn], axis=0)).y)
+        expected_K = tf.cast(tf.size(item_P), tf.float32) * tf.gather(self.target_share_V, item_K)
+        expected_K += self.negatives * tf.gather(self.drawn_share_V, item_K)
+        # expm1 keeps what 1 - exp would round to zero.
+        chance_K = -tf.math.expm1(-tf.maximum(expected_K, 1e-12))
+        return Candidates(item_K, tf.math.log(chance_K))

@@ -1,0 +1,37 @@
+"""Random numbers of one training step, the same whenever that step is done again."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+class Noise:
+    """Draws that depend on the run's seed, the rank and the step, and on nothing before them.
+
+    A run that was stopped and resumed therefore draws what it would have drawn.
+
+    Args:
+        seed: of the run on this rank
+        step: number of the training step
+    """
+
+    def __init__(self, seed: int, step: tf.Tensor) -> None:
+        start = tf.constant([seed, 0], tf.int64)
+        self._seed = tf.random.experimental.stateless_fold_in(start, tf.cast(step, tf.int64))
+        self._draws = 0
+
+    def _next(self) -> tf.Tensor:
+        self._draws += 1
+        return tf.random.experimental.stateless_fold_in(
+            self._seed, tf.constant(self._draws, tf.int64)
+        )
+
+    def drop(self, values: tf.Tensor, share: float) -> tf.Tensor:
+        """Zeroes a share of the values and scales up the others (Srivastava et al., 2014)."""
+        if share == 0:
+            return values
+        return tf.nn.experimental.stateless_dropout(values, share, seed=self._next())
+
+    def uniform(self, count: int) -> tf.Tensor:
+        """Numbers from 0 to below 1 [count], in double precision."""
+        return tf.random.stateless_uniform([count], self._next(), dtype=tf.float64)

@@ -1,0 +1,119 @@
+"""The folder of a run: what rank 0 writes while it trains, and where a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from dataclasses import replace
+
+from recsys import files
+from recsys.command import to_yaml
+from recsys.config import Config
+from recsys.manifest import Manifest
+from recsys.train import checkpoints, export
+from recsys.train.curves import draw_curves
+from recsys.train.loop import Metrics, Progress, Trainer
+
+log = logging.getLogger(__name__)
+
+MODEL = "model.json"
+
+
+class Run:
+    """Checkpoints, metrics, curves, and at the end the exported model, in one version.
+
+    Args:
+        config: the configuration
+        dataset: that is trained on
+        item_ids: of the vocabulary, in its order
+    """
+
+    def __init__(self, config: Config, dataset: Manifest, item_ids: list[str]) -> None:
+        self.config = config
+        self.dataset = dataset
+        self.item_ids = item_ids
+        # Going on with a run does not make it another one.
+        self.identity = to_yaml(replace(config, train=replace(config.train, resume=False)))
+        self.started_on = {
+            "config": self.identity,
+            "dataset": dataset.content_fingerprint,
+            "vocabulary_fingerprint": dataset.vocabulary_fingerprint,
+        }
+        unfinished = self._unfinished() if config.train.resume else None
+        self.version = unfinished or files.new_version(config.paths.model)
+        self.checkpoints = files.join(self.version, "checkpoints")
+        self.best = files.join(self.version, "best")
+
+    def _unfinished(self) -> str | None:
+        """The last version that has a checkpoint of just this run, and no model yet."""
+        versions = files.join(files.as_url(self.config.paths.model), "versions")
+        for name in reversed(files.names(versions)):
+            version = files.join(versions, name)
+            start = files.join(version, "run.json")
+            if files.exists(files.join(version, MODEL)) or not files.exists(start):
+                continue
+            if files.read_json(start) == self.started_on:
+                return version
+        return None
+
+    def restore(self, trainer: Trainer) -> Progress:
+        """Puts the last whole checkpoint into the trainer; how far it was."""
+        state = [*trainer.variables, *trainer.optimizer.state()]
+        found = checkpoints.restore_last(self.checkpoints, state)
+        if found is None:
+            files.write_bytes(
+                files.join(self.version, "config.yaml"), to_yaml(self.config).encode()
+            )
+            files.write_json(files.join(self.version, "run.json"), self.started_on)
+            return Progress()
+        progress = Progress(**found)
+        log.info(
+            "going on with %s at epoch %d, step %d", self.version, progress.epoch, progress.step
+        )
+        return progress
+
+    def save(self, trainer: Trainer, progress: Progress) -> None:
+        """Writes a checkpoint, and after an epoch its metrics and, if it is the best, its model."""
+        if progress.step == 0 and progress.history:
+            self._after_epoch(trainer, progress)
+        state = [*trainer.variables, *trainer.optimizer.state()]
+        name = f"epoch-{progress.epoch:05d}-step-{progress.step:09d}"
+        checkpoints.save(self.checkpoints, name, state, progress.to_dict())
+        checkpoints.keep_last(self.checkpoints, self.config.train.keep_checkpoints)
+
+    def _after_epoch(self, trainer: Trainer, progress: Progress) -> None:
+        metrics = progress.history[-1]
+        is_best = metrics == progress.best(self.config.train.early_stopping_metric)
+        shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        log.info("%s%s", shown, " (best)" if is_best else "")
+        if is_best:
+            checkpoints.save(self.best, "best", trainer.variables, {"epoch": metrics["epoch"]})
+        lines = "".join(json.dumps(entry) + "\n" for entry in progress.history)
+        files.write_bytes(files.join(self.version, "metrics.jsonl"), lines.encode())
+        files.write_bytes(files.join(self.version, "curves.png"), draw_curves(progress.history))
+
+    def finish(self, trainer: Trainer, best: Metrics) -> None:
+        """Exports the best epoch's model and publishes the version."""
+        checkpoints.restore(self.best, "best", trainer.variables)
+        module = export.Export(
+            trainer.model,
+            self.item_ids,
+            list(self.dataset.event_types),
+            self.config.ranking.exclude_history,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            export.save(module, f"{folder}/export")
+            files.upload(f"{folder}/export", files.join(self.version, "export"))
+        weights = [variable.numpy().tobytes() for variable in trainer.variables]
+        fingerprint = self.dataset.vocabulary_fingerprint
+        about = {
+            "model_version": files.fingerprint([*weights, fingerprint, self.identity]),
+            "vocabulary_fingerprint": fingerprint,
+            "dataset": self.dataset.url,
+            "ranks": trainer.shard.ranks,
+            "best": best,
+        }
+        files.write_json(files.join(self.version, MODEL), about)
+        files.publish(self.version)
+        log.info("model %s written to %s", about["model_version"], self.version)

@@ -1,0 +1,99 @@
+"""The vectors of items, the same for what goes in and what comes out.
+
+Shapes: V vocabulary, D width, N any shape of indexes, M values of a list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from recsys.schemas import PADDING
+
+Indexes = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What the model must know of the items.
+
+    Args:
+        vocabulary_size: items, and the reserved indexes before them
+        event_type_size: event types, and the reserved indexes before them
+        train_counts: events of train by item index [V]
+        categories: attribute to the value indexes of every item [V, M]; 0 pads
+        category_sizes: attribute to the number of its value indexes
+        vectors: attribute to numbers of every item [V, M]
+    """
+
+    vocabulary_size: int
+    event_type_size: int
+    train_counts: npt.NDArray[np.int64]
+    categories: dict[str, Indexes] = field(default_factory=dict)
+    category_sizes: dict[str, int] = field(default_factory=dict)
+    vectors: dict[str, Floats] = field(default_factory=dict)
+
+
+class ItemTower(tf.Module):
+    """An item's vector: its own embedding, plus what each of its features adds.
+
+    A category adds its embedding, a list of categories the mean of theirs, numbers a linear
+    projection. An item that train has not seen still has the vectors of its features.
+
+    Args:
+        catalogue: the features of every item
+        width: D
+        normalize: give every vector length 1, so that popularity cannot hide in it
+        seed: of the start
+    """
+
+    def __init__(self, catalogue: Catalogue, width: int, normalize: bool, seed: int) -> None:
+        super().__init__(name="tower")
+        self.width = width
+        self.normalize = normalize
+        self.embedding = self._table(catalogue.vocabulary_size, seed, 0, "item_embedding")
+        self.categories = dict(catalogue.categories)
+        self.category_embeddings = {
+            name: self._table(catalogue.category_sizes[name], seed, 1 + place, f"{name}_embedding")
+            for place, name in enumerate(sorted(catalogue.categories))
+        }
+        self.vectors = dict(catalogue.vectors)
+        self.projections = {
+            name: self._table(values.shape[1], seed, 101 + place, f"{name}_projection")
+            for place, (name, values) in enumerate(sorted(catalogue.vectors.items()))
+        }
+
+    def _table(self, rows: int, seed: int, offset: int, name: str) -> tf.Variable:
+        bound = self.width**-0.5
+        values = tf.random.stateless_uniform([rows, self.width], [seed, offset], -bound, bound)
+        return tf.Variable(values, name=name)
+
+    def __call__(self, index_N: tf.Tensor) -> tf.Tensor:
+        """The vectors [N, D] of the items."""
+        vectors_ND = tf.gather(self.embedding, index_N)
+        for name, values_VM in self.categories.items():
+            vectors_ND += self._mean(self.category_embeddings[name], tf.gather(values_VM, index_N))
+        for name, numbers_VM in self.vectors.items():
+            vectors_ND += tf.matmul(tf.gather(numbers_VM, index_N), self.projections[name])
+        return self._finish(vectors_ND)
+
+    def all(self) -> tf.Tensor:
+        """The vectors [V, D] of the whole vocabulary."""
+        if not self.categories and not self.vectors:
+            return self._finish(tf.convert_to_tensor(self.embedding))
+        return self(tf.range(self.embedding.shape[0]))
+
+    def _finish(self, vectors_ND: tf.Tensor) -> tf.Tensor:
+        return tf.math.l2_normalize(vectors_ND, axis=-1) if self.normalize else vectors_ND
+
+    @staticmethod
+    def _mean(table: tf.Variable, value_NM: tf.Tensor) -> tf.Tensor:
+        if value_NM.shape[-1] == 1:
+            return tf.gather(table, value_NM[..., 0])
+        is_value = tf.cast(value_NM != PADDING, tf.float32)[..., None]
+        total = tf.reduce_sum(tf.gather(table, value_NM) * is_value, axis=-2)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(is_value, axis=-2))

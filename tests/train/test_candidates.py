@@ -1,0 +1,56 @@
+import numpy as np
+import tensorflow as tf
+
+from recsys.schemas import FIRST_ITEM
+from recsys.train.candidates import EVERYTHING, Sampler
+from recsys.train.noise import Noise
+
+COUNTS = np.array([0, 0, 50, 30, 15, 4, 1, 0])
+
+
+def test_candidates_are_the_targets_and_drawn_items_each_once() -> None:
+    sampler = Sampler(COUNTS, negatives=3, alpha=1.0)
+    for step in range(20):
+        items = sampler(tf.constant([5, 2, 5]), Noise(1, step)).item_K.numpy()
+        assert sorted(set(items)) == items.tolist()
+        assert {2, 5} <= set(items) <= set(range(FIRST_ITEM, 7))  # 7 never occurs in train
+
+
+def test_columns_lead_back_to_the_items() -> None:
+    candidates = Sampler(COUNTS, negatives=2, alpha=0.0)(tf.constant([6, 3]), Noise(1, 0))
+    column, is_there = candidates.columns(tf.constant([3, 6, 7]))
+    assert is_there.numpy().tolist() == [True, True, False]
+    assert tf.gather(candidates.item_K, column[:2]).numpy().tolist() == [3, 6]
+    column, is_there = EVERYTHING.columns(tf.constant([4, 0]))
+    assert (column.numpy().tolist(), is_there.numpy().tolist()) == ([4, 0], [True, True])
+
+
+def test_the_correction_is_the_chance_to_be_a_candidate() -> None:
+    sampler = Sampler(COUNTS, negatives=4, alpha=0.5)
+    rng = np.random.default_rng(0)
+    shares = COUNTS / COUNTS.sum()
+    seen, chance, times = np.zeros(8), np.zeros(8), 3000
+    draw = tf.function(lambda targets, step: _drawn(sampler, targets, step), autograph=False)
+    for step in range(times):
+        targets = rng.choice(8, size=2, p=shares)
+        items, correction = draw(tf.constant(targets), tf.constant(step))
+        seen[items.numpy()] += 1
+        chance[items.numpy()] = np.exp(correction.numpy())
+    np.testing.assert_allclose(chance[FIRST_ITEM:7], seen[FIRST_ITEM:7] / times, atol=0.06)
+
+
+def _drawn(sampler: Sampler, targets: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    candidates = sampler(targets, Noise(1, step))
+    return candidates.item_K, candidates.correction_K
+
+
+def test_a_step_done_again_draws_the_same() -> None:
+    sampler = Sampler(COUNTS, negatives=3, alpha=0.5)
+    first, again = (
+        sampler(tf.constant([2]), Noise(7, step)).item_K.numpy().tolist() for step in (3, 3)
+    )
+    assert first == again
+    values = tf.ones([200])
+    kept = [Noise(7, step).drop(values, 0.5).numpy() for step in (3, 3, 4)]
+    np.testing.assert_array_equal(kept[0], kept[1])
+    assert np.any(kept[0] != kept[2])
