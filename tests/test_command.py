@@ -70,7 +70,7 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
         ),
         (["--train.epochs", "many"], "train.epochs: expected int, found many"),
         (["--train.epochs=1.5"], "train.epochs: expected int, found 1.5"),
-        (["--train.dropout", "1"], "train.dropout: expected a share from 0 to below 1, found 1.0"),
+        (["--train.input_dropout", "1"], "train.input_dropout: expected a share from 0 to below 1, found 1.0"),
         (["--prepare.session_gap_minutes=-1"],
          "prepare.session_gap_minutes: expected a positive number, found -1"),
         (["--events.columns.user_id=null"],
