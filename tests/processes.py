@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _BIN = Path(sys.executable).parent
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What the jobs need of it, here on loopback alone."""
     return {
         **os.environ,
         "PATH": f"{_BIN}:{os.environ['PATH']}",
@@ -24,23 +26,35 @@ def _environment() -> dict[str, str]:
 
 
 def run(
-    command: list[str], folder: Path = ROOT, seconds: int = 300
+    command: list[str],
+    folder: Path = ROOT,
+    seconds: int = 300,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command with the project's environment and returns what it printed."""
+    """Runs a command with the project's environment, or changes to it; returns what it printed."""
+    settings = {**environment(), **(variables or {})}
     return subprocess.run(
-        command, cwd=folder, env=_environment(), capture_output=True, text=True, timeout=seconds
+        command, cwd=folder, env=settings, capture_output=True, text=True, timeout=seconds
     )
+
+
+def horovod_command(ranks: int, *command: str) -> list[str]:
+    """The command line that runs a Python script on so many ranks of this machine."""
+    launcher = str(ROOT / ".make" / "horovodrun_local.py")
+    return [sys.executable, launcher, "-np", str(ranks), sys.executable, *command]
 
 
 def horovodrun(ranks: int, *command: str) -> subprocess.CompletedProcess[str]:
     """Runs a Python script on so many ranks of this machine."""
-    launcher = ["horovodrun", "-np", str(ranks), "--network-interfaces", "lo"]
-    return run([*launcher, sys.executable, *command])
+    return run(horovod_command(ranks, *command))
 
 
 def spark_submit(
-    *command: str, master: str = "local[2]", seconds: int = 300
+    *command: str,
+    master: str = "local[2]",
+    seconds: int = 300,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Submits a job."""
+    """Submits a job; options of spark-submit's own can go before it."""
     settings = ["--conf", "spark.ui.enabled=false", "--conf", "spark.sql.shuffle.partitions=2"]
-    return run(["spark-submit", "--master", master, *settings, *command], seconds=seconds)
+    return run(["spark-submit", "--master", master, *settings, *command], ROOT, seconds, variables)

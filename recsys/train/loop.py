@@ -93,8 +93,10 @@ class Trainer:
         noise = Noise(self.config.seed * 1000 + self.shard.rank, self.optimizer.steps)
         with tf.GradientTape() as tape:
             loss_sum, weight_sum = self.loss(batch, noise)
-            penalty = train.l2 * weight_sum * _squares(self.variables) if train.l2 else 0.0
-        gradients = tape.gradient(loss_sum + penalty, self.variables)
+            minimized = loss_sum
+            if train.l2:
+                minimized += train.l2 * weight_sum * _squares(self.variables)
+        gradients = tape.gradient(minimized, self.variables)
         gradients = ranks.mean_gradients(gradients, weight_sum)
         self.optimizer.apply(ranks.clip(gradients, train.clip_norm), rate)
         return loss_sum, weight_sum
