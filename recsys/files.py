@@ -52,7 +52,23 @@ def new_version(place: str) -> str:
 def publish(version: str) -> None:
     """Makes a finished version the current one of its place."""
     place, version_id = version.rsplit("/versions/", 1)
-    write_json(join(place, POINTER), {"version": version_id})
+    former = [name for name in published(place) if name != version_id]
+    content = {"version": version_id, "published": [*former, version_id]}
+    write_json(join(place, POINTER), content)
+
+
+def published(place: str) -> list[str]:
+    """The ids of the versions that were published and not removed, in that order."""
+    pointer = join(as_url(place), POINTER)
+    return list(read_json(pointer).get("published", [])) if exists(pointer) else []
+
+
+def forget(place: str, version_ids: Iterable[str]) -> None:
+    """Takes removed versions from those that were published."""
+    pointer = join(as_url(place), POINTER)
+    gone = set(version_ids)
+    kept = [name for name in published(place) if name not in gone]
+    write_json(pointer, {**read_json(pointer), "published": kept})
 
 
 def current(place: str, made_by: str) -> str:

@@ -17,6 +17,7 @@ from dataclasses import asdict
 
 import fsspec
 import pyarrow.parquet
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -50,6 +51,8 @@ _DEFAULTS = {
 # What results depend on, whatever anybody said.
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
+    # A model's version of digits alone is text like any other.
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     # Nanoseconds, which pandas writes, come as numbers; Spark refuses them otherwise.
     "spark.sql.legacy.parquet.nanosAsLong": "true",
     # Version 2 can leave a failed task's files among the good ones.
@@ -217,20 +220,26 @@ _NOT_READABLE = re.compile(
     r"|DATA_SOURCE_NOT_FOUND|is not a Parquet file|CSV header does not conform"
     r"|FileNotFoundException|UNSUPPORTED_FEATURE|_LEGACY_ERROR_TEMP_3055"
 )
+_OF_WORKER = re.compile(r"recsys\.errors\.DataError: (?P<line>.*)")
+_NO_ROOM = "No space left on device"
 _FILE = re.compile(r"(?:file|hdfs|s3a?|gs|abfss?|wasbs?|viewfs|dbfs):/[^\s,;\]}'\"]+")
 
 
 @contextmanager
 def reading(key: str) -> Iterator[None]:
-    """Turns Spark's errors about an input into one line that names the file.
+    """Turns Spark's errors about an input, or a full disk, into one line that names the file.
 
     Raises:
-        DataError: in place of Spark's error, where it is about the input
+        DataError: in place of Spark's error, where it is about the input or a worker raised it
     """
     try:
         yield
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:  # some of them come as Java's own
         message = str(error)
+        if of_worker := _OF_WORKER.search(message):
+            raise DataError(of_worker["line"]) from error
+        if _NO_ROOM in message:
+            raise DataError(f"{key}: expected room to write, found a full disk") from error
         if not _NOT_READABLE.search(message):
             raise
         place = _FILE.search(message)
@@ -240,13 +249,14 @@ def reading(key: str) -> Iterator[None]:
         ) from error
 
 
-def _cause(error: PySparkException) -> str:
+def _cause(error: Exception) -> str:
     message = str(error)
     for words, cause in (
         ("PATH_NOT_FOUND", "no such file or folder"),
         ("FileNotFoundException", "no such file or folder"),
         ("is not a Parquet file", "a file that is not Parquet or is cut off"),
         ("CANNOT_READ_FILE_FOOTER", "a file that is not Parquet or is cut off"),
+        ("FAILED_READ_FILE", "a damaged file"),
         ("UNABLE_TO_INFER_SCHEMA", "no data files"),
     ):
         if words in message:
@@ -276,6 +286,11 @@ def write(
     _check(frame, url, schema)
     writer = frame.select(*schema).write.mode("errorifexists")
     writer.option("maxRecordsPerFile", rows_per_file).partitionBy(*partition_by).parquet(url)
+
+
+def write_json_lines(frame: DataFrame, url: str) -> None:
+    """Writes a table as lines of JSON, a row a line, packed with gzip."""
+    frame.write.mode("errorifexists").option("compression", "gzip").json(url)
 
 
 def read(
@@ -311,13 +326,20 @@ def _check(frame: DataFrame, url: str, schema: Mapping[str, str]) -> None:
 
 
 def row_groups(url: str) -> dict[str, list[int]]:
-    """The rows of each row group of each Parquet file below a folder, by path, from the footers."""
+    """The rows of each row group of each Parquet file below a folder, by path, from the footers.
+
+    Raises:
+        DataError: a file is not Parquet, or cut off
+    """
     fs, root = fsspec.core.url_to_fs(url)
     paths = sorted(path for path in fs.find(root) if path.endswith(".parquet"))
 
     def rows(path: str) -> list[int]:
-        with fs.open(path, "rb") as file:
-            footer = pyarrow.parquet.ParquetFile(file).metadata
+        try:
+            with fs.open(path, "rb") as file:
+                footer = pyarrow.parquet.ParquetFile(file).metadata
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{path}: expected a whole Parquet file, found {error}") from None
         return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
 
     with ThreadPoolExecutor(16) as pool:

@@ -49,10 +49,15 @@ class Part:
     fallbacks: int
     content: str
 
-    @staticmethod
-    def content_of(parts: Sequence[Part]) -> str:
-        """Fingerprint of the rows of all of them, however they are shared out."""
-        return f"{sum(int(part.content, 16) for part in parts) % 2**64:016x}"
+
+def total(parts: Sequence[Part]) -> dict[str, Any]:
+    """The counts of all of them, and one fingerprint, however the rows are shared out."""
+    counts = ("subjects", "rows", "recommendations", "fallbacks")
+    content = sum(int(part.content, 16) for part in parts) % 2**64
+    return {
+        **{name: sum(getattr(part, name) for part in parts) for name in counts},
+        "content": f"{content:016x}",
+    }
 
 
 class Run:
@@ -112,7 +117,13 @@ class Run:
             files.write_bytes(record, b"")
         return url
 
-    def write(self, subjects: DataFrame, plan: Plan, number: int, expected: int | None) -> None:
+    def finish(self) -> None:
+        """Removes what only the run needed."""
+        staging = files.join(self.version, "staging")
+        if files.exists(staging):
+            files.remove(staging)
+
+    def write(self, subjects: DataFrame, plan: Plan, number: int, expected: int | None) -> Part:
         """Scores a part, unless that was done before.
 
         Args:
@@ -121,20 +132,24 @@ class Run:
             number: of the part
             expected: how many subjects there must be; none where nobody knows
 
+        Returns:
+            what it holds
+
         Raises:
             DataError: the input cannot be read, or somebody was lost on the way
         """
         record = files.join(self.version, "parts", f"{plan.kind}-{number:05d}.json")
         if files.exists(record):
-            self.done.append(Part(**files.read_json(record)))
-            return
-        url = self.lists_url(plan, number)
-        if files.exists(url):
-            files.remove(url)  # of a try that was cut short
-        part = _write(subjects, plan, number, url, expected)
-        files.write_json(record, asdict(part))
+            part = Part(**files.read_json(record))
+        else:
+            url = self.lists_url(plan, number)
+            if files.exists(url):
+                files.remove(url)  # of a try that was cut short
+            part = _write(subjects, plan, number, url, expected)
+            files.write_json(record, asdict(part))
+            log.info("%s: part %d, %d subjects", plan.kind, number, part.subjects)
         self.done.append(part)
-        log.info("%s: part %d, %d subjects", plan.kind, number, part.subjects)
+        return part
 
 
 def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int | None) -> Part:

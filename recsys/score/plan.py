@@ -75,6 +75,17 @@ class Plan:
         """Empty lists under the rules."""
         return Lists(users, self.list_length, self.catalogue.values, self.score.rules.at_most)
 
+    @property
+    def uses_neighbours(self) -> bool:
+        """Whether an index takes the place of the exact search."""
+        above = self.score.neighbours.above_items
+        return above is not None and len(self.catalogue.allowed) > above
+
+    def exact(self) -> Plan:
+        """The same with the exact search."""
+        neighbours = replace(self.score.neighbours, above_items=None)
+        return replace(self, score=replace(self.score, neighbours=neighbours))
+
     @cached_property
     def explored(self) -> Ints:
         """The items that new and little sold items' share of a list is taken from."""

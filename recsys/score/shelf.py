@@ -40,6 +40,13 @@ class Pairs:
         is_chosen = number[self.row] >= 0
         return Pairs(number[self.row[is_chosen]], self.item[is_chosen], self.score[is_chosen])
 
+    def summed(self) -> Pairs:
+        """One entry a pair, ordered by row and item."""
+        pair_2Q, of_P = np.unique(np.stack([self.row, self.item]), axis=1, return_inverse=True)
+        score_Q = np.zeros(pair_2Q.shape[1], np.float32)
+        np.add.at(score_Q, of_P, self.score)
+        return Pairs(pair_2Q[0], pair_2Q[1], score_Q)
+
     @staticmethod
     def joined(parts: Sequence[Pairs]) -> Pairs:
         """All of them."""
@@ -75,17 +82,17 @@ class ExactShelf:
 
     def __init__(self, items: Ints, vectors_NW: Floats, block_items: int, size: int) -> None:
         self.items = items
-        self._vectors_NW = vectors_NW
+        self.vectors_NW = vectors_NW
         self._blocks = vectors.blocks(vectors_NW, block_items)
-        self.place_V = np.full(size, -1, np.int32)
-        self.place_V[items] = np.arange(len(items), dtype=np.int32)
+        self._place_V = np.full(size, -1, np.int32)
+        self._place_V[items] = np.arange(len(items), dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def best(self, vectors_BW: Floats, pairs: Pairs, count: int) -> tuple[Floats, Ints]:
         """As Shelf.best."""
-        place_P = self.place_V[pairs.item]
+        place_P = self._place_V[pairs.item]
         is_here = place_P >= 0
         added = ranking.Added(pairs.row[is_here], place_P[is_here], pairs.score[is_here])
         score_BM, place_BM = ranking.best_of_blocks(vectors_BW, self._blocks, added, count)
@@ -93,4 +100,4 @@ class ExactShelf:
 
     def vectors(self, item_BM: Ints) -> Floats:
         """As Shelf.vectors."""
-        return np.asarray(self._vectors_NW[self.place_V[item_BM]])
+        return np.asarray(self.vectors_NW[self._place_V[item_BM]])

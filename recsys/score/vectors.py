@@ -26,6 +26,8 @@ Floats = npt.NDArray[np.float32]
 # Files that no run has used for so long are removed.
 _KEEP_SECONDS = 7 * 86400
 _ROWS_AT_ONCE = 65536
+# TensorFlow reads an array in place only where it starts at a multiple of so many bytes.
+_ALIGNMENT = 64
 
 
 def folder() -> Path:
@@ -103,10 +105,15 @@ def load(path: Path) -> Floats:
 
 
 def blocks(vectors_NW: Floats, items: int) -> list[tf.Tensor]:
-    """The vectors in tensors of so many items, which share the array's memory."""
+    """The vectors in tensors of so many items, which share the array's memory where they can."""
+    return [
+        _tensor(vectors_NW[start : start + items]) for start in range(0, len(vectors_NW), items)
+    ]
+
+
+def _tensor(part_NW: Floats) -> tf.Tensor:
     import tensorflow as tf
 
-    return [
-        tf.experimental.dlpack.from_dlpack(vectors_NW[start : start + items].__dlpack__())
-        for start in range(0, len(vectors_NW), items)
-    ]
+    if part_NW.ctypes.data % _ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(part_NW.__dlpack__())
+    return tf.constant(part_NW)

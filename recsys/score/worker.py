@@ -21,6 +21,7 @@ from recsys.schemas import FIRST_ITEM, PADDING, ddl
 from recsys.score import histories, vectors
 from recsys.score.arrange import Lists
 from recsys.score.maker import ListMaker
+from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.plan import EVERYBODY, Ints, Plan
 from recsys.score.reasons import reasons
 from recsys.score.shelf import ExactShelf, Pairs, Shelf
@@ -64,8 +65,7 @@ def _worker(plan: Plan) -> Histories | Items:
     """The process's own, kept from task to task."""
     if plan.fingerprint not in _workers:
         _workers.clear()
-        task = TaskContext.get()
-        ranking.limit_threads(task.cpus() if task else 1)
+        ranking.limit_threads(_cores())
         _workers[plan.fingerprint] = (Items if plan.kind == "similar" else Histories)(plan)
     return _workers[plan.fingerprint]
 
@@ -77,7 +77,7 @@ class Histories:
         self._plan = plan
         self._ranker = ranking.load(plan.export)
         allowed = plan.catalogue.allowed
-        self._shelf = _shelf(plan, self._ranker, allowed)
+        self._shelf = _with_index(plan, _shelf(plan, self._ranker, allowed), "scores")
         explored = plan.explored if plan.explore_places else allowed[:0]
         rare = _shelf(plan, self._ranker, explored) if len(explored) else None
         self._maker = ListMaker(plan, self._shelf, rare, width=-1)
@@ -143,7 +143,7 @@ class Items:
         ranker = ranking.load(plan.export)
         self._all = _directions(plan, ranker, everything)
         directions = _directions(plan, ranker, plan.catalogue.allowed)
-        shelf = _exact(plan, plan.catalogue.allowed, directions)
+        shelf = _with_index(plan, _exact(plan, plan.catalogue.allowed, directions), "directions")
         self._maker = ListMaker(plan, shelf, None, width=directions.shape[1])
 
     @staticmethod
@@ -163,24 +163,47 @@ class Items:
         return to_table(self._plan, subject, lists.first(len(item)), None)
 
 
-def _shelf(plan: Plan, ranker: Ranker, items: Ints) -> Shelf:
+def _cores() -> int:
+    """Of one task."""
+    task = TaskContext.get()
+    return task.cpus() if task else 1
+
+
+def _shelf(plan: Plan, ranker: Ranker, items: Ints) -> ExactShelf:
     """The items with their vectors and what they score with everybody."""
-    key = _key(plan, items, "scores")
     bias_V = plan.score.rules.popularity * plan.catalogue.log_count
-    path = vectors.mapped(key, lambda path: vectors.write(path, ranker.items(), items, bias_V))
+    path = vectors.mapped(
+        _key(plan, items, "scores", repr(plan.score.rules.popularity)),
+        lambda path: vectors.write(path, ranker.items(), items, bias_V),
+    )
     return _exact(plan, items, vectors.load(path))
 
 
+def _with_index(plan: Plan, shelf: ExactShelf, what: str) -> Shelf:
+    """The shelf, with an index where the plan wants one."""
+    settings = plan.score.neighbours
+    if not plan.uses_neighbours:
+        return shelf
+    path = vectors.mapped(
+        _key(plan, shelf.items, what, repr(settings), repr(plan.score.rules.popularity)),
+        lambda path: build(path, shelf.vectors_NW, settings, _cores()),
+        suffix=".faiss",
+    )
+    size = len(plan.catalogue.train_count)
+    return NeighbourShelf(shelf.items, shelf.vectors_NW, path, settings, size, _cores())
+
+
 def _directions(plan: Plan, ranker: Ranker, items: Ints) -> Floats:
-    key = _key(plan, items, "directions")
-    path = vectors.mapped(key, lambda path: vectors.write_directions(path, ranker.items(), items))
+    path = vectors.mapped(
+        _key(plan, items, "directions"),
+        lambda path: vectors.write_directions(path, ranker.items(), items),
+    )
     return vectors.load(path)
 
 
-def _key(plan: Plan, items: Ints, what: str) -> str:
-    blend = repr(plan.score.rules.popularity)
-    return files.fingerprint([plan.model_version, items.tobytes(), blend, what])
+def _key(plan: Plan, items: Ints, *more: str) -> str:
+    return files.fingerprint([plan.model_version, plan.export, items.tobytes(), *more])
 
 
-def _exact(plan: Plan, items: Ints, vectors_NW: Floats) -> Shelf:
+def _exact(plan: Plan, items: Ints, vectors_NW: Floats) -> ExactShelf:
     return ExactShelf(items, vectors_NW, plan.score.block_items, len(plan.catalogue.train_count))

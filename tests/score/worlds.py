@@ -60,7 +60,7 @@ def write_world(folder: Path, files_of_histories: int = 4) -> World:
     dataset = _manifest(version)
     dataset.write()
     files.publish(version)
-    write_model(folder / "model", dataset, items)
+    write_model(folder / "model", dataset)
     return World(folder, histories, users, items)
 
 
@@ -143,27 +143,26 @@ def _manifest(version: str) -> Manifest:
     )  # fmt: skip
 
 
-def write_model(place: Path, dataset: Manifest, items: pa.Table, seed: int = 0) -> None:
+def write_model(
+    place: Path, dataset: Manifest, seed: int = 0, vocabulary: str | None = None
+) -> None:
     """Publishes a model with drawn weights."""
-    from recsys.train import export
-    from recsys.train.model import Catalogue, Recommender
+    from recsys.train.catalogue import read_catalogue
+    from recsys.train.export import Export, save
+    from recsys.train.model import Recommender
 
-    counts_V = np.zeros(dataset.vocabulary_size, np.int64)
-    counts_V[FIRST_ITEM:] = items.column("train_count").to_numpy()
-    catalogue = Catalogue(dataset.vocabulary_size, dataset.event_type_size, counts_V, {}, {})
-    model = Recommender(Train(embedding_size=8), catalogue, seed)
+    config = Config(train=Train(embedding_size=8))
+    catalogue, item_ids = read_catalogue(dataset, config)
+    model = Recommender(config.train, catalogue, seed)
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
-        shape = variable.shape
-        variable.assign_add(rng.normal(scale=0.7, size=shape).astype(np.float32))
-    module = export.Export(
-        model, items.column("item_id").to_pylist(), list(EVENT_TYPES), exclude_history=False
-    )
+        variable.assign_add(rng.normal(scale=0.7, size=variable.shape).astype(np.float32))
+    module = Export(model, item_ids, list(dataset.event_types), exclude_history=False)
     version = files.new_version(str(place))
-    export.save(module, files.local_copy(files.join(version, "export")))
+    save(module, files.local_copy(files.join(version, "export")))
     about = {
         "model_version": f"model-{seed}",
-        "vocabulary_fingerprint": dataset.vocabulary_fingerprint,
+        "vocabulary_fingerprint": vocabulary or dataset.vocabulary_fingerprint,
     }
     files.write_json(files.join(version, "model.json"), about)
     files.publish(version)

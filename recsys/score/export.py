@@ -1,0 +1,30 @@
+"""Lists as a key and a value, for a cache or a database."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys.score.plan import Plan
+
+
+def keys_and_values(lists: DataFrame, plan: Plan) -> DataFrame:
+    """One row a subject.
+
+        {"key": "home/user-1", "value": [{"item_id": "7", "score": 1.5, "source": "model"}, ...]}
+
+    Args:
+        lists: of the plan's schema
+        plan: what they are
+
+    Returns:
+        key, and value best first
+    """
+    columns = list(plan.schema)
+    key = F.concat_ws("/", *columns[:2]).alias("key")
+    if plan.score.layout == "arrays":
+        return lists.select(key, F.arrays_zip(*columns[2:]).alias("value"))
+    row = F.struct(*columns[2:])  # the rank is first
+    grouped = lists.groupBy(key).agg(F.array_sort(F.collect_list(row)).alias("value"))
+    without_rank = F.transform("value", lambda entry: entry.dropFields("rank"))
+    return grouped.select("key", without_rank.alias("value"))

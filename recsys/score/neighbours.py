@@ -1,0 +1,118 @@
+"""A shelf that looks only where a user's best items probably are (faiss).
+
+Shapes: B users, W width of a vector, N items, M best, C candidates, Q pairs of a user and an item.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys import ranking
+from recsys.config import Neighbours
+from recsys.score.shelf import Pairs
+from recsys.score.vectors import Floats
+
+Ints = npt.NDArray[np.int32]
+
+# Vectors for each centre that is learnt, as faiss recommends.
+_VECTORS_PER_CELL = 64
+
+
+def build(path: Path, vectors_NW: Floats, settings: Neighbours, threads: int) -> None:
+    """Writes an index of the vectors, by their inner product."""
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    items, width = vectors_NW.shape
+    cells = min(settings.cells or round(4 * items**0.5), items)
+    centres = faiss.IndexFlatIP(width)
+    index = faiss.IndexIVFFlat(centres, width, cells, faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = 1
+    index.cp.max_points_per_centroid = _VECTORS_PER_CELL
+    index.cp.min_points_per_centroid = 1
+    index.train(np.ascontiguousarray(vectors_NW))
+    index.add(np.ascontiguousarray(vectors_NW))
+    faiss.write_index(index, str(path))
+
+
+class NeighbourShelf:
+    """Compares a user with the items of the cells that are nearest.
+
+    What pairs score beyond the product is exact: their items are looked at in any case.
+
+    Args:
+        items: indexes in the vocabulary [N], rising
+        vectors_NW: of these items
+        index: the file of `build`
+        settings: how many cells a search looks into
+        size: of the vocabulary
+        threads: of a search
+    """
+
+    def __init__(
+        self, items: Ints, vectors_NW: Floats, index: Path, settings: Neighbours, size: int,
+        threads: int,
+    ) -> None:  # fmt: skip
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        self.items = items
+        self._vectors_NW = vectors_NW
+        self._place_V = np.full(size, -1, np.int32)
+        self._place_V[items] = np.arange(len(items), dtype=np.int32)
+        self._index = faiss.read_index(str(index), faiss.IO_FLAG_MMAP)
+        self._search = faiss.SearchParametersIVF(nprobe=settings.probes)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def best(self, vectors_BW: Floats, pairs: Pairs, count: int) -> tuple[Floats, Ints]:
+        """As Shelf.best, save that an item of a cell not looked into is not found."""
+        is_here = self._place_V[pairs.item] >= 0
+        pairs = Pairs(pairs.row[is_here], pairs.item[is_here], pairs.score[is_here]).summed()
+        pairs_of_B = np.bincount(pairs.row, minlength=len(vectors_BW))
+        wanted = min(count + int(pairs_of_B.max(initial=0)), len(self))
+        score_BC, place_BC = self._index.search(
+            np.ascontiguousarray(vectors_BW), wanted, params=self._search
+        )
+        item_BC = self.items[np.maximum(place_BC, 0)]
+        score_BC = np.where(place_BC >= 0, score_BC, -np.inf)
+        size = len(self._place_V)
+        key_BC = np.arange(len(vectors_BW))[:, None] * size + item_BC
+        score_BC[np.isin(key_BC, pairs.row.astype(np.int64) * size + pairs.item)] = -np.inf
+        own_score, own_item = self._own(vectors_BW, pairs, pairs_of_B)
+        return _best(
+            np.concatenate([score_BC, own_score], axis=1),
+            np.concatenate([item_BC, own_item], axis=1),
+            count,
+        )
+
+    def _own(
+        self, vectors_BW: Floats, pairs: Pairs, pairs_of_B: npt.NDArray[np.int64]
+    ) -> tuple[Floats, Ints]:
+        """Scores and items of the pairs, a row a user; -inf where a user has fewer than others."""
+        vectors_QW = self.vectors(pairs.item)
+        score_Q = np.einsum("qw,qw->q", vectors_BW[pairs.row], vectors_QW) + pairs.score
+        shape = (len(vectors_BW), int(pairs_of_B.max(initial=0)))
+        score, item = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.int32)
+        first_B = np.cumsum(pairs_of_B) - pairs_of_B
+        column_Q = np.arange(len(pairs.row)) - first_B[pairs.row]
+        score[pairs.row, column_Q] = score_Q
+        item[pairs.row, column_Q] = pairs.item
+        return score, item
+
+    def vectors(self, item_BM: Ints) -> Floats:
+        """As Shelf.vectors."""
+        return np.asarray(self._vectors_NW[self._place_V[item_BM]])
+
+
+def _best(score_BC: Floats, item_BC: Ints, count: int) -> tuple[Floats, Ints]:
+    """The best of the candidates; of equal ones the lower item, as everywhere."""
+    by_item = np.argsort(item_BC, axis=1, kind="stable")
+    score_BC = np.take_along_axis(score_BC, by_item, axis=1)
+    item_BC = np.take_along_axis(item_BC, by_item, axis=1)
+    score_BM, place_BM = (part.numpy() for part in ranking.top_k(score_BC, count))
+    return score_BM, np.take_along_axis(item_BC, place_BM, axis=1)

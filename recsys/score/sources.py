@@ -1,0 +1,122 @@
+"""The subjects of each kind of list, in pieces that are scored and recorded one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+
+from recsys import files, tables
+from recsys.config import Config
+from recsys.errors import DataError
+from recsys.manifest import Manifest
+from recsys.schemas import HISTORIES, SEQUENCES, VOCABULARY
+from recsys.score import planning, subjects
+from recsys.score.parts import Run
+from recsys.score.plan import Plan
+
+# Bytes of histories that go to a Python worker at once, about.
+_BATCH_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Subjects that are scored together.
+
+    Args:
+        number: of the piece; the same files make the same pieces
+        frame: as worker.scored takes them
+        subjects: how many there must be; none where nobody knows
+    """
+
+    number: int
+    frame: DataFrame
+    subjects: int | None
+
+
+def pieces(
+    spark: SparkSession, work: Run, plan: Plan, config: Config, dataset: Manifest
+) -> Iterator[Piece]:
+    """All subjects of the plan's kind of list.
+
+    Raises:
+        DataError: histories that are not there or not whole
+    """
+    if plan.kind == "similar":
+        yield _items(spark, plan, dataset)
+    else:
+        yield from _histories(spark, work, plan, config, dataset)
+
+
+def _items(spark: SparkSession, plan: Plan, dataset: Manifest) -> Piece:
+    vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
+    tasks = _tasks(spark, dataset.items, plan)
+    return Piece(0, vocabulary.select("item_index").repartition(tasks), dataset.items)
+
+
+def _histories(
+    spark: SparkSession, work: Run, plan: Plan, config: Config, dataset: Manifest
+) -> Iterator[Piece]:
+    """Each as many whole files of histories as hold enough subjects."""
+    url = files.join(dataset.url, "histories")
+    stored = tables.row_groups(url)
+    if (found := sum(map(sum, stored.values()))) != dataset.users:
+        raise DataError(f"{url}: expected the histories of {dataset.users}, found those of {found}")
+    schema = dict(HISTORIES)
+    if config.score.rules.leave_out or config.score.subjects.path:
+        url, schema = _staged(spark, work, config, dataset, url)
+        stored = tables.row_groups(url)
+    row_bytes = 4 * len(schema) * dataset.sequence_length
+    in_batch = max(plan.score.batch_users, _BATCH_BYTES // row_bytes)
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", in_batch)
+    since = config.score.active_since
+    earliest = None if since is None else planning.instant("score.active_since", since)
+    for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
+        frame = subjects.active(tables.read(spark, url, schema, paths), earliest)
+        yield Piece(number, _spread(frame, rows, plan), rows if earliest is None else None)
+
+
+def _staged(
+    spark: SparkSession, work: Run, config: Config, dataset: Manifest, url: str
+) -> tuple[str, dict[str, str]]:
+    """Joins the histories with what the configuration asks for, once for all pieces."""
+    frame = tables.read(spark, url, HISTORIES)
+    schema = dict(HISTORIES)
+    if config.score.subjects.path:
+        wanted = planning.subjects(spark, config)
+        schema["group"] = "string"
+        new = subjects.newcomers(frame, wanted, dataset.sequence_length)
+        frame = subjects.chosen(frame, wanted).unionByName(new)
+    if config.score.rules.leave_out:
+        sequences = files.join(dataset.url, "sequences")
+        rows = tables.read(spark, sequences, {**SEQUENCES, "split": "string"})
+        frame = subjects.with_left_out(frame, rows, planning.left_out_since(config, dataset))
+        schema["left_out"] = "array<int>"
+    return work.staged(frame, schema, config.score.users_per_part), schema
+
+
+def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[tuple[list[str], int]]:
+    """Paths and rows of the files of each piece."""
+    paths: list[str] = []
+    rows = 0
+    for path, groups in sorted(stored.items()):
+        paths.append(path)
+        rows += sum(groups)
+        if rows >= rows_per_part:
+            yield paths, rows
+            paths, rows = [], 0
+    if rows:
+        yield paths, rows
+
+
+def _spread(frame: DataFrame, rows: int, plan: Plan) -> DataFrame:
+    """What the worker reads, in enough partitions to keep every core at work."""
+    narrow = subjects.inputs(frame)
+    tasks = _tasks(frame.sparkSession, rows, plan)
+    return narrow if frame.rdd.getNumPartitions() >= tasks else narrow.repartition(tasks, "user_id")
+
+
+def _tasks(spark: SparkSession, rows: int, plan: Plan) -> int:
+    """Twice the cores, as some take longer; fewer where that makes blocks that are not full."""
+    return max(1, min(2 * spark.sparkContext.defaultParallelism, rows // plan.score.batch_users))

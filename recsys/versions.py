@@ -1,0 +1,65 @@
+"""What can be done with the versions of an output, whichever stage wrote it."""
+
+from __future__ import annotations
+
+import logging
+
+from recsys import files, lock
+from recsys.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+_BY = "jobs/versions.py"
+
+
+def listed(place: str) -> list[str]:
+    """A line a version, oldest first."""
+    published = files.published(place)
+    current = published and files.current(place, made_by="a job").rsplit("/", 1)[-1]
+
+    def line(name: str) -> str:
+        state = "published" if name in published else "not finished"
+        return f"{name}  {'current' if name == current else state}"
+
+    return [line(name) for name in files.versions(place)]
+
+
+def back_to(place: str, version_id: str) -> None:
+    """Makes a version that was published before the current one again.
+
+    Raises:
+        DataError: it never was, or was removed; or a job is writing to the place
+    """
+    with lock.held(place, _BY):
+        known = set(files.published(place)) & set(files.versions(place))
+        if version_id not in known:
+            raise DataError(
+                f"{place}: expected a published version ({', '.join(sorted(known)) or 'none'}), "
+                f"found {version_id!r}"
+            )
+        files.publish(files.join(files.as_url(place), "versions", version_id))
+    log.info("%s: %s is current", place, version_id)
+
+
+def prune(place: str, keep: int) -> list[str]:
+    """Removes what is older than the newest so many published versions; the current one stays.
+
+    Returns:
+        the ids that were removed
+
+    Raises:
+        ConfigError: keep is not positive
+        DataError: nothing was published, or a job is writing to the place
+    """
+    if keep < 1:
+        raise ConfigError(f"--prune: expected a positive number of versions, found {keep}")
+    with lock.held(place, _BY):
+        current = files.current(place, made_by="a job").rsplit("/", 1)[-1]
+        published = files.published(place)
+        oldest = sorted(published)[-keep:][0]
+        removed = [name for name in files.versions(place) if name < oldest and name != current]
+        for name in removed:
+            files.remove(files.join(files.as_url(place), "versions", name))
+        files.forget(place, removed)
+    log.info("%s: removed %s", place, ", ".join(removed) or "nothing")
+    return removed
