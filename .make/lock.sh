@@ -16,7 +16,7 @@ pin() {
 
 # uv keeps the versions of the file that it writes to.
 cp requirements.lock "$work/requirements.lock" 2>/dev/null || true
-pin pyproject.toml --extra cpu --extra demo --extra dev --extra horovod-needs \
+pin pyproject.toml --extra cpu --extra demo --extra dev --extra horovod-needs --extra neighbours \
   --output-file "$work/requirements.lock" >/dev/null
 echo "$2" | pin - --no-deps --no-annotate --output-file "$work/horovod.lock" >/dev/null
 
