@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from recsys.schemas import FIRST_ITEM, PADDING
 
+SECONDS_PER_DAY = 86400.0
+
 Batch = dict[str, tf.Tensor]
 
 
@@ -24,6 +26,15 @@ def flat_steps(step_BL: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     steps = tf.maximum(tf.reduce_max(step_BL) + 1, 1)
     row_B1 = tf.range(tf.shape(step_BL)[0])[:, None]
     return tf.reshape(tf.where(step_BL >= 0, row_B1 * steps + step_BL, -1), [-1]), steps
+
+
+def step_days(batch: Batch) -> tf.Tensor:
+    """The time of each event [B, L] in days, counted from the row's first step."""
+    step_BL = batch["step"]
+    before_BL = tf.concat([step_BL[:, :1], step_BL[:, :-1]], axis=1)
+    # All events of a step carry the gap before it: count it once.
+    gap_BL = tf.where(step_BL > before_BL, batch["gap_seconds"], 0)
+    return tf.cumsum(tf.cast(gap_BL, tf.float32) / SECONDS_PER_DAY, axis=1)
 
 
 def target_cases(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:

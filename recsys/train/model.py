@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.schemas import FIRST_ITEM
-from recsys.train.batch import Batch, flat_steps
+from recsys.train.batch import SECONDS_PER_DAY, Batch, flat_steps, step_days
 from recsys.train.candidates import EVERYTHING, Candidates
 from recsys.train.cells import Stack
 from recsys.train.noise import Noise
 from recsys.train.repeat import RepeatScores
 from recsys.train.tower import Catalogue, ItemTower
 
-_SECONDS_PER_DAY = 86400.0
 # What a step knows besides its items: time since the step before, and whether a session starts.
 _CONTEXT = 2
 
@@ -82,7 +81,7 @@ class Recommender(tf.Module):
         count = tf.math.unsorted_segment_sum(tf.ones_like(step_N, tf.float32), step_N, segments)
         # The root keeps the scale of a large basket near that of a single item.
         pooled = total / tf.sqrt(tf.maximum(count, 1.0))[:, None]
-        gap = tf.math.log1p(largest("gap_seconds") / _SECONDS_PER_DAY)
+        gap = tf.math.log1p(largest("gap_seconds") / SECONDS_PER_DAY)
         context = tf.stack([gap, largest("session_start")], axis=1)
         width = self.tower.width + _CONTEXT
         inputs_BTD = tf.reshape(tf.concat([pooled, context], axis=1), [rows, steps, width])
@@ -120,7 +119,14 @@ class Recommender(tf.Module):
             return tf.zeros([0, 2], tf.int64), tf.zeros([0])
         step_CL = tf.gather(batch["step"], row_C)
         age_CL = tf.where(step_CL >= 0, step_C[:, None] - 1 - step_CL, -1)
-        return self.repeat(tf.gather(batch["item"], row_C), age_CL)
+        days_BL = step_days(batch)
+        is_latest_CL = step_CL == step_C[:, None] - 1
+        # Step 0 has nothing before it; its cases have no events either.
+        latest_C1 = tf.reduce_max(
+            tf.where(is_latest_CL, tf.gather(days_BL, row_C), 0.0), axis=1, keepdims=True
+        )
+        days_CL = latest_C1 - tf.gather(days_BL, row_C)
+        return self.repeat(tf.gather(batch["item"], row_C), age_CL, days_CL)
 
 
 def _drop(values: tf.Tensor, share: float, noise: Noise | None) -> tf.Tensor:

@@ -1,6 +1,6 @@
 """What a history alone says about buying the same again.
 
-Shapes: C cases, L events.
+Shapes: C cases, L events, P events of the histories, Q distinct items of them, K half-lives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from recsys.schemas import FIRST_ITEM
 
 # Keeps the logarithm of a count that has decayed to nothing finite.
 _LEAST_COUNT = 0.05
+# Where learning starts: what was just looked at, and what is bought every week or every quarter.
 _HALF_LIVES_STEPS = (1.0, 5.0, 25.0)
+_HALF_LIVES_DAYS = (14.0, 60.0, 240.0)
 
 
 class RepeatScores(tf.Module):
@@ -25,38 +27,51 @@ class RepeatScores(tf.Module):
 
         score_i = b + b_i + sum_k (w_k + w_i) log(0.05 + sum over events e of i of 2^(-age_e / h_k))
 
-    where age is counted in steps, the latest step being 0, and b, w, their parts that belong to
-    an item, and the half-lives h are learnt. An item that the history lacks scores 0.
+    where age is counted back from the latest step, for some k in steps and for others in days,
+    and b, w, their parts that belong to an item, and the half-lives h are learnt. An item that
+    the history lacks scores 0.
     """
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__(name="repeat")
-        lives = len(_HALF_LIVES_STEPS)
+        half_lives = _HALF_LIVES_STEPS + _HALF_LIVES_DAYS
+        lives = len(half_lives)
         self.log_half_lives = tf.Variable(
-            [math.log(life) for life in _HALF_LIVES_STEPS], name="log_half_lives"
+            [math.log(life) for life in half_lives], name="log_half_lives"
         )
         self.bias = tf.Variable(1.0, name="bias")
         self.weights = tf.Variable([1.0 / lives] * lives, name="weights")
         self.item_bias = tf.Variable(tf.zeros([vocabulary_size]), name="item_bias")
         self.item_weight = tf.Variable(tf.zeros([vocabulary_size]), name="item_weight")
 
-    def __call__(self, item_CL: tf.Tensor, age_CL: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(
+        self, item_CL: tf.Tensor, steps_CL: tf.Tensor, days_CL: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of the distinct items of each case.
 
         Args:
             item_CL: items of the history; below FIRST_ITEM they are left out
-            age_CL: age of each event in steps; a negative one is not part of the history
+            steps_CL: age of each event in steps; a negative one is not part of the history
+            days_CL: age of each event in days
 
         Returns:
             places [P, 2] as (case, item), int64, and their scores [P]
         """
         size = tf.cast(tf.size(self.item_bias), tf.int64)
-        where_P2 = tf.where((item_CL >= FIRST_ITEM) & (age_CL >= 0))
+        where_P2 = tf.where((item_CL >= FIRST_ITEM) & (steps_CL >= 0))
         item_P = tf.cast(tf.gather_nd(item_CL, where_P2), tf.int64)
-        age_P = tf.cast(tf.gather_nd(age_CL, where_P2), tf.float32)
+        steps_P = tf.cast(tf.gather_nd(steps_CL, where_P2), tf.float32)
+        days_P = tf.maximum(tf.gather_nd(days_CL, where_P2), 0.0)
         key_Q, of_P = tf.unique(where_P2[:, 0] * size + item_P)
         item_Q = key_Q % size
-        decayed_PK = tf.exp(-math.log(2.0) * age_P[:, None] / tf.exp(self.log_half_lives))
+        age_PK = tf.concat(
+            [
+                tf.repeat(steps_P[:, None], len(_HALF_LIVES_STEPS), axis=1),
+                tf.repeat(days_P[:, None], len(_HALF_LIVES_DAYS), axis=1),
+            ],
+            axis=1,
+        )
+        decayed_PK = tf.exp(-math.log(2.0) * age_PK / tf.exp(self.log_half_lives))
         count_QK = tf.math.unsorted_segment_sum(decayed_PK, of_P, tf.size(key_Q))
         log_QK = tf.math.log(_LEAST_COUNT + count_QK)
         score_Q = self.bias + tf.gather(self.item_bias, item_Q)

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.schemas import FIRST_ITEM
-from recsys.train.batch import target_cases, trim
+from recsys.train.batch import step_days, target_cases, trim
 from recsys.train.batches import COLUMNS
 from recsys.train.loop import batch_loss, recall_and_reciprocal_rank
 from recsys.train.model import Recommender
@@ -48,6 +48,15 @@ def test_cases_are_the_steps_that_hold_targets() -> None:
     row, step, case, item = (value.numpy().tolist() for value in target_cases(rows))
     assert (row, step) == ([0, 1], [1, 1])
     assert (case, item) == ([0, 0, 1], [6, 7, 2])
+
+
+def test_days_add_up_the_gaps_of_the_steps() -> None:
+    day = 86_400
+    rows = {
+        "step": tf.constant([[0, 0, 1, 1, 1, 2, -1]]),
+        "gap_seconds": tf.constant([[9 * day, 9 * day, day, day, day, day // 2, 0]]),
+    }
+    assert step_days(rows).numpy().tolist() == [[0.0, 0.0, 1.0, 1.0, 1.0, 1.5, 1.5]]
 
 
 def test_the_order_within_a_step_means_nothing(model: Recommender) -> None:

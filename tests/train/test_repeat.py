@@ -7,11 +7,12 @@ from recsys.train.repeat import RepeatScores
 def test_scores_equal_a_loop_over_the_formula() -> None:
     rng = np.random.default_rng(2)
     item = rng.integers(0, 6, size=(4, 9))
-    age = rng.integers(-1, 5, size=(4, 9))
+    steps = rng.integers(-1, 5, size=(4, 9))
+    days = rng.uniform(0, 90, size=(4, 9)).astype(np.float32)
     module = RepeatScores(vocabulary_size=6)
     for variable in module.trainable_variables:
         variable.assign(rng.normal(size=variable.shape))
-    places, scores = module(item, age)
+    places, scores = module(item, steps, days)
     found = {
         tuple(place): score for place, score in zip(places.numpy(), scores.numpy(), strict=True)
     }
@@ -20,10 +21,12 @@ def test_scores_equal_a_loop_over_the_formula() -> None:
     expected = {}
     for case in range(4):
         for index in range(FIRST_ITEM, 6):
-            ages = age[case][(item[case] == index) & (age[case] >= 0)]
-            if len(ages) == 0:
+            events = np.flatnonzero((item[case] == index) & (steps[case] >= 0))
+            if len(events) == 0:
                 continue
-            logs = np.log(0.05 + np.array([sum(2.0 ** (-a / h) for a in ages) for h in lives]))
+            counts = [sum(2.0 ** (-steps[case, e] / life) for e in events) for life in lives[:3]]
+            counts += [sum(2.0 ** (-days[case, e] / life) for e in events) for life in lives[3:]]
+            logs = np.log(0.05 + np.array(counts))
             weights = module.weights.numpy() + module.item_weight.numpy()[index]
             bias = module.bias.numpy() + module.item_bias.numpy()[index]
             expected[case, index] = bias + (weights * logs).sum()
