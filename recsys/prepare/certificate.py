@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsys.errors import DataError
@@ -65,20 +65,11 @@ def vocabulary_check(
     )
 
 
-def overlap_check(facts: DataFrame) -> Check:
-    """No step of a user is a target in two rows, be they of one split or of two."""
-    rows = Window.partitionBy("user_id").orderBy("first_step", "last_step")
-    previous = F.lag("last_step").over(rows)
-    overlaps = facts.select((F.col("first_step") <= previous).alias("overlaps"))
-    found = overlaps.where("overlaps").count()
-    return Check("target steps in one row alone", "0 rows that share one", f"{found}", found == 0)
-
-
 def split_checks(splits: dict[str, Row], times: SplitTimes, planned: dict[str, int]) -> list[Check]:
     """Checks of the sums over FACTS, a row a split; splits without rows are absent.
 
     Args:
-        splits: case_steps, first_target_time, last_time, falling_times, targets_without_input
+        splits: of writing.sums()
         times: of the splits
         planned: target steps of each split, counted before the cutting
     """
@@ -104,6 +95,7 @@ def split_checks(splits: dict[str, Row], times: SplitTimes, planned: dict[str, i
             seen = row["last_time"]
             checks.append(Check(f"{split}: last event", f"<= {last} s", f"{seen} s", seen <= last))
         for name, words in (
+            ("overlaps", "target steps in two rows"),
             ("falling_times", "events out of time order"),
             ("targets_without_input", "targets without an earlier step"),
         ):

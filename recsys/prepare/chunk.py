@@ -15,7 +15,7 @@ from recsys.prepare import sessions
 from recsys.prepare.cutting import Blocks, Bools, Ints, cut, ends, ranges, starts
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.rows import KINDS, ROWS, Cutting
-from recsys.schemas import SPLITS
+from recsys.schemas import SEQUENCE_ARRAYS, SPLITS
 
 # A session of the log that resumes after more others than this counts as a new one.
 _REMEMBERED_SESSIONS = 4096
@@ -151,14 +151,18 @@ class Chunk:
             seconds[step],
             self.target[index] & (step >= np.repeat(first, length)),
         ]
-        kinds = [
-            np.int64 if ROWS[name] == "array<bigint>" else np.int32 for name in list(ROWS)[4:11]
-        ]
+        wide = [ROWS[name] == "array<bigint>" for name in SEQUENCE_ARRAYS]
         lists = [
-            pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(value.astype(kind)))
-            for value, kind in zip(values, kinds, strict=True)
+            pa.ListArray.from_arrays(
+                pa.array(offsets, pa.int32()),
+                pa.array(value.astype(np.int64 if is_wide else np.int32)),
+            )
+            for value, is_wide in zip(values, wide, strict=True)
         ]
-        return [pa.array(length, pa.int32()), *lists]
+        sizes = np.append(np.diff(self.step_event), 0)
+        most = np.maximum.reduceat(sizes, np.column_stack([context, last + 1]).ravel())[::2]
+        scalars = [pa.array(column, pa.int32()) for column in (length, last + 1 - context, most)]
+        return [*scalars, *lists]
 
     def _subject_counts(self, upto_step: int | None = None) -> Ints:
         """Events cut and steps asked for in each split, a row a subject."""

@@ -29,6 +29,7 @@ class Clean:
     Args:
         events: EVENTS
         items: item_id and the attributes, or none without a catalogue
+        rows: clean events
         steps: what was dropped, and why
         faults: reason to rows
         first_event: microseconds
@@ -38,6 +39,7 @@ class Clean:
 
     events: DataFrame
     items: DataFrame | None
+    rows: int
     steps: tuple[Step, ...]
     faults: dict[str, int]
     first_event: int
@@ -77,7 +79,14 @@ def clean(work: Work) -> Clean:
         raise DataError(f"{where}: expected events after {steps[-1].name!r}, found none")
     kept = staged.where(F.col("reason").isNull() & (F.col(DROPPED_BY) == 0)).select(*EVENTS)
     return Clean(
-        kept, items, tuple(steps), faults, counts.first_event, counts.last_event, counts.platforms
+        events=kept,
+        items=items,
+        rows=left,
+        steps=tuple(steps),
+        faults=faults,
+        first_event=counts.first_event,
+        last_event=counts.last_event,
+        platforms=counts.platforms,
     )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.config import Prepare
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -27,6 +29,11 @@ class Limits:
 
     length: int
     target_events: int
+
+    @classmethod
+    def of(cls, prepare: Prepare) -> Limits:
+        """As configured."""
+        return cls(prepare.sequence_length, prepare.sequence_target_events)
 
     @property
     def step_events(self) -> int:

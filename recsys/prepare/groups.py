@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from recsys.prepare.rows import ROWS
+from recsys.prepare.rows import COUNTS, MOST, ROWS
 from recsys.schemas import PADDING, SEQUENCE_ARRAYS, ddl
 
 _PADS = {name: -1 if name == "step" else PADDING for name in SEQUENCE_ARRAYS}
@@ -67,8 +68,20 @@ def drawn(rows: DataFrame, seed: int) -> DataFrame:
 
 
 def bucket_sizes(drawn_rows: DataFrame) -> pd.DataFrame:
-    """How many rows each kind, length and bucket has, in the order of the rows."""
-    sizes: pd.DataFrame = drawn_rows.groupBy("kind", "length", "bucket").count().toPandas()
+    """What each kind, length and bucket holds, in the order of the rows.
+
+    Returns:
+        rows, the most of steps and of a step's events, and the sums of COUNTS
+    """
+    sizes: pd.DataFrame = (
+        drawn_rows.groupBy("kind", "length", "bucket")
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            *[F.max(name).alias(name) for name in MOST],
+            *[F.sum(name).alias(name) for name in COUNTS],
+        )
+        .toPandas()
+    )
     return sizes.sort_values(["kind", "length", "bucket"], ignore_index=True)
 
 
@@ -84,7 +97,7 @@ def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int
         tasks: partitions, at most as many as groups
     """
     spark = drawn_rows.sparkSession
-    sizes = sizes.assign(start=sizes["count"].cumsum() - sizes["count"])
+    sizes = sizes.assign(start=sizes["rows"].cumsum() - sizes["rows"])
     starts = spark.createDataFrame(
         sizes[["length", "bucket", "start"]], "length int, bucket bigint, start bigint"
     )
@@ -96,12 +109,12 @@ def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int
         .withColumn("rank", F.col("start") + F.col("place"))
         .withColumn("group", _group(plan))
     )
-    keys = partition_keys(spark, tasks)
+    keys = [F.lit(key) for key in partition_keys(tasks)]
     task = F.floor(F.col("group") * tasks / plan.groups).cast("int")
     return (
         placed.select(*ROWS, "rank", "group")
         .unionByName(_fillers(spark, plan), allowMissingColumns=True)
-        .withColumn("key", F.element_at(F.array(*map(F.lit, keys)), task + 1))
+        .withColumn("key", F.element_at(F.array(*keys), task + 1))
         .repartition(tasks, "key")
         .sortWithinPartitions("group", "rank")
     )
@@ -115,17 +128,31 @@ def _group(plan: Layout) -> Column:
     return group.otherwise(full + later).cast("int")
 
 
-def partition_keys(spark: SparkSession, partitions: int) -> list[int]:
+def partition_keys(partitions: int) -> list[int]:
     """For each partition a number that Spark's partitioning by hash puts there.
 
     So that partition i can be told to hold the i-th range of groups, and the names of its files
     sort accordingly; Spark has no partitioning by a given number.
     """
-    candidates = spark.range(max(64, 32 * partitions), numPartitions=1)
-    where = F.pmod(F.hash(F.col("id").cast("int")), F.lit(partitions))
-    first = candidates.groupBy(where.alias("partition")).agg(F.min("id").alias("key")).collect()
-    found = {row.partition: row.key for row in first}
-    return [found[partition] for partition in range(partitions)]
+    candidates = np.arange(64 + 32 * partitions, dtype=np.uint32)
+    found, first = np.unique(murmur3(candidates) % partitions, return_index=True)
+    if len(found) < partitions:
+        raise ValueError(f"expected keys for {partitions} partitions, found {len(found)}")
+    return [int(key) for key in first]
+
+
+def murmur3(numbers: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Spark's hash() of each number as an int: MurmurHash3_x86_32 (Appleby 2011), seed 42."""
+    mixed = _rotated(numbers * np.uint32(0xCC9E2D51), 15) * np.uint32(0x1B873593)
+    mixed = _rotated(mixed ^ np.uint32(42), 13) * np.uint32(5) + np.uint32(0xE6546B64)
+    mixed ^= np.uint32(4)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
+    return (mixed ^ (mixed >> np.uint32(16))).view(np.int32)
+
+
+def _rotated(numbers: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
+    return (numbers << np.uint32(bits)) | (numbers >> np.uint32(32 - bits))
 
 
 def _fillers(spark: SparkSession, plan: Layout) -> DataFrame:

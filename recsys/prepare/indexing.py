@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from recsys import files
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.manifest import Step
 from recsys.prepare import features
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.split import SplitTimes
-from recsys.prepare.vocabulary import indexed, train_counts, vocabulary
-from recsys.prepare.work import Work
+from recsys.prepare.vocabulary import train_counts, vocabulary
+from recsys.prepare.work import Work, together
 from recsys.schemas import CATEGORIES, FIRST_ITEM, VOCABULARY, items_schema
+
+_MOST_EVENT_TYPES = 200
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,18 @@ class Indexes:
 
     Args:
         vocabulary: VOCABULARY, as written
-        event_types: event_type and type_index
+        event_types: from index FIRST_ITEM on
         step: of the manifest
         items: entries of the vocabulary
         fingerprint: of the item ids in their order
-        event_type_names: from index FIRST_ITEM on
         categories: attribute to the number of its indexes
     """
 
     vocabulary: DataFrame
-    event_types: DataFrame
+    event_types: tuple[str, ...]
     step: Step
     items: int
     fingerprint: str
-    event_type_names: tuple[str, ...]
     categories: dict[str, int]
 
 
@@ -45,21 +45,25 @@ def index(work: Work, clean: Clean, times: SplitTimes) -> Indexes:
 
     Raises:
         ConfigError: a target type that train does not have
+        DataError: more event types than a log of behaviour has
     """
     prepare, train = work.config.prepare, times.valid_start
-    types = indexed(train_counts(clean.events, "event_type", train), "event_type", "type_index")
-    type_rows = sorted(types.collect(), key=lambda row: row.type_index)
-    names = tuple(row.event_type for row in type_rows)
+    found = vocabulary(clean.events, train, prepare.vocabulary_min_count)
+    type_counts, known = together(
+        lambda: _event_types(clean.events, train),
+        lambda: work.keep(found, "vocabulary.parquet", VOCABULARY),
+    )
     for name in prepare.target_event_types:
-        if name not in names:
+        if name not in type_counts:
             raise ConfigError(
                 f"prepare.target_event_types: expected types that train has "
-                f"({', '.join(names)}), found {name!r}"
+                f"({', '.join(type_counts)}), found {name!r}"
             )
-    found = vocabulary(clean.events, train, prepare.vocabulary_min_count)
-    known = work.keep(found, "vocabulary.parquet", VOCABULARY)
-    in_order = sorted(known.collect(), key=lambda row: row.item_index)
-    train_events = sum(row.train_count for row in type_rows)
+    in_order, categories = together(
+        lambda: sorted(known.collect(), key=lambda row: row.item_index),
+        lambda: _write_features(work, known, clean.items),
+    )
+    train_events = sum(type_counts.values())
     unknown = train_events - sum(row.train_count for row in in_order)
     step = Step(
         "vocabulary", train_events, train_events,
@@ -68,16 +72,24 @@ def index(work: Work, clean: Clean, times: SplitTimes) -> Indexes:
     )  # fmt: skip
     return Indexes(
         vocabulary=known,
-        event_types=work.spark.createDataFrame(
-            [(row.event_type, row.type_index) for row in type_rows],
-            "event_type string, type_index int",
-        ),
+        event_types=tuple(type_counts),
         step=step,
         items=len(in_order),
         fingerprint=files.fingerprint(row.item_id for row in in_order),
-        event_type_names=names,
-        categories=_write_features(work, known, clean.items),
+        categories=categories,
     )
+
+
+def _event_types(events: DataFrame, valid_start: int) -> dict[str, int]:
+    """Event types of train with their counts, by falling count, ties by name."""
+    rows = train_counts(events, "event_type", valid_start).limit(_MOST_EVENT_TYPES + 1).collect()
+    if len(rows) > _MOST_EVENT_TYPES:
+        raise DataError(
+            f"events.columns.event_type: expected at most {_MOST_EVENT_TYPES} types of events, "
+            f"found more, such as {rows[0].event_type!r}"
+        )
+    in_order = sorted((-row.train_count, row.event_type) for row in rows)
+    return {event_type: -count for count, event_type in in_order}
 
 
 def _write_features(work: Work, known: DataFrame, catalogue: DataFrame | None) -> dict[str, int]:

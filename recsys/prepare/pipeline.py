@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import datetime
 import logging
+from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 import recsys
 from recsys import command, files, manifest
 from recsys.config import Config
-from recsys.prepare import certificate, report, writing
+from recsys.errors import DataError
+from recsys.prepare import certificate, instants, report, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.rows import ROWS, Cutting
 from recsys.prepare.sequences import cut, encode
 from recsys.prepare.split import SplitTimes, split_times
-from recsys.prepare.work import Work
+from recsys.prepare.work import Work, together
 from recsys.schemas import SCHEMA_VERSION, SPLITS
 
 log = logging.getLogger(__name__)
@@ -50,32 +52,38 @@ def run(spark: SparkSession, config: Config) -> manifest.Manifest:
 
 
 def _build(work: Work) -> manifest.Manifest:
+    prepare = work.config.prepare
     cleaned = clean(work)
-    times = split_times(work.config.prepare, cleaned.first_event, cleaned.last_event)
+    times = split_times(prepare, cleaned.first_event, cleaned.last_event)
     log.info("%s", times)
     indexes = index(work, cleaned, times)
     rows = _cut(work, cleaned, indexes, times)
-    plans = writing.write_splits(work, rows)
-    histories = writing.write_histories(work, rows)
-    written = writing.read_back(work)
-    sums = writing.sums(written)
-    planned = {split: histories[f"{split}_steps"] for split in SPLITS}
-    proof = certificate.certificate([
-        certificate.vocabulary_check(
-            indexes.vocabulary, cleaned.events, times.valid_start,
-            work.config.prepare.vocabulary_min_count,
+    written, vocabulary_holds = together(
+        lambda: writing.write_rows(work, rows),
+        lambda: certificate.vocabulary_check(
+            indexes.vocabulary, cleaned.events, times.valid_start, prepare.vocabulary_min_count
         ),
-        certificate.overlap_check(written),
-        *certificate.split_checks(sums, times, planned),
-    ])  # fmt: skip
-    kept, cut_events = cleaned.steps[-1].rows_out, histories["cut_events"]
-    most = work.config.prepare.sequence_length // 2
-    steps = (
-        *cleaned.steps,
-        manifest.Step("events of one step", kept, kept - cut_events,
-                      f"at most {most} of one instant and subject, drawn by the seed"),
-        indexes.step,
-    )  # fmt: skip
+    )
+    sums = writing.sums(writing.read_back(work))
+    if "train" not in sums:
+        raise DataError(
+            f"{', '.join(work.config.events.path)}: expected histories with at least two instants "
+            f"and a target before {instants.iso(times.valid_start)}, found none"
+        )
+    checks = certificate.split_checks(sums, times, written.planned_steps)
+    proof = certificate.certificate([vocabulary_holds, *checks])
+    return _manifest(work, cleaned, times, indexes, written, sums, proof)
+
+
+def _manifest(
+    work: Work,
+    cleaned: Clean,
+    times: SplitTimes,
+    indexes: Indexes,
+    written: writing.Written,
+    sums: dict[str, Row],
+    proof: dict[str, Any],
+) -> manifest.Manifest:
     return manifest.Manifest(
         url=work.version,
         schema_version=SCHEMA_VERSION,
@@ -83,34 +91,46 @@ def _build(work: Work) -> manifest.Manifest:
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seed=work.config.seed,
         sequence_length=work.config.prepare.sequence_length,
-        max_steps=max([histories["most_steps"], *(row.most_steps for row in sums.values())]),
-        max_step_events=max(row.most_step_events for row in sums.values()),
+        max_steps=max(written.most_steps, *(row.most_steps for row in sums.values())),
+        max_step_events=max(
+            written.most_step_events, *(row.most_step_events for row in sums.values())
+        ),
         max_case_targets=max(row.most_case_targets for row in sums.values()),
         valid_start=times.valid_start,
         test_start=times.test_start,
         first_event=cleaned.first_event,
         last_event=cleaned.last_event,
-        users=histories["users"],
+        users=written.users,
         items=indexes.items,
         vocabulary_fingerprint=indexes.fingerprint,
         content_fingerprint=files.fingerprint(
             f"{split} {row.rows} {row.hash}" for split, row in sorted(sums.items())
         ),
-        event_types=indexes.event_type_names,
+        event_types=indexes.event_types,
         platforms=cleaned.platforms,
         categories=indexes.categories,
-        splits={s: writing.split_of(*plans[s], sums.get(s)) for s in SPLITS},
-        steps=steps,
+        splits={split: written.split(split, sums.get(split)) for split in SPLITS},
+        steps=(*cleaned.steps, _limited_steps(work, cleaned, written), indexes.step),
         quarantine=cleaned.faults,
         certificate=proof,
         config=work.config.to_dict(),
     )
 
 
+def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> manifest.Step:
+    most = Limits.of(work.config.prepare).step_events
+    return manifest.Step(
+        "events of one instant",
+        cleaned.rows,
+        cleaned.rows - written.cut_events,
+        f"at most {most} of one {work.config.prepare.sequence_unit}, drawn by the seed",
+    )
+
+
 def _cut(work: Work, cleaned: Clean, indexes: Indexes, times: SplitTimes) -> DataFrame:
     prepare, columns = work.config.prepare, work.config.events.columns
     cutting = Cutting(
-        limits=Limits(prepare.sequence_length, prepare.sequence_target_events),
+        limits=Limits.of(prepare),
         times=times,
         gap_minutes=None if columns.session_id else prepare.session_gap_minutes,
         by_session=prepare.sequence_unit == "session" or columns.user_id is None,
@@ -118,6 +138,6 @@ def _cut(work: Work, cleaned: Clean, indexes: Indexes, times: SplitTimes) -> Dat
     encoded = encode(
         cleaned.events, indexes.vocabulary, indexes.event_types, prepare.target_event_types
     )
-    tasks = work.tasks(cleaned.steps[-1].rows_out)
+    tasks = work.tasks(cleaned.rows)
     rows = cut(encoded, cutting, tasks, work.config.seed)
     return work.stage(rows, "rows", ROWS, partition_by=("kind",))

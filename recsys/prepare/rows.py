@@ -21,6 +21,8 @@ ROWS: dict[str, str] = {
     "sequence_id": "string",
     "user_id": "string",
     "length": "int",
+    "steps": "int",
+    "most_step_events": "int",
     "item": "array<int>",
     "event_type": "array<int>",
     "gap_seconds": "array<int>",
@@ -33,6 +35,10 @@ ROWS: dict[str, str] = {
     "valid_steps": "bigint",
     "test_steps": "bigint",
 }
+
+
+MOST = ("steps", "most_step_events")
+COUNTS = ("cut_events", *(f"{split}_steps" for split in SPLITS))
 
 
 @dataclass(frozen=True)

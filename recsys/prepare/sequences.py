@@ -10,31 +10,36 @@ from pyspark.sql import functions as F
 
 from recsys.prepare.rows import ROWS, Cutting
 from recsys.prepare.stream import RowStream
-from recsys.schemas import UNKNOWN, ddl
+from recsys.schemas import FIRST_ITEM, UNKNOWN, ddl
 
 
 def encode(
-    events: DataFrame, vocabulary: DataFrame, event_types: DataFrame, targets: tuple[str, ...]
+    events: DataFrame,
+    vocabulary: DataFrame,
+    event_types: tuple[str, ...],
+    targets: tuple[str, ...],
 ) -> DataFrame:
     """Indexes in place of names, and what the cutting needs to know of each event.
 
     Args:
         events: clean events
         vocabulary: item_id and item_index
-        event_types: event_type and type_index
+        event_types: from index FIRST_ITEM on
         targets: the types that may be predicted; empty means all
     """
-    is_target = F.col("event_type").isin(list(targets)) if targets else F.lit(True)
     known = events.join(vocabulary.select("item_id", "item_index"), on="item_id", how="left")
-    typed = known.join(F.broadcast(event_types), on="event_type", how="left")
-    return typed.select(
+    event_type = F.lit(UNKNOWN)
+    for index in reversed(range(len(event_types))):
+        is_type = F.col("event_type") == event_types[index]
+        event_type = F.when(is_type, F.lit(index + FIRST_ITEM)).otherwise(event_type)
+    return known.select(
         "user_id",
         "session_id",
         "item_id",
         "timestamp",
         F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
-        F.coalesce("type_index", F.lit(UNKNOWN)).alias("event_type"),
-        is_target.alias("is_target"),
+        event_type.alias("event_type"),
+        (F.col("event_type").isin(list(targets)) if targets else F.lit(True)).alias("is_target"),
     )
 
 

@@ -20,20 +20,13 @@ def vocabulary(events: DataFrame, valid_start: int, min_count: int) -> DataFrame
         VOCABULARY, in one partition and sorted: by falling train_count, ties by item_id
     """
     counts = train_counts(events, "item_id", valid_start).where(F.col("train_count") >= min_count)
-    return indexed(counts, "item_id", "item_index").select(*VOCABULARY)
+    # What fits an embedding fits one partition, in which Spark's running number has no gaps.
+    in_order = counts.repartition(1).sortWithinPartitions(F.col("train_count").desc(), "item_id")
+    index = F.monotonically_increasing_id() + FIRST_ITEM
+    return in_order.withColumn("item_index", index.cast("int")).select(*VOCABULARY)
 
 
 def train_counts(events: DataFrame, column: str, valid_start: int) -> DataFrame:
     """How many events of train have each value of a column: the column, and train_count."""
     train = events.where(F.col("timestamp") < valid_start)
     return train.groupBy(column).agg(F.count(F.lit(1)).alias("train_count"))
-
-
-def indexed(counts: DataFrame, value: str, index: str) -> DataFrame:
-    """Adds an index from FIRST_ITEM on: by falling train_count, ties by value.
-
-    What fits an embedding fits one partition, in which Spark's running number has no gaps.
-    """
-    order = [F.col("train_count").desc(), F.col(value).asc()]
-    number = F.monotonically_increasing_id() + FIRST_ITEM
-    return counts.repartition(1).sortWithinPartitions(*order).withColumn(index, number.cast("int"))

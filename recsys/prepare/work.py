@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -11,6 +13,17 @@ from recsys import files, tables
 from recsys.config import Config
 
 _ENTRIES_PER_TASK = 1_000_000
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """Runs at once Spark jobs that do not need each other: the cores work while others plan.
+
+    Returns:
+        their results, in their order; where some fail, the first error is raised when all ended
+    """
+    with ThreadPoolExecutor(len(calls)) as pool:
+        futures = [pool.submit(call) for call in calls]
+    return [future.result() for future in futures]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Row
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from recsys import tables
@@ -11,15 +16,47 @@ from recsys.manifest import GroupFile, Split
 from recsys.prepare.facts import FACTS, facts
 from recsys.prepare.groups import Layout, bucket_sizes, drawn, grouped, layout, padded
 from recsys.prepare.rows import HISTORY
-from recsys.prepare.work import Work
+from recsys.prepare.work import Work, together
 from recsys.schemas import HISTORIES, SEQUENCES, SPLITS
 
 # Spark numbers the files of one task with three digits; more would not sort by name.
 _FILES_PER_TASK = 500
 
+_SUMS = ("case_steps", "targets", "unknown_targets", "falling_times", "targets_without_input")
+_MOST = ("most_steps", "most_step_events", "most_case_targets", "last_time")
 
-def write_splits(work: Work, rows: DataFrame) -> dict[str, tuple[Layout, tuple[GroupFile, ...]]]:
-    """Writes every split as equal row groups, one a file, whose names sort by group.
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Args:
+        plans: the layout of each split
+        files: of each split
+        users: histories
+        cut_events: left out of steps that were too large
+        planned_steps: target steps of each split, counted before the cutting
+        most_steps: of a history
+        most_step_events: of a history's step
+    """
+
+    plans: dict[str, Layout]
+    files: dict[str, tuple[GroupFile, ...]]
+    users: int
+    cut_events: int
+    planned_steps: dict[str, int]
+    most_steps: int
+    most_step_events: int
+
+    def split(self, split: str, row: Row | None) -> Split:
+        """The split's section of the manifest, with what sums() says of it."""
+        plan = self.plans[split]
+        counts = (0, 0, 0) if row is None else (row.case_steps, row.targets, row.unknown_targets)
+        return Split(self.files[split], plan.rows, plan.fillers, *counts)
+
+
+def write_rows(work: Work, rows: DataFrame) -> Written:
+    """Writes the splits as equal row groups, one a file, whose names sort by group; histories too.
 
     Args:
         work: where to
@@ -30,18 +67,32 @@ def write_splits(work: Work, rows: DataFrame) -> dict[str, tuple[Layout, tuple[G
     """
     prepare = work.config.prepare
     in_order = drawn(rows, work.config.seed)
-    sizes = bucket_sizes(in_order.where(F.col("kind") != HISTORY))
-    plans = {}
+    sizes = bucket_sizes(in_order)
+    plans: dict[str, Layout] = {}
+    writes: list[Callable[[], Any]] = []
     for split in SPLITS:
         of_split = sizes[sizes["kind"] == split]
-        count = int(of_split["count"].sum())
+        count = int(of_split["rows"].sum())
         plan = layout(count, prepare.rows_per_group, prepare.groups_multiple_of)
         tasks = max(work.tasks(count * prepare.sequence_length), plan.groups // _FILES_PER_TASK + 1)
         placed = grouped(
             in_order.where(F.col("kind") == split), of_split, plan, min(tasks, plan.groups)
         )
-        plans[split] = (plan, _write_groups(work, placed, split, plan))
-    return plans
+        plans[split] = plan
+        writes.append(partial(_write_groups, work, placed, split, plan))
+    latest = padded(rows.where(F.col("kind") == HISTORY), prepare.sequence_length, HISTORIES)
+    writes.append(partial(tables.write, latest, work.url("histories"), HISTORIES))
+    group_files = dict(zip(SPLITS, together(*writes), strict=False))
+    histories = sizes[sizes["kind"] == HISTORY]
+    return Written(
+        plans=plans,
+        files=group_files,
+        users=int(histories["rows"].sum()),
+        cut_events=int(histories["cut_events"].sum()),
+        planned_steps={split: int(histories[f"{split}_steps"].sum()) for split in SPLITS},
+        most_steps=int(histories["steps"].max()),
+        most_step_events=int(histories["most_step_events"].max()),
+    )
 
 
 def _write_groups(work: Work, placed: DataFrame, split: str, plan: Layout) -> tuple[GroupFile, ...]:
@@ -57,21 +108,6 @@ def _write_groups(work: Work, placed: DataFrame, split: str, plan: Layout) -> tu
     return tuple(GroupFile(f"{folder}/{path}", plan.group_rows) for path in found)
 
 
-def write_histories(work: Work, rows: DataFrame) -> Row:
-    """Writes the latest events of every subject.
-
-    Returns:
-        users, cut_events, and the steps of each split to ask for, counted before the cutting
-    """
-    latest = rows.where(F.col("kind") == HISTORY)
-    work.keep(
-        padded(latest, work.config.prepare.sequence_length, HISTORIES), "histories", HISTORIES
-    )
-    counted = [F.sum(name).alias(name) for name in ("cut_events", *(f"{s}_steps" for s in SPLITS))]
-    most = F.max(F.array_max("step") + 1).alias("most_steps")
-    return latest.agg(F.count(F.lit(1)).alias("users"), most, *counted).collect()[0]
-
-
 def read_back(work: Work) -> DataFrame:
     """FACTS of the rows of all splits, as they are on disk."""
     schema = {**SEQUENCES, "split": "string"}
@@ -80,24 +116,19 @@ def read_back(work: Work) -> DataFrame:
 
 
 def sums(written: DataFrame) -> dict[str, Row]:
-    """One row of sums over FACTS a split; splits without rows are absent."""
-    total = [F.sum(name).alias(name) for name in (
-        "case_steps", "targets", "unknown_targets", "falling_times", "targets_without_input",
-    )]  # fmt: skip
-    most = [F.max(name).alias(name) for name in (
-        "most_steps", "most_step_events", "most_case_targets", "last_time",
-    )]  # fmt: skip
-    rows = written.groupBy("split").agg(
+    """One row of sums over FACTS a split; splits without rows are absent.
+
+    `overlaps` counts the rows with a target step that an earlier row of the user has too, be it of
+    the same split or another one.
+    """
+    of_user = Window.partitionBy("user_id").orderBy("first_step", "last_step")
+    overlap = F.col("first_step") <= F.lag("last_step").over(of_user)
+    rows = written.withColumn("overlap", overlap).groupBy("split").agg(
         F.count(F.lit(1)).alias("rows"),
+        F.count_if("overlap").alias("overlaps"),
         F.min("first_target_time").alias("first_target_time"),
         F.sum(F.col("hash").cast("decimal(20,0)")).alias("hash"),
-        *total,
-        *most,
-    )
+        *[F.sum(name).alias(name) for name in _SUMS],
+        *[F.max(name).alias(name) for name in _MOST],
+    )  # fmt: skip
     return {row.split: row for row in rows.collect()}
-
-
-def split_of(plan: Layout, group_files: tuple[GroupFile, ...], row: Row | None) -> Split:
-    """The split's section of the manifest."""
-    counts = (0, 0, 0) if row is None else (row.case_steps, row.targets, row.unknown_targets)
-    return Split(group_files, plan.rows, plan.fillers, *counts)
