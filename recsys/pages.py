@@ -43,18 +43,18 @@ def percent(share: float) -> str:
     """A share of one as per cent.
 
     >>> percent(0.2041)
-    '20.4 %'
+    '20.4%'
     """
-    return f"{100 * share:.1f} %"
+    return f"{share:.1%}"
 
 
 def figure(value: float) -> str:
     """A metric with as many places as one compares.
 
-    >>> figure(0.20412), figure(12.3456)
-    ('0.2041', '12.35')
+    >>> figure(0.20412), figure(8.3905)
+    ('0.2041', '8.39')
     """
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+    return f"{value:.4f}" if abs(value) <= 1 else f"{value:.2f}"
 
 
 def day(microseconds: int) -> str:

@@ -72,8 +72,8 @@ def test_the_table_the_seconds_and_the_paths_are_printed(
     (tmp_path / "seconds.txt").write_text("prepare 40\ntrain 200\n")
     demo.main(config, Namespace())
     printed = capsys.readouterr().out
-    assert "finds 50.0 % of what a user takes at the next step" in printed
-    assert "1,234 steps of 12 users" in printed
+    assert "finds 50.0% of what a user takes next" in printed
+    assert "1,234 cases of 12 users" in printed
     assert "the model finds 2.0 times as much" in printed
     lines = [line.split() for line in printed.splitlines()]
     assert ["the", "model", "0.5000", "0.2500", "0.2500", "0.2500", "0.2500"] in lines

@@ -37,6 +37,7 @@ Series = Mapping[str, Sequence[float]]  # of each system
 Labels = Mapping[str, str]
 
 
+@matplotlib.rc_context(_STYLE)
 def bars(groups: Sequence[str], series: Series, labels: Labels, unit: str) -> bytes:
     """One group of bars for each group, one bar in it for each series."""
     figure, axes = _empty()
@@ -52,6 +53,7 @@ def bars(groups: Sequence[str], series: Series, labels: Labels, unit: str) -> by
     return _svg(figure)
 
 
+@matplotlib.rc_context(_STYLE)
 def curves(lengths: Sequence[int], series: Series, labels: Labels, metric: str) -> bytes:
     """A line for each system over the length of the list."""
     figure, axes = _empty()
@@ -67,6 +69,7 @@ def curves(lengths: Sequence[int], series: Series, labels: Labels, metric: str) 
     return _svg(figure)
 
 
+@matplotlib.rc_context(_STYLE)
 def learning(epochs: Sequence[int], loss: Sequence[float], metric: Sequence[float]) -> bytes:
     """Loss on train and Recall@20 on validation after each epoch."""
     figure, axes = _empty()
@@ -78,9 +81,11 @@ def learning(epochs: Sequence[int], loss: Sequence[float], metric: Sequence[floa
     right.plot(epochs, metric, color=COLOURS["model"], marker="o", markersize=4)
     right.set_ylabel("Recall@20 on validation", color=COLOURS["model"])
     right.grid(visible=False)
+    right.spines["right"].set_visible(True)
     return _svg(figure)
 
 
+@matplotlib.rc_context(_STYLE)
 def shares(bands: Sequence[str], series: Series, labels: Labels) -> bytes:
     """How recommendations, and what was bought, spread over the bands of popularity."""
     figure, axes = _empty()
@@ -107,9 +112,8 @@ def _colour(name: str) -> str:
 
 
 def _empty() -> tuple[Figure, Axes]:
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=_INCHES)
-        return figure, figure.subplots()
+    figure = Figure(figsize=_INCHES)
+    return figure, figure.subplots()
 
 
 def _legend(axes: Axes, columns: int, title: str | None = None) -> None:
@@ -128,6 +132,5 @@ def _legend(axes: Axes, columns: int, title: str | None = None) -> None:
 def _svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=nothing)
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=nothing)
     return buffer.getvalue()

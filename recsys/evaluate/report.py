@@ -110,7 +110,7 @@ def summary(figures: dict[str, Any]) -> str:
     found = systems["model"][name]
     text = (
         f"Among {k} recommendations the model finds {pages.percent(found)} of what a user takes "
-        f"at the next step, on average over {pages.count(figures['cases'])} steps of "
+        f"next, on average over {pages.count(figures['cases'])} cases of "
         f"{pages.count(figures['users'])} users. "
     )
     strongest = _strongest(figures, name)

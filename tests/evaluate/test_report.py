@@ -27,5 +27,5 @@ def test_the_summary_says_how_the_model_compares(recall: dict[str, float], words
 
 def test_the_summary_compares_with_the_strongest_reference() -> None:
     text = report.summary(figures(model=0.3, popular=0.1, own_items=0.2, own_items_recent=0.25))
-    assert "The strongest reference (user's own items, recent first) finds 25.0 %" in text
-    assert "The most popular items alone would find 10.0 %" in text
+    assert "The strongest reference (user's own items, recent first) finds 25.0%" in text
+    assert "The most popular items alone would find 10.0%" in text
