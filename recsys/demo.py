@@ -171,8 +171,8 @@ def users(config: Config) -> list[User]:
     """The users of the page, from the dataset and the recommendations."""
     dataset = manifest.read(config.paths.dataset)
     scored = files.current(config.paths.recommendations, made_by="jobs/score.py")
-    lists = read_table(scored, list(RECOMMENDATIONS)).to_pylist()
-    home = {row["user_id"]: row for row in lists if row["list"] == "home"}
+    lists = read_table(files.join(scored, "home"), list(RECOMMENDATIONS)).to_pylist()
+    home = {row["user_id"]: row for row in lists}
     histories = read_table(files.join(dataset.url, "histories"), list(HISTORIES)).to_pylist()
     known = [
         {**row, "events": sum(step >= 0 for step in row["step"])}

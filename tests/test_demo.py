@@ -35,7 +35,7 @@ def recommended(user: str, items: list[int]) -> dict:
 
 def publish(place: Path, table: pa.Table) -> None:
     version = files.new_version(str(place))
-    folder = Path(files.local_copy(version))
+    folder = Path(files.local_copy(version)) / "home" / "date=2017-12-01"
     folder.mkdir(parents=True)
     pq.write_table(table, folder / "part-0.parquet")
     files.publish(version)

@@ -51,7 +51,8 @@ def test_rooms_load_what_is_theirs(path: Path) -> None:
         assert not loaded & {"pyspark"}
     others = {f"recsys.{room}" for room in (*_SPARK_ROOMS, "train")} - {f"recsys.{_room(path)}"}
     if _room(path):
-        assert not {name for name in _imports(path) for other in others if name.startswith(other)}
+        names = {f"{name}." for name in _imports(path)}
+        assert not {name for name in names for other in others if name.startswith(f"{other}.")}
 
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(ROOT)))

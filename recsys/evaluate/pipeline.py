@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys import command, files, manifest, tables
+from recsys import command, files, manifest, tables, trained
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.evaluate import references, report
@@ -20,6 +20,7 @@ from recsys.evaluate.histories import with_earlier
 from recsys.evaluate.ranked import Lists, Model, ranked
 from recsys.manifest import Manifest
 from recsys.schemas import CASES, FIRST_ITEM, SEQUENCES, SPLITS, VOCABULARY
+from recsys.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,11 @@ def run(spark: SparkSession, config: Config) -> str:
         DataError: no dataset or model, a model of another vocabulary, or no test cases
     """
     dataset = manifest.read(config.paths.dataset)
-    model_url = files.current(config.paths.model, made_by="jobs/train.py")
-    model = read_model(model_url, dataset)
+    model = trained.read(config.paths.model, dataset)
     version = files.new_version(config.paths.report)
     try:
-        content = _evaluate(spark, config, dataset, model_url, version)
-        content["model"] = {"version": model["model_version"], "url": model_url}
+        content = _evaluate(spark, config, dataset, model, version)
+        content["model"] = {"version": model.model_version, "url": model.url}
         _write(config, dataset, content, version)
     except BaseException:
         if files.exists(version):
@@ -54,11 +54,11 @@ def run(spark: SparkSession, config: Config) -> str:
 
 
 def _evaluate(
-    spark: SparkSession, config: Config, dataset: Manifest, model_url: str, version: str
+    spark: SparkSession, config: Config, dataset: Manifest, model: Trained, version: str
 ) -> dict[str, Any]:
     """Writes the cases; the content of metrics.json."""
     where = files.join(version, "cases")
-    tables.write(_cases(spark, config, dataset, model_url), where, CASES)
+    tables.write(_cases(spark, config, dataset, model), where, CASES)
     cases = tables.read(spark, where, CASES).cache()
     check_cases(cases, dataset)
     vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
@@ -75,23 +75,6 @@ def _write(config: Config, dataset: Manifest, content: dict[str, Any], version: 
     files.write_json(files.join(version, "metrics.json"), content)
     files.write_bytes(files.join(version, "report.html"), page.encode())
     files.write_bytes(files.join(version, "config.yaml"), settings.encode())
-
-
-def read_model(model_url: str, dataset: Manifest) -> dict[str, Any]:
-    """What model.json says of a model that was trained on this dataset's vocabulary.
-
-    Raises:
-        DataError: it was trained on another one
-    """
-    where = files.join(model_url, "model.json")
-    model: dict[str, Any] = files.read_json(where)
-    found = model.get("vocabulary_fingerprint")
-    if found != dataset.vocabulary_fingerprint:
-        raise DataError(
-            f"{where}: expected vocabulary_fingerprint {dataset.vocabulary_fingerprint} of "
-            f"{dataset.url}, found {found}; run jobs/train.py again"
-        )
-    return model
 
 
 def check_cases(cases: DataFrame, dataset: Manifest) -> None:
@@ -111,7 +94,7 @@ def check_cases(cases: DataFrame, dataset: Manifest) -> None:
             )
 
 
-def _cases(spark: SparkSession, config: Config, dataset: Manifest, model_url: str) -> DataFrame:
+def _cases(spark: SparkSession, config: Config, dataset: Manifest, model: Trained) -> DataFrame:
     splits = {
         name: tables.read(spark, files.join(dataset.url, "sequences", f"split={name}"), SEQUENCES)
         for name in SPLITS
@@ -124,7 +107,7 @@ def _cases(spark: SparkSession, config: Config, dataset: Manifest, model_url: st
         half_life_days=config.evaluate.half_life_days,
     )
     systems = [
-        Model(files.join(model_url, "export")),
+        Model(model.export),
         *references.fit(config.evaluate.references, facts),
     ]
     lists = Lists(
