@@ -1,0 +1,160 @@
+"""What prepare does with histories, in plain Python: slow, and easy to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from recsys.prepare.rows import HISTORY, Cutting
+from recsys.schemas import SPLITS
+
+MICROS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event; `order` stands for the item, equal for lines of one item at one instant."""
+
+    user: str
+    time: int
+    order: int
+    item: int = 2
+    kind: int = 2
+    wanted: bool = True
+    session: str | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return (
+            self.user,
+            self.time,
+            self.order,
+            self.item,
+            not self.wanted,
+            self.kind,
+            self.session,
+        )
+
+
+@dataclass
+class _Step:
+    time: int
+    events: list[Event]
+    split: int = 0
+    number: int = 0
+    gap: int = 0
+    opens: list[bool] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+
+
+def rows(events: list[Event], cutting: Cutting) -> list[dict[str, object]]:
+    """All rows of all subjects, in no order that matters."""
+    result = []
+    for subject, own in sorted(_subjects(events, cutting).items()):
+        steps, cut = _steps(own, cutting)
+        result += _blocks(subject, steps, cutting)
+        counts = [
+            sum(s.split == i and s.number > 0 and any(s.targets) for s in steps) for i in range(3)
+        ]
+        result.append(_row(HISTORY, subject, subject, _latest(steps, len(steps) - 1, cutting),
+                           frozenset(), [cut, *counts]))  # fmt: skip
+    return result
+
+
+def _subjects(events: list[Event], cutting: Cutting) -> dict[str, list[Event]]:
+    in_order = sorted(events, key=lambda event: event.key)
+    found: dict[str, list[Event]] = {}
+    for user, own in groupby(in_order, key=lambda event: event.user):
+        session, last = -1, None
+        for event in own:
+            if last is None or event.time - last > cutting.gap:
+                session += 1
+            last = event.time
+            by_gap = cutting.by_session and cutting.gap_minutes is not None
+            found.setdefault(f"{user}-{session}" if by_gap else user, []).append(event)
+    return found
+
+
+def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
+    steps, cut, seen_sessions = [], 0, set()
+    for number, (time, own) in enumerate(groupby(events, key=lambda event: event.time)):
+        together = list(own)
+        kept = together[: cutting.limits.step_events]
+        cut += len(together) - len(kept)
+        step = _Step(time, kept, number=number)
+        step.split = (time >= cutting.times.valid_start) + (time >= cutting.times.test_start)
+        previous = steps[-1].time if steps else time
+        step.gap = time // MICROS - previous // MICROS
+        items: set[int] = set()
+        for event in kept:
+            step.targets.append(int(event.wanted and event.order not in items))
+            items.add(event.order)
+            if number == 0:
+                step.opens.append(True)
+            elif cutting.by_session:
+                step.opens.append(False)
+            elif cutting.gap_minutes is None:
+                step.opens.append(event.session not in seen_sessions)
+            else:
+                step.opens.append(time - previous > cutting.gap)
+        seen_sessions |= {event.session for event in kept}
+        steps.append(step)
+    return steps, cut
+
+
+def _blocks(subject: str, steps: list[_Step], cutting: Cutting) -> list[dict[str, object]]:
+    found, i = [], 1
+    while i < len(steps):
+        if not any(steps[i].targets):
+            i += 1
+            continue
+        end, events = i, len(steps[i].events)
+        while end + 1 < len(steps) and steps[end + 1].split == steps[i].split:
+            more = events + len(steps[end + 1].events)
+            if more > cutting.limits.target_events:
+                break
+            if len(steps[i - 1].events) + more > cutting.limits.length:
+                break
+            end, events = end + 1, more
+        last = max(s for s in range(i, end + 1) if any(steps[s].targets))
+        row_steps = _latest(steps, last, cutting)
+        asked = frozenset(range(i, last + 1))
+        found.append(
+            _row(SPLITS[steps[i].split], f"{subject}#{i}", subject, row_steps, asked, [0] * 4)
+        )
+        i = end + 1
+    return found
+
+
+def _latest(steps: list[_Step], last: int, cutting: Cutting) -> list[_Step]:
+    chosen: list[_Step] = []
+    for step in reversed(steps[: last + 1]):
+        if sum(len(s.events) for s in chosen) + len(step.events) > cutting.limits.length:
+            break
+        chosen.insert(0, step)
+    return chosen
+
+
+def _row(
+    kind: str, name: str, user: str, steps: list[_Step], asked: frozenset[int], counts: list[int]
+) -> dict[str, object]:
+    pairs = [(place, step, event, i) for place, step in enumerate(steps)
+             for i, event in enumerate(step.events)]  # fmt: skip
+    return {
+        "kind": kind,
+        "sequence_id": name,
+        "user_id": user,
+        "length": len(pairs),
+        "steps": len(steps),
+        "most_step_events": max(len(step.events) for step in steps),
+        "item": [event.item for _, _, event, _ in pairs],
+        "event_type": [event.kind for _, _, event, _ in pairs],
+        "gap_seconds": [step.gap for _, step, _, _ in pairs],
+        "session_start": [int(step.opens[i]) for _, step, _, i in pairs],
+        "step": [place for place, _, _, _ in pairs],
+        "timestamp": [step.time // MICROS for _, step, _, _ in pairs],
+        "target": [step.targets[i] if step.number in asked else 0 for _, step, _, i in pairs],
+        **dict(
+            zip(("cut_events", "train_steps", "valid_steps", "test_steps"), counts, strict=True)
+        ),
+    }

@@ -1,0 +1,267 @@
+"""Rows out of sorted events: by hand, and against plain Python whatever the batches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.prepare.cutting import Limits
+from recsys.prepare.rows import HISTORY, Cutting
+from recsys.prepare.split import SplitTimes
+from recsys.prepare.stream import RowStream
+from tests.prepare.reference import MICROS, Event, rows
+
+MINUTE = 60 * MICROS
+NEVER = 10**15
+LATE = SplitTimes(NEVER, NEVER + 1)
+
+
+def cutting(
+    length: int = 8,
+    target_events: int = 4,
+    times: SplitTimes = LATE,
+    gap_minutes: int | None = 30,
+    by_session: bool = False,
+) -> Cutting:
+    return Cutting(Limits(length, target_events), times, gap_minutes, by_session)
+
+
+def streamed(
+    events: Iterable[Event], rules: Cutting, batch_events: int = 1000
+) -> list[dict[str, object]]:
+    in_order = sorted(events, key=lambda event: event.key)
+    columns = {
+        "user_id": pa.array([e.user for e in in_order], pa.string()),
+        "timestamp": pa.array([e.time for e in in_order], pa.int64()),
+        "order": pa.array([e.order for e in in_order], pa.int64()),
+        "item": pa.array([e.item for e in in_order], pa.int32()),
+        "event_type": pa.array([e.kind for e in in_order], pa.int32()),
+        "is_target": pa.array([e.wanted for e in in_order], pa.bool_()),
+    }
+    if rules.gap_minutes is None and not rules.by_session:
+        columns["session_id"] = pa.array([e.session for e in in_order], pa.string())
+    batch = pa.RecordBatch.from_pydict(columns)
+    stream, found = RowStream(rules), []
+    for start in range(0, len(in_order), batch_events):
+        found += stream.feed(batch.slice(start, batch_events)).to_pylist()
+    return found + stream.finish().to_pylist()
+
+
+def one(found: list[dict[str, object]], name: str) -> dict[str, object]:
+    (row,) = [row for row in found if row["sequence_id"] == name]
+    return row
+
+
+def in_any_order(found: list[dict[str, object]]) -> list[dict[str, object]]:
+    return sorted(found, key=lambda row: (str(row["kind"]), str(row["sequence_id"])))
+
+
+def test_a_basket_is_asked_for_from_all_baskets_before() -> None:
+    baskets = [
+        Event("ann", 1 * MINUTE, 1, item=7), Event("ann", 1 * MINUTE, 2, item=3),
+        Event("ann", 90 * MINUTE, 3, item=9),
+        Event("ann", 91 * MINUTE, 4, item=3), Event("ann", 91 * MINUTE, 5, item=8),
+    ]  # fmt: skip
+    found = streamed(baskets, cutting())
+    row = one(found, "ann#1")
+    assert row["kind"] == "train"
+    assert row["item"] == [7, 3, 9, 3, 8]
+    assert row["step"] == [0, 0, 1, 2, 2]
+    assert row["gap_seconds"] == [0, 0, 89 * 60, 60, 60]
+    assert row["session_start"] == [1, 1, 1, 0, 0]
+    assert row["timestamp"] == [60, 60, 5400, 5460, 5460]
+    assert row["target"] == [0, 0, 1, 1, 1]
+    assert len(found) == 2
+    assert one(found, "ann")["kind"] == HISTORY
+    assert one(found, "ann")["item"] == [7, 3, 9, 3, 8]
+
+
+def test_a_line_that_repeats_an_item_is_one_target() -> None:
+    lines = [
+        Event("ann", 0, 1, item=7),
+        Event("ann", MINUTE, 5, item=3),
+        Event("ann", MINUTE, 5, item=3),
+        Event("ann", MINUTE, 6, item=1),
+        Event("ann", MINUTE, 7, item=1),
+    ]
+    row = one(streamed(lines, cutting()), "ann#1")
+    assert row["item"] == [7, 3, 3, 1, 1]
+    assert row["target"] == [0, 1, 0, 1, 1], "two unknown items are two targets"
+
+
+def test_the_first_instant_is_never_asked_for() -> None:
+    found = streamed([Event("ann", 5, 1), Event("ann", 5, 2), Event("bob", 5, 3)], cutting())
+    assert [row["kind"] for row in found] == [HISTORY, HISTORY]
+
+
+def test_only_some_types_are_asked_for_and_the_others_are_input() -> None:
+    events = [
+        Event("ann", 0, 1, kind=2, wanted=False),
+        Event("ann", 1 * MICROS, 2, kind=2, wanted=False),
+        Event("ann", 2 * MICROS, 3, kind=3, wanted=True),
+        Event("ann", 3 * MICROS, 4, kind=2, wanted=False),
+    ]
+    row = one(streamed(events, cutting()), "ann#2")
+    assert row["event_type"] == [2, 2, 3], "what follows the last target says nothing about it"
+    assert row["target"] == [0, 0, 1]
+
+
+def test_an_item_seen_and_bought_at_one_instant_is_asked_for() -> None:
+    events = [
+        Event("ann", 0, 1),
+        Event("ann", MINUTE, 5, item=3, kind=2, wanted=False),
+        Event("ann", MINUTE, 5, item=3, kind=3, wanted=True),
+    ]
+    row = one(streamed(events, cutting()), "ann#1")
+    assert row["event_type"] == [2, 3, 2]
+    assert row["target"] == [0, 1, 0]
+
+
+def test_targets_of_a_row_are_few_and_every_step_is_asked_for_once() -> None:
+    found = streamed([Event("ann", i * MICROS, i, item=i + 2) for i in range(11)], cutting(8, 4))
+    blocks = [one(found, name) for name in ("ann#1", "ann#5", "ann#9")]
+    assert [row["item"] for row in blocks] == [
+        [2, 3, 4, 5, 6], [3, 4, 5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9, 10, 11, 12]
+    ]  # fmt: skip
+    assert [sum(row["target"]) for row in blocks] == [4, 4, 2]  # type: ignore[call-overload]
+    assert len(found) == 4
+
+
+def test_rows_hold_whole_steps() -> None:
+    sizes = [3, 3, 2, 3]
+    events = [
+        Event("ann", t * MICROS, 10 * t + i) for t, size in enumerate(sizes) for i in range(size)
+    ]
+    found = streamed(events, cutting(8, 4))
+    assert one(found, "ann#1")["step"] == [0, 0, 0, 1, 1, 1]
+    assert one(found, "ann#2")["step"] == [0, 0, 0, 1, 1, 1, 2, 2], "not also the next 3: 5 targets"
+    assert one(found, "ann#3")["step"] == [0, 0, 0, 1, 1, 2, 2, 2]
+
+
+def test_the_step_before_always_fits() -> None:
+    sizes = [4, 1, 1, 1, 1, 1]
+    events = [
+        Event("ann", t * MICROS, 10 * t + i) for t, size in enumerate(sizes) for i in range(size)
+    ]
+    row = one(streamed(events, cutting(8, 7)), "ann#1")
+    assert row["target"] == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_a_step_too_large_keeps_its_first_events_and_counts_the_others() -> None:
+    events = [Event("ann", 0, i) for i in range(3)]
+    events += [Event("ann", MINUTE, i, item=i + 2) for i in range(9)]
+    for batch_events in (1, 4, 100):
+        found = streamed(events, cutting(8, 7), batch_events)
+        assert one(found, "ann#1")["item"] == [2, 2, 2, 2, 3, 4, 5]
+        assert one(found, "ann")["cut_events"] == 5
+
+
+def test_splits_take_the_steps_of_their_time_and_see_what_was_before() -> None:
+    times = SplitTimes(3 * MICROS, 5 * MICROS)
+    found = streamed(
+        [Event("ann", i * MICROS, i, item=i + 2) for i in range(7)], cutting(8, 4, times)
+    )
+    train, valid, test = (one(found, name) for name in ("ann#1", "ann#3", "ann#5"))
+    assert (train["kind"], train["item"], train["target"]) == ("train", [2, 3, 4], [0, 1, 1])
+    assert (valid["kind"], valid["target"]) == ("valid", [0, 0, 0, 1, 1])
+    assert (test["kind"], test["target"]) == ("test", [0, 0, 0, 0, 0, 1, 1])
+    history = one(found, "ann")
+    assert [history[f"{split}_steps"] for split in ("train", "valid", "test")] == [2, 2, 2]
+
+
+def test_sessions_end_with_a_pause_and_are_numbered_within_the_user() -> None:
+    minutes = {"ann": [0, 30, 61, 62], "bob": [61, 200]}
+    events = [Event(user, m * MINUTE, m) for user, own in minutes.items() for m in own]
+    random.Random(1).shuffle(events)
+    found = streamed(events, cutting(by_session=True))
+    histories = [row for row in found if row["kind"] == HISTORY]
+    assert {row["user_id"]: row["timestamp"] for row in histories} == {
+        "ann-0": [0, 1800], "ann-1": [3660, 3720], "bob-0": [3660], "bob-1": [12000]
+    }  # fmt: skip
+    assert one(found, "ann-1#1")["session_start"] == [1, 0]
+    assert one(found, "ann-1#1")["gap_seconds"] == [0, 60]
+    whole = one(streamed(events, cutting()), "ann")
+    assert whole["session_start"] == [1, 0, 1, 0]
+
+
+def test_sessions_of_two_devices_interleave() -> None:
+    names = ["web", "app", "web", "app", "tv"]
+    events = [Event("ann", i * MINUTE, i, session=name) for i, name in enumerate(names)]
+    for batch_events in (1, 2, 100):
+        found = streamed(events, cutting(gap_minutes=None), batch_events)
+        assert one(found, "ann")["session_start"] == [1, 1, 0, 0, 1]
+
+
+EVENTS = st.lists(
+    st.builds(
+        Event,
+        user=st.sampled_from(["a", "b", "c"]),
+        time=st.integers(0, 40).map(lambda number: number * 600 * MICROS // 3),
+        order=st.integers(0, 5),
+        kind=st.integers(1, 3),
+        session=st.sampled_from(["s", "t", "u"]),
+    ).map(lambda e: Event(e.user, e.time, e.order, e.order + 1, e.kind, e.kind > 1, e.session)),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    events=EVENTS,
+    batch_events=st.integers(1, 70),
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 6)),
+    borders=st.tuples(st.integers(1, 40), st.integers(1, 20)),
+    sessions=st.sampled_from([(30, False), (5, True), (None, False), (None, True)]),
+)
+def test_rows_are_those_of_plain_python(
+    events: list[Event],
+    batch_events: int,
+    sizes: tuple[int, int],
+    borders: tuple[int, int],
+    sessions: tuple[int | None, bool],
+) -> None:
+    valid_start = borders[0] * 200 * MICROS
+    rules = cutting(
+        length=sum(sizes),
+        target_events=sizes[0],
+        times=SplitTimes(valid_start, valid_start + borders[1] * 200 * MICROS),
+        gap_minutes=sessions[0],
+        by_session=sessions[1],
+    )
+    found = streamed(events, rules, batch_events)
+    assert in_any_order(found) == in_any_order(rows(events, rules))
+
+
+@pytest.mark.parametrize("batch_events", [50, 1000])
+def test_what_is_carried_does_not_grow_with_a_user(batch_events: int) -> None:
+    draw = random.Random(2)
+    events = [
+        Event("hot", draw.randrange(3000) * MINUTE, i, wanted=draw.random() < 0.01, session=str(i))
+        for i in range(6000)
+    ]
+    events += [Event("hot", 1000 * MINUTE, 10_000 + i) for i in range(500)]
+    in_order = sorted(events, key=lambda event: event.key)
+    rules, most = cutting(16, 8), 0
+    stream = RowStream(rules)
+    for start in range(0, len(in_order), batch_events):
+        part = in_order[start : start + batch_events]
+        stream.feed(
+            pa.RecordBatch.from_pydict(
+                {
+                    "user_id": ["hot"] * len(part),
+                    "timestamp": [e.time for e in part],
+                    "order": [e.order for e in part],
+                    "item": pa.array([e.item for e in part], pa.int32()),
+                    "event_type": pa.array([e.kind for e in part], pa.int32()),
+                    "is_target": [e.wanted for e in part],
+                }
+            )
+        )
+        most = max(most, stream.carried_events)
+    assert 0 < most <= 2 * 16 + 8
