@@ -70,7 +70,10 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
         ),
         (["--train.epochs", "many"], "train.epochs: expected int, found many"),
         (["--train.epochs=1.5"], "train.epochs: expected int, found 1.5"),
-        (["--train.input_dropout", "1"], "train.input_dropout: expected a share from 0 to below 1, found 1.0"),
+        (
+            ["--train.input_dropout", "1"],
+            "train.input_dropout: expected a share from 0 to below 1, found 1.0",
+        ),
         (["--prepare.session_gap_minutes=-1"],
          "prepare.session_gap_minutes: expected a positive number, found -1"),
         (["--events.columns.user_id=null"],
@@ -91,7 +94,10 @@ def test_a_wrong_key_or_value_is_named(arguments: list[str], message: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("prepare:\n  sesion_gap_minutes: 5\n", "the nearest known one is prepare.session_gap_minutes"),
+        (
+            "prepare:\n  sesion_gap_minutes: 5\n",
+            "the nearest known one is prepare.session_gap_minutes",
+        ),
         ("prepar:\n  session_gap_minutes: 5\n", "prepar.session_gap_minutes: unknown key"),
         ("train:\n  epochs: many\n", "train.epochs: expected int, found many"),
         ("train: [\n", "parsing"),
