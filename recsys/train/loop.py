@@ -6,9 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,49 +21,19 @@ from recsys.manifest import Manifest
 from recsys.train import batches, ranks
 from recsys.train.batch import Batch, known, target_cases, trim
 from recsys.train.batches import COLUMNS, Shard
-from recsys.train.candidates import EVERYTHING, Sampler
-from recsys.train.losses import LOSSES, target_weights
+from recsys.train.candidates import Sampler
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
+from recsys.train.objective import batch_loss, squares
 from recsys.train.optimizer import Optimizer
+from recsys.train.progress import Metrics, Progress, recall_and_reciprocal_rank
 from recsys.train.schedule import learning_rate
 
 log = logging.getLogger(__name__)
 
-Metrics = dict[str, float]
-
 _AT = 20
 _BATCH = {name: tf.TensorSpec([None, None], tf.int32, name) for name in COLUMNS}
 _RATE = tf.TensorSpec([], tf.float32, "rate")
-
-
-@dataclass
-class Progress:
-    """How far a run is; with the variables it is all that a resumed run needs.
-
-    Args:
-        epoch: that is being trained, from 1
-        step: steps of this epoch that are done
-        rows: read in them, by all ranks
-        loss_sum: of them, by all ranks
-        weight_sum: of their targets, by all ranks
-        history: the metrics of the epochs that are done
-    """
-
-    epoch: int = 1
-    step: int = 0
-    rows: float = 0.0
-    loss_sum: float = 0.0
-    weight_sum: float = 0.0
-    history: list[Metrics] = field(default_factory=list)
-
-    def best(self, metric: str) -> Metrics | None:
-        """The metrics of the best epoch so far; of equal ones the first."""
-        return max(self.history, key=lambda metrics: metrics[metric], default=None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
 
 
 @dataclass
@@ -95,7 +64,7 @@ class Trainer:
             loss_sum, weight_sum = self.loss(batch, noise)
             minimized = loss_sum
             if train.l2:
-                minimized += train.l2 * weight_sum * _squares(self.variables)
+                minimized += train.l2 * weight_sum * squares(self.variables)
         gradients = tape.gradient(minimized, self.variables)
         gradients = ranks.mean_gradients(gradients, weight_sum)
         self.optimizer.apply(ranks.clip(gradients, train.clip_norm), rate)
@@ -197,59 +166,6 @@ class Trainer:
             leave=False,
         )
         return bar
-
-
-def batch_loss(
-    model: Recommender,
-    batch: Batch,
-    loss: str,
-    basket_power: float,
-    sampler: Sampler | None,
-    noise: Noise | None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The weighted sum of the losses of a batch's known targets, and the sum of the weights.
-
-    Args:
-        model: that scores
-        batch: rows
-        loss: its name in LOSSES
-        basket_power: see losses.target_weights
-        sampler: of the candidates; None takes the whole vocabulary
-        noise: of the step; None drops nothing, and a sampler needs it
-    """
-    batch = trim(batch)
-    row_C, step_C, case_P, item_P = target_cases(batch)
-    is_known = known(item_P)
-    case_P, item_P = tf.boolean_mask(case_P, is_known), tf.boolean_mask(item_P, is_known)
-    weight_P = target_weights(case_P, tf.size(row_C), basket_power)
-    candidates = EVERYTHING
-    if sampler is not None and noise is not None:
-        candidates = sampler(item_P, noise)
-    scores_CK = model.scores(batch, row_C, step_C, candidates, noise)
-    if candidates.correction_K is not None and loss == "cross_entropy":
-        scores_CK -= candidates.correction_K
-    column_P, _ = candidates.columns(item_P)
-    loss_sum = LOSSES[loss](scores_CK, case_P, column_P, weight_P)
-    return loss_sum, tf.reduce_sum(weight_P)
-
-
-def _squares(variables: list[tf.Variable]) -> tf.Tensor:
-    return tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
-
-
-def recall_and_reciprocal_rank(
-    cases: int, case_P: npt.NDArray[np.int32], rank_P: npt.NDArray[np.int32]
-) -> tuple[float, float]:
-    """Sums over cases of the share of targets found and of 1 / the best rank.
-
-    >>> recall_and_reciprocal_rank(2, np.array([0, 0, 1]), np.array([2, 0, 0]))
-    (0.5, 0.5)
-    """
-    targets_C = np.bincount(case_P, minlength=cases)
-    found_C = np.bincount(case_P, weights=rank_P > 0, minlength=cases)
-    best_C = np.zeros(cases)
-    np.maximum.at(best_C, case_P, np.where(rank_P > 0, 1 / np.maximum(rank_P, 1), 0.0))
-    return float((found_C / np.maximum(targets_C, 1)).sum()), float(best_C.sum())
 
 
 def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) -> Metrics:

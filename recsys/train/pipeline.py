@@ -13,8 +13,9 @@ from recsys.train import batches, optimizer, ranks
 from recsys.train.batches import Shard
 from recsys.train.candidates import Sampler
 from recsys.train.catalogue import read_catalogue
-from recsys.train.loop import Progress, Trainer, fit
+from recsys.train.loop import Trainer, fit
 from recsys.train.model import Recommender
+from recsys.train.progress import Progress
 from recsys.train.run import Run
 from recsys.train.tower import Catalogue
 

@@ -13,7 +13,8 @@ from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.train import checkpoints, export
 from recsys.train.curves import draw_curves
-from recsys.train.loop import Metrics, Progress, Trainer
+from recsys.train.loop import Trainer
+from recsys.train.progress import Metrics, Progress
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from recsys.manifest import read
 from recsys.train import batches, ranks
 from recsys.train.batch import Batch
 from recsys.train.batches import Shard
-from recsys.train.loop import batch_loss
 from recsys.train.model import Recommender
+from recsys.train.objective import batch_loss
 from recsys.train.tower import Catalogue
 
 TRAIN = Train(embedding_size=8, cpu_threads=1)

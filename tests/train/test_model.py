@@ -6,8 +6,9 @@ from recsys.config import Train
 from recsys.schemas import FIRST_ITEM
 from recsys.train.batch import step_days, target_cases, trim
 from recsys.train.batches import COLUMNS
-from recsys.train.loop import batch_loss, recall_and_reciprocal_rank
 from recsys.train.model import Recommender
+from recsys.train.objective import batch_loss
+from recsys.train.progress import recall_and_reciprocal_rank
 from recsys.train.tower import Catalogue
 from tests.datasets import LENGTH, random_rows
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from recsys.manifest import Manifest
-from recsys.train.loop import batch_loss
+from recsys.train.objective import batch_loss
 from tests.processes import ROOT, horovodrun
 from tests.train.gradient_of_rank import build
 

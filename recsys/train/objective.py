@@ -1,0 +1,50 @@
+"""What training makes small: the losses of a batch's targets, against their candidates."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from recsys.train.batch import Batch, known, target_cases, trim
+from recsys.train.candidates import EVERYTHING, Sampler
+from recsys.train.losses import LOSSES, target_weights
+from recsys.train.model import Recommender
+from recsys.train.noise import Noise
+
+
+def batch_loss(
+    model: Recommender,
+    batch: Batch,
+    loss: str,
+    basket_power: float,
+    sampler: Sampler | None,
+    noise: Noise | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The weighted sum of the losses of a batch's known targets, and the sum of the weights.
+
+    Args:
+        model: that scores
+        batch: rows
+        loss: its name in LOSSES
+        basket_power: see losses.target_weights
+        sampler: of the candidates; None takes the whole vocabulary
+        noise: of the step; None drops nothing, and a sampler needs it
+    """
+    batch = trim(batch)
+    row_C, step_C, case_P, item_P = target_cases(batch)
+    is_known = known(item_P)
+    case_P, item_P = tf.boolean_mask(case_P, is_known), tf.boolean_mask(item_P, is_known)
+    weight_P = target_weights(case_P, tf.size(row_C), basket_power)
+    candidates = EVERYTHING
+    if sampler is not None and noise is not None:
+        candidates = sampler(item_P, noise)
+    scores_CK = model.scores(batch, row_C, step_C, candidates, noise)
+    if candidates.correction_K is not None and loss == "cross_entropy":
+        scores_CK -= candidates.correction_K
+    column_P, _ = candidates.columns(item_P)
+    loss_sum = LOSSES[loss](scores_CK, case_P, column_P, weight_P)
+    return loss_sum, tf.reduce_sum(weight_P)
+
+
+def squares(variables: list[tf.Variable]) -> tf.Tensor:
+    """Half the sum of the squares of all weights."""
+    return tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
