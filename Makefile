@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pips in one environment get in each other's way
-.PHONY: help setup ready system demo test check format lock wheel clean
+.PHONY: help setup ready system demo test check format lock wheel package clean
 
 SHELL := /bin/sh
 export PYTHON # .make/system.sh reads it
@@ -61,9 +61,15 @@ format: ready ## let ruff mend what it can
 	@$(BIN)/ruff format .
 
 wheel: ready ## build the recsys wheel into dist/
-	@rm -rf build/lib build/bdist.* # setuptools would pack modules that are gone
+	@rm -rf dist build/lib build/bdist.* # setuptools would pack modules that are gone
 	@$(QUIETLY) 'Building the wheel' $(PIP) wheel --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
+
+# PACKAGE_PYTHON is the interpreter's path on the nodes, where that is not the one here.
+package: wheel ## pack what Spark's executors import into dist/environment.tar.gz
+	@$(QUIETLY) 'Packing the environment (half a minute)' \
+	  $(BIN)/python .make/package.py dist/*.whl dist/environment.tar.gz $(PACKAGE_PYTHON)
+	@ls -sh dist/environment.tar.gz
 
 clean: ## remove what the demo, the tests and the builds wrote; .venv stays
 	@rm -rf build dist demo *.egg-info spark-warehouse metastore_db derby.log \

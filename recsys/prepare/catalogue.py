@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from recsys.config import Config, Items
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.prepare.events import text_id
+from recsys.tables import UNREADABLE
 
 # 0 on events that stay, else the number of the first rule that drops them, from 1 on.
 DROPPED_BY = "dropped_by"
@@ -60,12 +62,22 @@ def catalogue(raw: DataFrame, items: Items) -> DataFrame:
     """One row an item: item_id, every attribute as text (blank as null), and ROWS.
 
     Of several rows of one item the least in order stays, so that the choice does not depend on the
-    order of files. Rows without an id are one row with a null one.
+    order of files. Rows without an id, or that cannot be read, are one row with a null one.
+
+    Raises:
+        DataError: a column that is neither text nor number
     """
     kinds = {field.name: field.dataType for field in raw.schema}
+    for name in ("item_id", *items.attributes):
+        if not isinstance(kinds[name], T.AtomicType):
+            raise DataError(
+                f"{', '.join(items.path)}: expected text or numbers in the column {name!r}, found "
+                f"{kinds[name].simpleString()}"
+            )
     columns = [
         text_id(F.col(name), kinds[name]).alias(name) for name in ("item_id", *items.attributes)
     ]
+    columns[0] = F.when(F.col(UNREADABLE).isNull(), columns[0]).alias("item_id")
     by_item = raw.select(*columns).groupBy("item_id")
     rows = F.count(F.lit(1)).alias(ROWS)
     if not items.attributes:

@@ -25,6 +25,11 @@ class RowStream:
         self._carried: pa.Table | None = None
         self._open = Open()
 
+    @property
+    def carried_events(self) -> int:
+        """Events that are kept for the next batch."""
+        return 0 if self._carried is None else len(self._carried)
+
     def feed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows (ROWS) that no later event can change."""
         return self._advance(pa.Table.from_batches([batch]), final=False)

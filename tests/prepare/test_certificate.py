@@ -1,0 +1,142 @@
+"""Each leak is planted into what was written, and seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyspark.sql import Row, SparkSession
+
+from recsys.errors import DataError
+from recsys.prepare.certificate import Check, certificate, split_checks, vocabulary_check
+from recsys.prepare.facts import facts
+from recsys.prepare.split import SplitTimes
+from recsys.prepare.writing import sums
+from recsys.schemas import SEQUENCES, ddl
+
+TIMES = SplitTimes(valid_start=100_000_000, test_start=200_000_000)
+PLANNED = {"train": 2, "valid": 1, "test": 1}
+
+
+def sequence(
+    split: str, name: str, item: list[int], step: list[int], time: list[int], target: list[int]
+) -> dict[str, Any]:
+    return {
+        "split": split, "sequence_id": name, "user_id": name.split("#")[0],
+        "weight": float(any(item)), "item": item, "event_type": item, "gap_seconds": item,
+        "session_start": item, "step": step, "timestamp": time, "target": target,
+    }  # fmt: skip
+
+
+def sound() -> dict[str, dict[str, Any]]:
+    rows = [
+        sequence("train", "ann#1", [7, 3, 1, 1], [0, 1, 1, 2], [10, 20, 20, 30], [0, 1, 0, 1]),
+        sequence("valid", "ann#3", [1, 9, 0, 0], [0, 1, -1, -1], [30, 150, 0, 0], [0, 1, 0, 0]),
+        sequence("test", "ann#4", [1, 9, 2, 0], [0, 1, 2, -1], [30, 150, 200, 0], [0, 0, 1, 0]),
+        sequence("train", "#0", [0] * 4, [-1] * 4, [0] * 4, [0] * 4),
+    ]
+    return {str(row["sequence_id"]): row for row in rows}
+
+
+def found_in(spark: SparkSession, rows: dict[str, dict[str, Any]]) -> dict[str, Row]:
+    frame = spark.createDataFrame(list(rows.values()), ddl({**SEQUENCES, "split": "string"}))
+    return sums(facts(frame, 4))
+
+
+def test_what_rows_say_of_themselves(spark: SparkSession) -> None:
+    found = found_in(spark, sound())
+    train = found["train"].asDict()
+    assert train.pop("hash") is not None
+    assert train == {
+        "split": "train", "rows": 1, "overlaps": 0, "first_target_time": 20, "case_steps": 2,
+        "targets": 2, "unknown_targets": 1, "falling_times": 0, "targets_without_input": 0,
+        "most_steps": 3, "most_step_events": 2, "most_case_targets": 1, "last_time": 30,
+    }  # fmt: skip
+    checks = split_checks(found, TIMES, PLANNED)
+    assert all(check.holds for check in checks)
+    assert certificate(checks)["holds"] is True
+
+
+def _later_event(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#1"]["timestamp"] = [10, 20, 20, 100]
+
+
+def _early_target(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#4"]["timestamp"] = [30, 150, 199, 0]
+
+
+def _two_splits(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#3"]["sequence_id"] = "ann#2"
+
+
+def _falling_time(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#4"]["timestamp"] = [151, 150, 200, 0]
+
+
+def _step_out_of_order(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#4"]["step"] = [0, 2, 1, -1]
+
+
+def _target_in_the_first_step(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#1"]["target"] = [1, 0, 0, 1]
+
+
+def _target_in_the_padding(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#3"] |= {"target": [0, 1, 1, 0], "timestamp": [30, 150, 150, 0]}
+
+
+def _lost_case(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#1"]["target"] = [0, 1, 0, 0]
+
+
+def _lost_row(rows: dict[str, dict[str, Any]]) -> None:
+    del rows["ann#4"]
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (_later_event, "train: last event: expected <= 99 s, found 100 s"),
+        (_early_target, "test: first target: expected >= 200 s, found 199 s"),
+        (_two_splits, "valid: target steps in two rows: expected 0, found 1"),
+        (_falling_time, "test: events out of time order: expected 0, found 1"),
+        (_step_out_of_order, "test: events out of time order"),
+        (_target_in_the_first_step, "train: targets without an earlier step: expected 0, found 1"),
+        (_target_in_the_padding, "valid: targets without an earlier step"),
+        (_lost_case, "train: every target step: expected 2, found 1"),
+        (_lost_row, "test: every target step: expected 1, found 0"),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
+def test_a_planted_leak_is_seen(spark: SparkSession, plant: Any, words: str) -> None:
+    rows = sound()
+    plant(rows)
+    with pytest.raises(DataError, match=f"leakage certificate: {words}"):
+        certificate(split_checks(found_in(spark, rows), TIMES, PLANNED))
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong"),
+    [
+        ([(2, "jam", 2), (3, "tea", 2)], 0),
+        ([(2, "tea", 4), (3, "jam", 2)], 4),  # counted with the events of test
+        ([(2, "tea", 2), (3, "jam", 2)], 4),  # ties not by id
+        ([(2, "jam", 2)], 1),
+        ([(2, "jam", 2), (3, "tea", 2), (4, "new", 1)], 1),
+    ],
+)
+def test_the_vocabulary_is_counted_again(
+    spark: SparkSession, written: list[tuple[int, str, int]], wrong: int
+) -> None:
+    rows = [("tea", 1), ("tea", 2), ("jam", 3), ("jam", 3), ("rye", 4), ("tea", 50), ("tea", 51)]
+    events = spark.createDataFrame(rows, "item_id string, timestamp bigint")
+    table = spark.createDataFrame(written, "item_index int, item_id string, train_count bigint")
+    check = vocabulary_check(table, events, valid_start=50, min_count=2)
+    assert check.holds == (wrong == 0)
+    assert f"{wrong} entries that differ" in check.found
+
+
+def test_the_first_check_that_fails_is_named() -> None:
+    checks = [Check("a", "1", "1", True), Check("b", "2", "3", False), Check("c", "4", "5", False)]
+    with pytest.raises(DataError, match="leakage certificate: b: expected 2, found 3"):
+        certificate(checks)

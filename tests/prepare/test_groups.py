@@ -1,0 +1,109 @@
+"""Equal row groups: nothing lost, nothing repeated, rows of similar length together."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from recsys import tables
+from recsys.prepare.groups import (
+    bucket_sizes,
+    drawn,
+    grouped,
+    layout,
+    murmur3,
+    pad_lists,
+    padded,
+    partition_keys,
+)
+from recsys.prepare.rows import ROWS
+from recsys.schemas import SEQUENCES, ddl
+
+
+@given(st.integers(0, 10**6), st.integers(1, 1000), st.integers(1, 128))
+def test_groups_are_equal_and_hold_all_rows(rows: int, at_most: int, multiple_of: int) -> None:
+    plan = layout(rows, at_most, multiple_of)
+    assert plan.groups % multiple_of == 0
+    assert plan.group_rows <= at_most
+    assert plan.groups * plan.group_rows == rows + plan.fillers
+    assert 0 <= plan.fillers < plan.groups or (rows == 0 and plan.fillers == plan.groups)
+
+
+def test_partition_keys_go_where_spark_puts_them(spark: SparkSession) -> None:
+    numbers = [0, 1, 42, 123_456, 2**31 - 1]
+    frame = spark.createDataFrame([(n,) for n in numbers], "n int")
+    hashes = [row.h for row in frame.select(F.hash("n").alias("h")).collect()]
+    assert murmur3(np.array(numbers, np.uint32)).tolist() == hashes
+    keys = partition_keys(7)
+    frame = spark.createDataFrame([(key,) for key in keys], "key int").repartition(7, "key")
+    where = frame.select("key", F.spark_partition_id().alias("partition")).collect()
+    assert {row.key: row.partition for row in where} == dict(zip(keys, range(7), strict=True))
+
+
+def test_lists_are_filled_up() -> None:
+    lists = pa.array([[7, 8], [], [9, 9, 9]], pa.list_(pa.int32()))
+    assert pad_lists(lists, 3, -1).to_pylist() == [[7, 8, -1], [-1, -1, -1], [9, 9, 9]]
+    assert pad_lists(lists.slice(1), 3, 0).to_pylist() == [[0, 0, 0], [9, 9, 9]]
+
+
+def _rows(count: int, most: int) -> list[dict[str, object]]:
+    draw, rows = random.Random(count), []
+    for number in range(count):
+        length = min(most, draw.randrange(2, 2 * most))
+        arrays = {name: [1] * length for name, kind in ROWS.items() if kind.startswith("array")}
+        counts = {name: length for name, kind in ROWS.items() if kind in {"int", "bigint"}}
+        names = {"kind": "train", "sequence_id": f"u{number}#1", "user_id": f"u{number}"}
+        rows.append({**names, **arrays, **counts, "item": [number + 2] * length})
+    return rows
+
+
+@pytest.mark.parametrize(("count", "tasks"), [(0, 2), (1, 2), (53, 1), (53, 5)])
+def test_files_are_groups_in_the_order_of_lengths(
+    spark: SparkSession, tmp_path: Path, count: int, tasks: int
+) -> None:
+    rows = _rows(count, most=6)
+    frame = drawn(spark.createDataFrame(rows, ddl(ROWS)), seed=1)
+    plan = layout(count, 5, 2)
+    placed = grouped(frame, bucket_sizes(frame), plan, min(tasks, plan.groups))
+    wide = padded(placed, 6, SEQUENCES)
+    tables.write(wide, str(tmp_path / "rows"), SEQUENCES, rows_per_file=plan.group_rows)
+    found = tables.row_groups(f"file://{tmp_path}/rows")
+    assert list(found.values()) == [[plan.group_rows]] * plan.groups
+    groups = [pq.read_table(tmp_path / "rows" / path).to_pylist() for path in found]
+    real = [row for group in groups for row in group if row["weight"] == 1]
+    assert sorted(row["user_id"] for row in real) == sorted(str(row["user_id"]) for row in rows)
+    by_name = {row["user_id"]: row for row in rows}
+    for row in real:
+        own = by_name[row["user_id"]]
+        assert row["item"] == own["item"] + [0] * (6 - own["length"])  # type: ignore[operator]
+        assert row["step"] == own["step"] + [-1] * (6 - own["length"])  # type: ignore[operator]
+    lengths = [sum(item > 0 for item in row["item"]) for row in real]
+    assert lengths == sorted(lengths)
+    fillers = [sum(row["weight"] == 0 for row in group) for group in groups]
+    assert fillers == sorted(fillers)
+    assert max(fillers) <= 1
+    empty = [row for group in groups for row in group if row["weight"] == 0]
+    assert all(set(row["item"]) == {0} and set(row["step"]) == {-1} for row in empty)
+
+
+def test_the_order_is_that_of_the_seed_and_not_of_the_input(spark: SparkSession) -> None:
+    rows = _rows(40, most=4)
+
+    def order(seed: int, partitions: int) -> list[tuple[str, int]]:
+        frame = drawn(spark.createDataFrame(rows, ddl(ROWS)).repartition(partitions), seed)
+        plan = layout(40, 7, 2)
+        placed = grouped(frame, bucket_sizes(frame), plan, 1)
+        kept = placed.where("length > 0").select("sequence_id", "group").collect()
+        return [(row.sequence_id, row.group) for row in kept]
+
+    assert order(1, 1) == order(1, 3)
+    assert order(1, 1) != order(2, 1)

@@ -1,0 +1,162 @@
+"""Reading what others wrote, and writing what others read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from recsys import tables
+from recsys.config import EventColumns, Events, Items
+from recsys.errors import ConfigError, DataError
+
+CSV = Events(
+    format="csv",
+    options={"header": "true"},
+    columns=EventColumns(user_id="who", item_id="what", timestamp="when"),
+)
+
+
+def _events(spark: SparkSession, path: Path, like: Events = CSV) -> DataFrame:
+    return tables.read_events(spark, replace(like, path=(str(path),)))
+
+
+def test_the_log_has_our_names_and_nulls_for_what_it_lacks(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / "log.csv").write_text('when,what,who,shop\n1,i,ann,north\n2,"a, b",,south\n')
+    found = _events(spark, tmp_path / "log.csv")
+    assert found.columns == [
+        "user_id", "session_id", "item_id", "event_type", "timestamp", "platform", "price",
+        "quantity", "unreadable", "row",
+    ]  # fmt: skip
+    first, second = found.collect()
+    assert (first.user_id, first.item_id, first.timestamp) == ("ann", "i", "1")
+    assert (first.session_id, first.price, first.unreadable) == (None, None, None)
+    assert first.row.shop == "north"
+    assert (second.user_id, second.item_id) == (None, "a, b")
+
+
+def test_columns_in_another_order_are_not_mixed_up(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("who,what,when\nann,i,1\n")
+    (tmp_path / "b.csv").write_text("what,who,when\ni,ann,1\n")
+    with pytest.raises(DataError, match=r"/[ab]\.csv: expected readable data"), tables.reading("x"):
+        tables.write(
+            _events(spark, tmp_path).select("user_id"), str(tmp_path / "out"), {"user_id": "string"}
+        )
+
+
+def test_records_that_cannot_be_parsed_are_kept(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("who,what,when\nann,i,1\nbob,j\ncid,k,3,4,5\n")
+    rows = _events(spark, tmp_path / "log.csv").collect()
+    assert [row.unreadable for row in rows] == [None, "bob,j", "cid,k,3,4,5"]
+    (tmp_path / "log.json").write_text('{"who":"ann","what":"i","when":1}\n{"who":"bob",\n')
+    json_log = replace(CSV, format="json", options={})
+    rows = _events(spark, tmp_path / "log.json", json_log).collect()
+    assert [row.unreadable for row in rows] == [None, '{"who":"bob",']
+
+
+def test_json_numbers_are_text_and_rare_fields_are_found(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lines = [{"who": 7, "what": "i", "when": 1.5}] * 1500 + [{"who": 7, "what": "i", "paid": 2}]
+    (tmp_path / "log.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    log = replace(CSV, format="json", options={}, columns=replace(CSV.columns, price="paid"))
+    found = _events(spark, tmp_path / "log.json", log)
+    row = found.where("price IS NOT NULL").collect()[0]
+    assert (row.user_id, row.price, row.timestamp) == ("7", "2", None)
+    assert found.first().timestamp == "1.5"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_a_column_that_is_not_there_is_named_with_those_that_are(
+    spark: SparkSession, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / f"log.{kind}"
+    if kind == "csv":
+        path.write_text("who,what,at\nann,i,1\n")
+    elif kind == "json":
+        path.write_text('{"at":1,"what":"i","who":"ann"}\n')
+    else:
+        pq.write_table(pa.table({"who": ["ann"], "what": ["i"], "at": [1]}), path)
+    log = replace(CSV, format=kind, options=CSV.options if kind == "csv" else {})
+    with pytest.raises(DataError) as caught:
+        _events(spark, path, log)
+    line = str(caught.value)
+    assert f"log.{kind}: expected the column 'when' (events.columns.timestamp), found " in line
+    assert set(line.split("found ")[1].split(", ")) == {"who", "what", "at"}
+
+
+def test_an_empty_file_and_a_path_that_is_not_there(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("")
+    with pytest.raises(DataError, match=r"log\.csv: expected the column 'who'.*found no columns"):
+        _events(spark, tmp_path / "log.csv")
+    (tmp_path / "folder").mkdir()
+    parquet = replace(CSV, format="parquet", options={})
+    with pytest.raises(DataError, match="found no data files"):
+        _events(spark, tmp_path / "folder", parquet)
+    for log in (CSV, parquet, replace(parquet, format="json")):
+        with pytest.raises(DataError, match=r"/nowhere: .*found no such file or folder"):
+            _events(spark, tmp_path / "nowhere", log)
+    with pytest.raises(ConfigError, match=r"events\.path: expected files or folders, found none"):
+        tables.read_events(spark, CSV)
+
+
+def test_a_damaged_file_is_named_among_sound_ones(spark: SparkSession, tmp_path: Path) -> None:
+    table = pa.table({"who": ["ann"] * 99, "what": ["i"] * 99, "when": list(range(99))})
+    for name in ("a", "b", "c"):
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    whole = (tmp_path / "b.parquet").read_bytes()
+    (tmp_path / "b.parquet").write_bytes(whole[: len(whole) // 2])
+
+    def copy() -> None:
+        found = _events(spark, tmp_path, replace(CSV, format="parquet", options={}))
+        tables.write(found.select("item_id"), str(tmp_path / "out"), {"item_id": "string"})
+
+    with pytest.raises(DataError) as caught, tables.reading("events.path"):
+        copy()
+    assert f"{tmp_path}/b.parquet: expected readable data (events.path), found" in str(caught.value)
+
+
+def test_the_catalogue_has_its_attributes(spark: SparkSession, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [1], "brand": ["b"], "more": [2]}), tmp_path / "items.parquet")
+    items = Items(path=(str(tmp_path),), item_id="id", attributes={"brand": "category"})
+    assert tables.read_items(spark, items).columns == ["item_id", "brand", "unreadable", "row"]
+    lacking = replace(items, attributes={"kind": "category"})
+    with pytest.raises(DataError, match=r"expected the column 'kind' \(items\.attributes\.kind\)"):
+        tables.read_items(spark, lacking)
+
+
+def test_a_schema_is_checked_when_writing_and_when_reading(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    schema = {"n": "int", "tags": "array<string>"}
+    frame = spark.createDataFrame([(1, ["a"])], "n int, tags array<string>")
+    url = str(tmp_path / "table")
+    tables.write(frame, url, schema)
+    assert tables.read(spark, url, schema).collect() == frame.collect()
+    for wrong, words in (
+        ({**schema, "n": "bigint"}, "expected the column n of type bigint, found int"),
+        ({**schema, "m": "int"}, "expected the column m of type int, found none of that name"),
+        ({"n": "int"}, "expected no column tags, found array<string>"),
+    ):
+        with pytest.raises(DataError, match=f"table: {words}"):
+            tables.read(spark, url, wrong)
+        with pytest.raises(DataError, match=f"other: {words}"):
+            tables.write(frame, str(tmp_path / "other"), wrong)
+    assert not (tmp_path / "other").exists()
+
+
+def test_row_groups_are_counted_from_the_footers(tmp_path: Path) -> None:
+    table = pa.table({"n": list(range(10))})
+    (tmp_path / "part=x").mkdir()
+    pq.write_table(table, tmp_path / "part=x" / "b.parquet", row_group_size=4)
+    pq.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "_SUCCESS").touch()
+    found = tables.row_groups(f"file://{tmp_path}")
+    assert found == {"a.parquet": [10], "part=x/b.parquet": [4, 4, 2]}
