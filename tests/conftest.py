@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 
 from recsys.config import Config
 from recsys.tables import spark_session
+from tests.shop import Shop
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,11 @@ def spark() -> Iterator[SparkSession]:
         SparkContext._jvm.java.lang.System.setProperty(key, value)  # type: ignore[union-attr]
     with spark_session(Config(), "tests") as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A small shop in which all four jobs have run."""
+    made = Shop(tmp_path_factory.mktemp("shop"))
+    made.run_all_jobs()
+    return made

@@ -1,15 +1,57 @@
-"""A small web shop's log and catalogue, as conf/shop.yaml maps them."""
+"""A small web shop: its log and catalogue as conf/shop.yaml maps them, and the jobs' outputs."""
 
 from __future__ import annotations
 
 import csv
 import json
 import random
+import sys
 from pathlib import Path
+
+from recsys import files
+from tests.processes import ROOT, horovodrun, run, spark_submit
 
 ACTIONS = ("view", "add_to_basket", "bought")
 _DAY = 86_400_000
 _START = 1_700_006_400_000  # midnight, milliseconds
+_LOCAL_CLUSTER = "local-cluster[2,1,1024]"
+
+
+class Shop:
+    """A folder with a shop's input, and the arguments that make the jobs work in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_shop(folder / "input")
+        self.arguments = [
+            "--config", str(ROOT / "conf" / "shop.yaml"),
+            "--events.path", f"[{folder}/input/events.csv]",
+            "--items.path", f"[{folder}/input/products.json]",
+            "--train.epochs", "3",
+            "--train.embedding_size", "16",
+        ]  # fmt: skip
+        for place in ("dataset", "model", "report", "recommendations"):
+            self.arguments += [f"--paths.{place}", str(folder / place)]
+
+    def run_all_jobs(self) -> None:
+        """As a user runs them, on Spark executors and two ranks."""
+        arguments = self.arguments
+        commands = {
+            "prepare": lambda: spark_submit("jobs/prepare.py", *arguments, master=_LOCAL_CLUSTER),
+            "check": lambda: run([sys.executable, "jobs/train.py", "--check", *arguments]),
+            "train": lambda: horovodrun(2, "jobs/train.py", *arguments),
+            "evaluate": lambda: spark_submit("jobs/evaluate.py", *arguments, master=_LOCAL_CLUSTER),
+            "score": lambda: spark_submit("jobs/score.py", *arguments, master=_LOCAL_CLUSTER),
+        }
+        for name, command in commands.items():
+            ended = command()
+            assert ended.returncode == 0, f"{name}: {ended.stderr[-3000:]}"
+
+    def current(self, place: str) -> Path:
+        return Path(files.local_copy(files.current(str(self.folder / place), "")))
+
+    def versions(self, place: str) -> list[str]:
+        return files.names(files.as_url(str(self.folder / place / "versions")))
 
 
 def write_shop(folder: Path, users: int = 80, items: int = 60, days: int = 14) -> None:

@@ -11,52 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys import files, manifest
-from tests.processes import ROOT, horovodrun, run, spark_submit
-from tests.shop import write_shop
+from tests.processes import run, spark_submit
+from tests.shop import Shop
 
 pytestmark = pytest.mark.slow
-
-CLUSTER = "local-cluster[2,1,1024]"
-
-
-class Shop:
-    """A folder with a shop's input, and the arguments that make the jobs work in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        write_shop(folder / "input")
-        self.arguments = [
-            "--config", str(ROOT / "conf" / "shop.yaml"),
-            "--events.path", f"[{folder}/input/events.csv]",
-            "--items.path", f"[{folder}/input/products.json]",
-            "--train.epochs", "3",
-            "--train.embedding_size", "16",
-        ]  # fmt: skip
-        for place in ("dataset", "model", "report", "recommendations"):
-            self.arguments += [f"--paths.{place}", str(folder / place)]
-
-    def current(self, place: str) -> Path:
-        return Path(files.local_copy(files.current(str(self.folder / place), "")))
-
-    def versions(self, place: str) -> list[str]:
-        return files.names(files.as_url(str(self.folder / place / "versions")))
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """All four jobs have run."""
-    made = Shop(tmp_path_factory.mktemp("shop"))
-    commands = {
-        "prepare": lambda: spark_submit("jobs/prepare.py", *made.arguments, master=CLUSTER),
-        "check": lambda: run([sys.executable, "jobs/train.py", "--check", *made.arguments]),
-        "train": lambda: horovodrun(2, "jobs/train.py", *made.arguments),
-        "evaluate": lambda: spark_submit("jobs/evaluate.py", *made.arguments, master=CLUSTER),
-        "score": lambda: spark_submit("jobs/score.py", *made.arguments, master=CLUSTER),
-    }
-    for name, command in commands.items():
-        ended = command()
-        assert ended.returncode == 0, f"{name}: {ended.stderr[-3000:]}"
-    return made
 
 
 def test_every_event_is_accounted_for(shop: Shop) -> None:

@@ -116,4 +116,4 @@ def _manifest(work: Run, plan: Plan, dataset: Manifest, model: Trained) -> dict[
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,11 @@ def _check(config: Config, dataset: Manifest) -> None:
         if name not in dataset.event_types:
             types = ", ".join(dataset.event_types)
             raise ConfigError(f"score.rules.leave_out: expected one of {types}; found {name!r}")
+    if score.neighbours.above_items is not None and find_spec("faiss") is None:
+        raise ConfigError(
+            "score.neighbours.above_items: expected the package faiss-cpu "
+            "(pip install recsys[neighbours]), found none"
+        )
     kind = "next" if is_of_sessions(dataset) else "home"
     for name in score.lists:
         if name == "pairs":

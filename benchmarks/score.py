@@ -1,0 +1,217 @@
+"""Users a second of jobs/score.py, against a bare loop and against what one would write first.
+
+python benchmarks/score.py [--users 200000 --items 50000]
+
+Random histories of up to 50 events, a model of 100 dimensions with drawn weights, lists of 100
+items without those of the history, on local[2]. All runs are of this machine, one after the other.
+The last line is JSON:
+    users_per_second    of the job, from reading histories to the pointer, start-up included
+    share_of_bare_loop  that, over the users a second of TensorFlow alone: encode, multiply and
+                        top-k in blocks of 512 users on two threads, arrays in memory, nothing
+                        filtered or written
+    times_naive         that, over the users a second of a pandas UDF that scores every item with
+                        the model and sorts with NumPy
+    cost_ratio_10x      seconds for all users over seconds for a tenth of them, start-up (a run for
+                        256 users) subtracted
+    peak_executor_mib   JVM and Python workers together, with a million items (--many_items)
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import synthetic  # noqa: E402
+from recsys import files  # noqa: E402
+
+TOP_K = 100
+BARE_BLOCK = 512
+INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=200_000)
+    parser.add_argument("--items", type=int, default=50_000)
+    parser.add_argument("--dimensions", type=int, default=100)
+    parser.add_argument("--bare_users", type=int, default=20_480)
+    parser.add_argument("--naive_users", type=int, default=4_096)
+    parser.add_argument("--many_items", type=int, default=1_000_000)
+    parser.add_argument("--many_items_users", type=int, default=4_096)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(figures(Path(folder), options)))
+
+
+def figures(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    items, dimensions = options.items, options.dimensions
+    model = folder / "model"
+    places = {
+        users: folder / f"dataset-{users}" for users in (256, options.users // 10, options.users)
+    }
+    for users, place in places.items():
+        synthetic.write_dataset(place, users, items)
+    synthetic.write_model(model, places[256], dimensions)
+    runs = {users: job(place, model, folder) for users, place in places.items()}
+    start_up, tenth, all_users = (runs[users]["seconds"] for users in places)
+    rate = options.users / all_users
+    bare = alone(bare_loop, places[options.users], model, options.bare_users)
+    naive = alone(naive_udf, places[options.users], model, options.naive_users)
+    many = folder / "many"
+    synthetic.write_dataset(many / "dataset", options.many_items_users, options.many_items)
+    synthetic.write_model(many / "model", many / "dataset", dimensions)
+    peak = job(many / "dataset", many / "model", many)["peak_mib"]
+    return {
+        "users_per_second": round(rate, 1),
+        "share_of_bare_loop": round(rate / bare, 3),
+        "times_naive": round(rate / naive, 2),
+        "cost_ratio_10x": round((all_users - start_up) / (tenth - start_up), 2),
+        "peak_executor_mib": round(peak),
+        "bare_users_per_second": round(bare, 1),
+        "naive_users_per_second": round(naive, 1),
+        "start_up_seconds": round(start_up, 1),
+        "seconds": round(all_users, 1),
+        f"peak_executor_mib_{items}_items": round(runs[options.users]["peak_mib"]),
+    }
+
+
+def job(dataset: Path, model: Path, folder: Path) -> dict[str, float]:
+    """Seconds of a run of the job, and the most memory that its JVM and workers had."""
+    place = folder / f"recommendations-{dataset.name}"
+    settings = [
+        f"--paths.dataset={dataset}", f"--paths.model={model}", f"--paths.recommendations={place}",
+        f"--score.top_k={TOP_K}", "--ranking.exclude_history=true",
+    ]  # fmt: skip
+    command = ["spark-submit", "--master", "local[2]", "--driver-memory", "1g", "jobs/score.py"]
+    process = subprocess.Popen(
+        [".make/run.sh", *command, *settings], cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    peak: list[float] = [0.0]
+    watch = threading.Thread(target=_watch, args=(process, peak))
+    watch.start()
+    _, errors = process.communicate()
+    watch.join()
+    if process.returncode:
+        raise RuntimeError(errors[-3000:])
+    about = files.read_json(files.join(files.current(str(place), ""), files.MANIFEST))
+    begun, ended = (
+        datetime.datetime.fromisoformat(about[name]) for name in ("started_at", "finished_at")
+    )
+    print(f"{dataset.name}: {(ended - begun).total_seconds():.1f} s, {peak[0]:.0f} MiB", flush=True)
+    return {"seconds": (ended - begun).total_seconds(), "peak_mib": peak[0]}
+
+
+def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
+    while process.poll() is None:
+        peak[0] = max(peak[0], _executor_bytes(process.pid) / 2**20)
+        time.sleep(0.2)
+
+
+def _executor_bytes(pid: int) -> int:
+    """Of the JVM and the Python workers; a page that several share counts once."""
+    total = 0
+    try:
+        for each in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            words = each.cmdline()
+            if words and (Path(words[0]).name == "java" or "pyspark.daemon" in words):
+                total += each.memory_full_info().pss
+    except psutil.Error:
+        return 0  # one of them just ended
+    return total
+
+
+def alone(measure: Callable[[str, str, int], float], *arguments: Any) -> float:
+    """A figure that is measured in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, tuple(map(str, arguments[:2])) + arguments[2:])
+
+
+def bare_loop(dataset: str, model: str, users: int) -> float:
+    """Users a second of encoding, multiplying and top-k, and nothing else."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(2)
+    tf.config.threading.set_inter_op_parallelism_threads(2)
+    from recsys import ranking
+
+    ranker = ranking.load(files.join(files.current(model, ""), "export"))
+    rows = synthetic.histories(users, synthetic.items_of(dataset))
+    vectors = ranker.items()
+
+    @tf.function
+    def best(users_BD: tf.Tensor) -> tf.Tensor:
+        return tf.math.top_k(tf.matmul(users_BD, vectors, transpose_b=True), TOP_K)
+
+    def block(start: int) -> None:
+        part = {name: rows[name][start : start + BARE_BLOCK] for name in INPUTS}
+        best(ranker.encode(part)["vectors"]).indices.numpy()
+
+    block(0)  # builds the graphs
+    begun = time.monotonic()
+    for start in range(0, users, BARE_BLOCK):
+        block(start)
+    return users / (time.monotonic() - begun)
+
+
+def naive_udf(dataset: str, model: str, users: int) -> float:
+    """Users a second of a pandas UDF over collected histories, from reading to written files."""
+    import os
+
+    import pandas as pd
+    from pyspark.sql import SparkSession
+    from pyspark.sql import functions as F
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    export = files.join(files.current(model, ""), "export")
+    path = files.join(files.current(dataset, ""), "histories")
+    spark = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "256")
+        .config("spark.driver.memory", "3g")
+        .getOrCreate()
+    )
+
+    @F.pandas_udf("array<int>")
+    def recommend(
+        item: pd.Series, event_type: pd.Series, gap_seconds: pd.Series, session_start: pd.Series,
+        step: pd.Series,
+    ) -> pd.Series:  # fmt: skip
+        from recsys import ranking
+
+        columns = (item, event_type, gap_seconds, session_start, step)
+        rows = dict(zip(INPUTS, (np.stack(column.tolist()) for column in columns), strict=True))
+        scores = np.array(ranking.load(export).scores(rows))
+        for own, seen in zip(scores, rows["item"], strict=True):
+            own[seen] = -np.inf
+        return pd.Series(list(np.argsort(-scores, axis=1)[:, :TOP_K].astype(np.int32)))
+
+    table = spark.read.parquet(path).limit(users).repartition(2).cache()
+    table.count()
+    place = tempfile.mkdtemp()
+    begun = time.monotonic()
+    table.select("user_id", recommend(*INPUTS).alias("item")).write.parquet(f"{place}/lists")
+    seconds = time.monotonic() - begun
+    spark.stop()
+    return users / seconds
+
+
+if __name__ == "__main__":
+    main()
