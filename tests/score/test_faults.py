@@ -1,0 +1,175 @@
+"""Drivers and executors that are killed, two runs at once, a full disk: real jobs, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from pyspark.sql import SparkSession
+
+from recsys import files, lock
+from recsys.config import Score
+from recsys.errors import DataError
+from recsys.score import pipeline
+from tests.processes import ROOT, environment, spark_submit
+from tests.score.worlds import World, write_world
+
+PARTS = 12
+SCORE = Score(top_k=6, batch_users=8)
+
+
+@pytest.fixture
+def many_parts(tmp_path: Path) -> World:
+    """A world whose histories are scored in twelve parts."""
+    return write_world(tmp_path, files_of_histories=PARTS)
+
+
+def arguments(world: World) -> list[str]:
+    settings = ["--score.top_k=6", "--score.batch_users=8", "--score.users_per_part=1"]
+    places = [f"--paths.{name}={world.folder / name}" for name in ("dataset", "model")]
+    return ["jobs/score.py", *settings, *places, f"--paths.recommendations={place_of(world)}"]
+
+
+def place_of(world: World) -> Path:
+    return world.folder / "recommendations"
+
+
+@contextmanager
+def started(world: World, master: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The job, begun; it and all that it started are gone afterwards."""
+    log = (world.folder / "job.log").open("wb")
+    command = ["spark-submit", "--master", master, "--conf", "spark.ui.enabled=false"]
+    job = subprocess.Popen(
+        [*command, *arguments(world)], cwd=ROOT, env=environment(), stdout=log, stderr=log,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield job
+    finally:
+        kill_all(job)
+
+
+def kill_all(job: subprocess.Popen[bytes]) -> None:
+    """Kills a job with everything that it started, at once."""
+    if job.poll() is None:
+        everything = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
+        for process in everything:
+            with_signal(process, signal.SIGKILL)
+        job.wait(30)
+
+
+def with_signal(process: psutil.Process, number: signal.Signals) -> None:
+    if process.is_running():
+        process.send_signal(number)
+
+
+def wait_for(what: Callable[[], bool], job: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert job.poll() is None, "the job ended before"
+        assert time.monotonic() < until, "it took too long"
+        time.sleep(0.05)
+
+
+def records(world: World) -> list[Path]:
+    return sorted(place_of(world).glob("versions/*/parts/*.json"))
+
+
+def current(world: World) -> dict:
+    url = files.current(str(place_of(world)), "")
+    return files.read_json(files.join(url, files.MANIFEST))
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_and_two_runs_at_once(
+    spark: SparkSession, many_parts: World
+) -> None:
+    world = many_parts
+    with started(world, "local[2]") as job:
+        wait_for(lambda: (place_of(world) / lock.LOCK).exists(), job)
+        with pytest.raises(DataError, match=r"expected no other run .* found jobs/score.py as"):
+            pipeline.run(spark, world.config(score=SCORE))
+        wait_for(lambda: len(records(world)) >= 2, job)
+        kill_all(job)
+    done = {path: path.stat().st_mtime_ns for path in records(world)}
+    assert 2 <= len(done) < PARTS
+    assert not (place_of(world) / files.POINTER).exists()
+    again = spark_submit(*arguments(world))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert {path: path.stat().st_mtime_ns for path in done} == done  # not scored again
+    about = current(world)
+    assert len(about["parts"]) == PARTS
+    fresh = pipeline.run(spark, world.config(score=SCORE))
+    assert about["lists"] == files.read_json(files.join(fresh, files.MANIFEST))["lists"]
+
+
+@pytest.mark.slow
+def test_an_executor_that_is_killed_changes_nothing(spark: SparkSession, many_parts: World) -> None:
+    world = many_parts
+    with started(world, "local-cluster[2,1,1024]") as job:
+        wait_for(lambda: len(records(world)) >= 1, job)
+        victim = executors(job)[0]
+        os.kill(victim.pid, signal.SIGKILL)
+        assert job.wait(300) == 0, (world.folder / "job.log").read_text()[-3000:]
+    log = (world.folder / "job.log").read_text()
+    assert "Lost executor" in log
+    about = current(world)
+    fresh = pipeline.run(spark, world.config(score=SCORE))
+    assert about["lists"] == files.read_json(files.join(fresh, files.MANIFEST))["lists"]
+
+
+def executors(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    name = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
+
+    def runs(process: psutil.Process) -> bool:
+        try:
+            return name in process.cmdline()
+        except psutil.NoSuchProcess:  # or a zombie, which is one of these
+            return False
+
+    return [child for child in psutil.Process(job.pid).children(recursive=True) if runs(child)]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a mebibyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a file system of its own can be mounted by root alone")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_leaves_what_was_there(
+    spark: SparkSession, world: World, small_disk: Path
+) -> None:
+    (small_disk / "recommendations").mkdir()
+    whole = World(small_disk, world.histories, world.users, world.items)
+    for name in ("dataset", "model"):
+        (small_disk / name).symlink_to(world.folder / name)
+    config = whole.config(score=SCORE)
+    former = pipeline.run(spark, config)
+    before = current(whole)
+    filler = small_disk / "filler"
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    filler.write_bytes(bytes(free - 16384))
+    with pytest.raises(DataError, match="expected room to write, found a full disk"):
+        pipeline.run(spark, config)
+    assert files.current(config.paths.recommendations, "") == former
+    assert current(whole) == before
+    filler.unlink()
+    assert (
+        files.read_json(files.join(pipeline.run(spark, config), files.MANIFEST))["lists"]
+        == (before["lists"])
+    )
