@@ -127,13 +127,13 @@ def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
 def _executor_bytes(pid: int) -> int:
     """Of the JVM and the Python workers; a page that several share counts once."""
     total = 0
-    try:
-        for each in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+    for each in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        try:
             words = each.cmdline()
             if words and (Path(words[0]).name == "java" or "pyspark.daemon" in words):
                 total += each.memory_full_info().pss
-    except psutil.Error:
-        return 0  # one of them just ended
+        except psutil.Error:
+            pass  # it just ended
     return total
 
 
