@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 
 ROOT = Path(__file__).parents[1]
@@ -174,7 +175,6 @@ def naive_udf(dataset: str, model: str, users: int) -> float:
     """Users a second of a pandas UDF over collected histories, from reading to written files."""
     import os
 
-    import pandas as pd
     from pyspark.sql import SparkSession
     from pyspark.sql import functions as F
 
