@@ -1,7 +1,8 @@
 """The work of one Spark task: histories (or items) in, lists out.
 
-A worker process loads the model once and maps the item vectors of its machine. Shapes: B users,
-K length of a list, W width of a vector.
+A worker process loads the model once and maps the item vectors of its machine. An executor has as
+many of them as tasks at a time: with a large model, spark.task.cpus makes fewer, each with more
+threads. Shapes: B users, K length of a list, W width of a vector.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def scored(subjects: DataFrame, plan: Plan) -> DataFrame:
     Returns:
         the plan's schema
     """
+    plan.fingerprint  # noqa: B018  # computed once, here, and sent along
     return subjects.mapInArrow(_work(plan), ddl(plan.schema))
 
 
