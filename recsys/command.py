@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from typing import NoReturn
 
 import yaml
@@ -20,6 +21,8 @@ from recsys.config import Config
 from recsys.errors import ConfigError, DataError
 
 log = logging.getLogger("recsys")
+
+_SECTIONS = tuple(name for name, value in vars(Config()).items() if is_dataclass(value))
 
 
 class _Parser(ArgumentParser):
@@ -73,7 +76,13 @@ def parse(command_line: ArgumentParser, arguments: Sequence[str]) -> tuple[Confi
     Raises:
         ConfigError: names the key, what was expected and what was found
     """
-    namespace = command_line.parse_args(list(arguments))
+    try:
+        namespace = command_line.parse_args(list(arguments))
+    except TypeError as error:  # jsonargparse's, of a plain value where a section belongs
+        raise ConfigError(f"expected sections of keys, found a plain value: {error}") from error
+    for name in _SECTIONS:
+        if not isinstance(namespace[name], Namespace):
+            raise ConfigError(f"{name}: expected a section of keys, found {namespace[name]!r}")
     built = command_line.instantiate(namespace)
     fields = {name: built[name] for name in Config.__dataclass_fields__}
     return Config(**fields), namespace

@@ -125,6 +125,20 @@ class Items:
     item_id: str = "item_id"
     attributes: dict[str, AttributeKind] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.path) or not self.attributes,
+            "items.attributes",
+            "none without items.path",
+            list(self.attributes),
+        )
+        for name in self.attributes:
+            reserved = name in {"rows", "item_id", "item_index", "train_count"} or any(
+                name == f"{other}_index" for other in self.attributes
+            )
+            usable = name.isidentifier() and not reserved
+            _require(usable, "items.attributes", "a plain name that no table uses itself", name)
+
 
 @dataclass(frozen=True)
 class Prepare:
@@ -252,7 +266,8 @@ class Train:
         for key in ("embedding_dropout", "input_dropout", "state_dropout"):
             value = getattr(self, key)
             _require(0 <= value < 1, f"train.{key}", "a share from 0 to below 1", value)
-        for key in ("negatives", "checkpoint_steps", "l2", "warmup_steps", "cpu_threads"):
+        for key in ("negatives", "negatives_power", "basket_power", "checkpoint_steps", "l2",
+                    "warmup_steps", "cpu_threads"):  # fmt: skip
             value = getattr(self, key)
             _require(value >= 0, f"train.{key}", "0 or more", value)
 

@@ -80,7 +80,10 @@ def current(place: str, made_by: str) -> str:
     pointer = join(as_url(place), POINTER)
     if not exists(pointer):
         raise DataError(f"{place}: expected a version published by {made_by}, found none")
-    return join(as_url(place), "versions", str(read_json(pointer)["version"]))
+    content = read_json(pointer)
+    if not isinstance(content, dict) or "version" not in content:
+        raise DataError(f"{pointer}: expected the key version, found {content!r}")
+    return join(as_url(place), "versions", str(content["version"]))
 
 
 def versions(place: str) -> list[str]:

@@ -222,6 +222,11 @@ _NOT_READABLE = re.compile(
 )
 _OF_WORKER = re.compile(r"recsys\.errors\.DataError: (?P<line>.*)")
 _NO_ROOM = "No space left on device"
+# Spark's words for an option that its reader does not take.
+_BAD_OPTION = re.compile(
+    r"(?P<line>\w+ flag can be true or false|[Dd]elimiter cannot be[^\n]*"
+    r"|Failed to find the data source: \S+|INVALID_DELIMITER_VALUE[^\n]*)"
+)
 _FILE = re.compile(r"(?:file|hdfs|s3a?|gs|abfss?|wasbs?|viewfs|dbfs):/[^\s,;\]}'\"]+")
 
 
@@ -231,6 +236,7 @@ def reading(key: str) -> Iterator[None]:
 
     Raises:
         DataError: in place of Spark's error, where it is about the input or a worker raised it
+        ConfigError: where it is about an option of the reader
     """
     try:
         yield
@@ -240,6 +246,12 @@ def reading(key: str) -> Iterator[None]:
             raise DataError(of_worker["line"]) from error
         if _NO_ROOM in message:
             raise DataError(f"{key}: expected room to write, found a full disk") from error
+        if option := _BAD_OPTION.search(message):
+            section = key.removesuffix(".path")
+            raise ConfigError(
+                f"{section}.options or {section}.format: expected what Spark's reader takes, "
+                f"found: {option['line']}"
+            ) from error
         if not _NOT_READABLE.search(message):
             raise
         place = _FILE.search(message)

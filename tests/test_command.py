@@ -79,6 +79,8 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
         (["--events.columns.user_id=null"],
          "events.columns: expected a user_id or a session_id, found None"),
         (["--items.attributes={colour: sound}"], "found sound"),
+        (["--items.path=[x]", "--items.attributes={rows: category}"], "found 'rows'"),
+        (["--items.path=[x]", "--items.attributes={a.b: category}"], "found 'a.b'"),
         (["--evaluate.at=[]"], "evaluate.at: expected positive list lengths, found ()"),
         (["--train.epoch", "3"], "train.epoch: unknown key; the nearest known one is train.epochs"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
@@ -101,6 +103,9 @@ def test_a_wrong_key_or_value_is_named(arguments: list[str], message: str) -> No
         ("prepar:\n  session_gap_minutes: 5\n", "prepar.session_gap_minutes: unknown key"),
         ("train:\n  epochs: many\n", "train.epochs: expected int, found many"),
         ("train: [\n", "parsing"),
+        ("train: 3\n", "train: expected a section of keys, found 3"),
+        ("events: 3\n", "events: expected a section of keys, found 3"),
+        ("items:\n  attributes: {brand: category}\n", "items.attributes: expected none without"),
     ],
 )  # fmt: skip
 def test_a_wrong_key_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -109,6 +114,7 @@ def test_a_wrong_key_in_a_file_is_named(tmp_path: Path, text: str, message: str)
     with pytest.raises(ConfigError, match=r".") as caught:
         _parse("--config", str(file))
     assert message in str(caught.value)
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("job", ["prepare", "train", "evaluate", "score"])

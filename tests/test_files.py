@@ -41,6 +41,12 @@ def test_what_is_no_json_is_named(tmp_path: Path) -> None:
         files.read_json(files.as_url(str(tmp_path / "other.json")))
 
 
+def test_a_pointer_without_its_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / files.POINTER).write_text("{}")
+    with pytest.raises(DataError, match=r"current\.json: expected the key version, found \{\}"):
+        files.current(str(tmp_path), "jobs/prepare.py")
+
+
 def test_a_fingerprint_knows_the_parts_and_their_order() -> None:
     assert files.fingerprint(["a", "b"]) == files.fingerprint([b"a", "b"])
     assert (

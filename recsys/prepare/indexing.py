@@ -63,6 +63,12 @@ def index(work: Work, clean: Clean, times: SplitTimes) -> Indexes:
         lambda: sorted(known.collect(), key=lambda row: row.item_index),
         lambda: _write_features(work, known, clean.items),
     )
+    if not in_order:
+        raise DataError(
+            f"{', '.join(work.config.events.path)}: expected items with at least "
+            f"{prepare.vocabulary_min_count} events in train (prepare.vocabulary_min_count), "
+            "found none"
+        )
     train_events = sum(type_counts.values())
     unknown = train_events - sum(row.train_count for row in in_order)
     step = Step(

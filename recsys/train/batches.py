@@ -31,10 +31,15 @@ def check_shards(manifest: Manifest, ranks: int) -> None:
     """Makes sure that every rank gets the same number of equal row groups.
 
     Raises:
-        DataError: the row groups of a split don't divide by the ranks; steps would be unequal and
-            the ranks would wait for each other for ever
+        DataError: nothing to train on or to choose by; or the row groups of a split don't divide
+            by the ranks: steps would be unequal and the ranks wait for each other for ever
     """
     for name in ("train", "valid"):
+        if manifest.splits[name].steps == 0:
+            raise DataError(
+                f"{manifest.url}: expected target steps in split {name}, found none; "
+                "prepare.valid_start and test_start, or valid_days and test_days, set it"
+            )
         groups = len(manifest.splits[name].files)
         if groups == 0 or groups % ranks:
             raise DataError(

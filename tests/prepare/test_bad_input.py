@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from recsys import files, manifest, tables
 from recsys.config import Config
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.prepare import pipeline
 from recsys.schemas import QUARANTINE
 from tests.prepare.small import Row, log_rows, small_config, write_csv, write_parquet
@@ -42,6 +42,7 @@ def _fails(spark: SparkSession, former: Config, config: Config) -> str:
     places = files.names(files.join(files.as_url(former.paths.dataset), "versions"))
     with pytest.raises(DataError) as caught:
         pipeline.run(spark, replace(config, paths=former.paths))
+    assert caught.value.exit_code == 3
     assert files.current(former.paths.dataset, "") == before
     assert manifest.read(former.paths.dataset) == content
     assert files.names(files.join(files.as_url(former.paths.dataset), "versions")) == places
@@ -151,6 +152,11 @@ def _damaged_parquet(folder: Path) -> Config:
     return small_config(folder, log, format="parquet", options={})
 
 
+def _nothing_known(folder: Path) -> Config:
+    config = small_config(folder, write_csv(folder / "log.csv", GOOD))
+    return replace(config, prepare=replace(config.prepare, vocabulary_min_count=100_000))
+
+
 def _too_short(folder: Path) -> Config:
     config = small_config(folder, write_csv(folder / "log.csv", GOOD))
     return replace(config, prepare=replace(config.prepare, valid_days=200, test_days=200))
@@ -166,6 +172,7 @@ def _too_short(folder: Path) -> Config:
         (_cut_parquet, ("log.parquet", "not Parquet or is cut off")),
         (_damaged_parquet, ("log.parquet",)),
         (_too_short, ("prepare.valid_start",)),
+        (_nothing_known, ("log.csv", "prepare.vocabulary_min_count", "found none")),
     ],
 )
 def test_a_log_that_cannot_be_used_is_named(
@@ -178,3 +185,15 @@ def test_a_log_that_cannot_be_used_is_named(
     line = _fails(spark, former, make(tmp_path))
     for word in (*words, "expected"):
         assert word in line
+
+
+@pytest.mark.parametrize(
+    "changed", [{"options": {"header": "maybe"}}, {"format": "parkay", "options": {}}]
+)
+def test_what_sparks_reader_does_not_take_is_a_matter_of_the_configuration(
+    spark: SparkSession, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    config = small_config(tmp_path, write_csv(tmp_path / "log.csv", GOOD), **changed)
+    with pytest.raises(ConfigError, match=r"events\.options or events\.format: expected") as caught:
+        pipeline.run(spark, config)
+    assert caught.value.exit_code == 2

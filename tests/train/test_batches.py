@@ -61,6 +61,13 @@ def test_ranks_that_do_not_divide_the_row_groups_are_refused(dataset: Manifest) 
         batches.check_shards(dataset, 8)
 
 
+def test_a_split_without_targets_is_refused(dataset: Manifest) -> None:
+    empty = dataclasses.replace(dataset.splits["valid"], steps=0)
+    without = dataclasses.replace(dataset, splits={**dataset.splits, "valid": empty})
+    with pytest.raises(DataError, match="expected target steps in split valid, found none"):
+        batches.check_shards(without, 1)
+
+
 def test_rows_that_the_manifest_does_not_know_are_noticed(dataset: Manifest) -> None:
     train = dataset.splits["train"]
     more = dataclasses.replace(train, files=(*train.files[:-1], GroupFile("x.parquet", 9)))

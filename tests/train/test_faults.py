@@ -144,3 +144,12 @@ def test_a_run_of_another_configuration_is_not_gone_on_with(runs: Runs) -> None:
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert "going on with" not in ended.stderr
     assert len(list((runs.folder / "other" / "versions").iterdir())) == 2
+
+
+def test_a_failed_run_leaves_the_former_model_current(runs: Runs) -> None:
+    place = str(runs.folder / "undisturbed")
+    before = files.current(place, "")
+    ended = runs.run("undisturbed", "--train.learning_rate", "1e30", "--train.clip_norm", "1e30")
+    assert ended.returncode != 0
+    assert "expected a finite loss, found" in ended.stderr
+    assert files.current(place, "") == before
