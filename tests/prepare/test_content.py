@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from recsys import files
 from recsys.config import Config
 from recsys.manifest import Manifest
-from recsys.prepare import pipeline
+from recsys.prepare import pipeline, work
 from recsys.schemas import FIRST_ITEM, SPLITS, UNKNOWN
 from tests.prepare.small import (
     DAY,
@@ -47,14 +47,20 @@ def _rows(made: Manifest, split: str) -> list[dict]:
     return [row for table in tables for row in table.to_pylist()]
 
 
+def _table(made: Manifest, name: str, key: str) -> list[dict]:
+    rows = pq.read_table(files.local_copy(files.join(made.url, name))).to_pylist()
+    return sorted(rows, key=lambda row: row[key])
+
+
 def _item_ids(made: Manifest) -> dict[int, str]:
     table = pq.read_table(files.local_copy(files.join(made.url, "vocabulary.parquet")))
     return {row["item_index"]: row["item_id"] for row in table.to_pylist()}
 
 
 def test_order_files_and_partitions_of_the_log_change_nothing(
-    spark: SparkSession, made: Manifest, tmp_path: Path
+    spark: SparkSession, made: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(work, "_ENTRIES_PER_TASK", 100)  # many tasks where two would do
     shuffled = list(ROWS)
     random.Random(9).shuffle(shuffled)
     logs = [write_csv(tmp_path / f"{part}.csv", shuffled[part::5]) for part in range(5)]
@@ -66,8 +72,9 @@ def test_order_files_and_partitions_of_the_log_change_nothing(
     assert again.content_fingerprint == made.content_fingerprint
     assert again.vocabulary_fingerprint == made.vocabulary_fingerprint
     for split in SPLITS:
-        key = lambda row: row["sequence_id"]  # noqa: E731
-        assert sorted(_rows(again, split), key=key) == sorted(_rows(made, split), key=key)
+        assert _rows(again, split) == _rows(made, split)  # the same rows in the same groups
+    for table, key in (("histories", "user_id"), ("items.parquet", "item_index")):
+        assert _table(again, table, key) == _table(made, table, key)
 
 
 def test_the_seed_and_the_data_do_change_it(
