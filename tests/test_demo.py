@@ -63,7 +63,8 @@ def config(tmp_path: Path, manifest: Manifest) -> Config:
     figures = {"at": [2, 5], "cases": 1234, "users": 12, "systems": systems}
     files.write_json(files.join(version, "metrics.json"), figures)
     files.publish(version)
-    return dataclasses.replace(settings, items=Items(attributes={"colour": "category"}))
+    items = Items(path=("products.json",), attributes={"colour": "category"})
+    return dataclasses.replace(settings, items=items)
 
 
 def test_the_table_the_seconds_and_the_paths_are_printed(
