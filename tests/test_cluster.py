@@ -1,0 +1,92 @@
+"""prepare, evaluate and score on a Spark standalone cluster, from the packaged environment."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys import manifest
+from tests.cluster import Cluster, environment_archive, running
+from tests.processes import ROOT, spark_submit
+from tests.shop import Shop
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def distant(shop: Shop, cluster: Cluster) -> Shop:
+    """The same shop, its dataset and report made on the cluster, with the model trained here."""
+    made = Shop(cluster.folder / "shop")
+    made.arguments += ["--paths.model", str(shop.folder / "model")]
+    submit(cluster, "jobs/prepare.py", *made.arguments)
+    submit(cluster, "jobs/evaluate.py", *made.arguments)
+    return made
+
+
+@pytest.fixture(scope="module")
+def workers(cluster: Cluster, distant: Shop) -> list[dict[str, Any]]:
+    """What the executors say of themselves who have made its recommendations."""
+    printed = submit(cluster, "tests/score_and_ask.py", *distant.arguments)
+    return list(json.loads(printed.splitlines()[-1]))
+
+
+def submit(cluster: Cluster, *command: str) -> str:
+    """What a job printed that ran as the README says."""
+    archive = f"{environment_archive()}#environment"
+    python = {"PYSPARK_PYTHON": "./environment/bin/python"}
+    ended = spark_submit("--archives", archive, *command, master=cluster.url, variables=python)
+    cluster.clear()
+    assert ended.returncode == 0, f"{command}: {ended.stderr[-3000:]}"
+    return ended.stdout
+
+
+def test_the_dataset_is_the_same(shop: Shop, distant: Shop) -> None:
+    here, there = (manifest.read(str(place.folder / "dataset")) for place in (shop, distant))
+    assert here.content_fingerprint == there.content_fingerprint
+    assert here.vocabulary_fingerprint == there.vocabulary_fingerprint
+
+
+def test_the_metrics_are_the_same(shop: Shop, distant: Shop) -> None:
+    here, there = (
+        json.loads((place.current("report") / "metrics.json").read_text())["systems"]
+        for place in (shop, distant)
+    )
+    assert here.keys() == there.keys()
+    for system, metrics in here.items():  # sums of floats, in another order
+        assert metrics == pytest.approx(there[system], rel=1e-9)
+
+
+@pytest.mark.usefixtures("workers")
+def test_the_recommendations_are_the_same(shop: Shop, distant: Shop) -> None:
+    here, there = _recommendations(shop), _recommendations(distant)
+    scores = [np.stack(table.pop("score")) for table in (here, there)]
+    pd.testing.assert_frame_equal(here, there)
+    np.testing.assert_allclose(*scores, rtol=1e-5)
+
+
+def _recommendations(place: Shop) -> pd.DataFrame:
+    table = pd.read_parquet(place.current("recommendations") / "home")
+    return table.sort_values("user_id", ignore_index=True)
+
+
+def test_the_executors_ran_from_the_archive_alone(
+    cluster: Cluster, workers: list[dict[str, Any]]
+) -> None:
+    ours = {str(ROOT), sysconfig.get_path("purelib")}
+    assert len({worker["prefix"] for worker in workers}) == 2
+    for worker in workers:
+        assert worker["prefix"].startswith(str(cluster.folder / "work"))
+        assert all(file.startswith(worker["prefix"]) for file in worker["files"])
+        assert not ours & set(worker["path"])
