@@ -1,0 +1,113 @@
+"""The tables that come in: the behaviour log and the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recsys.config.checks import require
+
+AttributeKind = Literal["category"]
+
+
+@dataclass(frozen=True)
+class EventColumns:
+    """The log's own column names; null where it has no such column.
+
+    Args:
+        user_id: who; user_id or session_id is needed
+        session_id: which visit, basket or session; without it sessions are cut by time gaps
+        item_id: what
+        event_type: what was done (view, click, cart, purchase, ...)
+        timestamp: when
+        platform: where (web, app, ...)
+        price: price paid or shown, of one line
+        quantity: how many
+    """
+
+    user_id: str | None = "user_id"
+    session_id: str | None = None
+    item_id: str = "item_id"
+    event_type: str | None = None
+    timestamp: str = "timestamp"
+    platform: str | None = None
+    price: str | None = None
+    quantity: str | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            self.user_id is not None or self.session_id is not None,
+            "events.columns",
+            "a user_id or a session_id",
+            None,
+        )
+
+
+@dataclass(frozen=True)
+class Events:
+    """The raw behaviour log.
+
+    Args:
+        path: files or folders
+        format: parquet, csv, json, or any other format that Spark reads
+        options: options of Spark's reader, such as header or sep
+        columns: the log's own column names
+        default_event_type: the type of every event where the log has no such column
+        event_types: renames of event types, the log's name to ours
+        timestamp_unit: text (ISO 8601) or the unit of an epoch
+        earliest: events before this are faults (ISO 8601, UTC)
+        latest: events after this are faults (ISO 8601, UTC); null means now
+        max_fault_share: share of rows that may go to quarantine before the job stops
+    """
+
+    path: tuple[str, ...] = ()
+    format: str = "parquet"
+    options: dict[str, str] = field(default_factory=dict)
+    columns: EventColumns = field(default_factory=EventColumns)
+    default_event_type: str = "view"
+    event_types: dict[str, str] = field(default_factory=dict)
+    timestamp_unit: Literal["text", "s", "ms", "us", "ns"] = "text"
+    earliest: str = "1990-01-01"
+    latest: str | None = None
+    max_fault_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        require(
+            0 <= self.max_fault_share <= 1,
+            "events.max_fault_share",
+            "a share from 0 to 1",
+            self.max_fault_share,
+        )
+
+
+@dataclass(frozen=True)
+class Items:
+    """The catalogue; without a path the items are those of the events.
+
+    Args:
+        path: files or folders
+        format: parquet, csv, json, or any other format that Spark reads
+        options: options of Spark's reader
+        item_id: the catalogue's name of the item column
+        attributes: the columns to keep, each with its kind (category)
+    """
+
+    path: tuple[str, ...] = ()
+    format: str = "parquet"
+    options: dict[str, str] = field(default_factory=dict)
+    item_id: str = "item_id"
+    attributes: dict[str, AttributeKind] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.path) or not self.attributes,
+            "items.attributes",
+            "none without items.path",
+            list(self.attributes),
+        )
+        for name in self.attributes:
+            reserved = name in {"rows", "item_id", "item_index", "train_count"} or any(
+                name == f"{other}_index" for other in self.attributes
+            )
+            usable = name.isidentifier() and not reserved
+            require(usable, "items.attributes", "a plain name that no table uses itself", name)

@@ -1,0 +1,89 @@
+"""From the dataset to a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from recsys.config.checks import require
+
+
+@dataclass(frozen=True)
+class Train:
+    """From the dataset to a model.
+
+    Args:
+        epochs: passes over the training rows, at most
+        batch_size_per_rank: rows of one step on one rank
+        optimizer: adam or adagrad
+        learning_rate: reached after the warm-up
+        warmup_steps: steps over which the learning rate rises from 0
+        decay: how the learning rate falls to 0 at the last step; none keeps it
+        clip_norm: largest global norm of the gradient
+        l2: weight of the squared weights in the loss
+        cell: of the recurrent network: rnn, gru or lstm
+        layers: of cells
+        embedding_size: width of an item's vector, and of the network's state
+        item_features: attributes whose vectors are added to an item's own
+        normalize: give item vectors and states length 1, and scores no bias for popularity
+        scale: of the scores between vectors of length 1
+        repeat: learn how often and how lately bought items are bought again
+        embedding_dropout: share of an event's vector that is zeroed in training
+        input_dropout: share of a step's input that is zeroed in training
+        state_dropout: share of the state that is zeroed in training before items are scored
+        loss: cross_entropy, bpr_max or top1_max
+        negatives: items drawn for a step, besides its targets; 0 scores the whole vocabulary
+        negatives_power: they are drawn by popularity to this power
+        basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
+        early_stopping_metric: the validation metric that chooses the epoch
+        patience_epochs: epochs without a better metric before training stops
+        checkpoint_steps: steps between checkpoints within an epoch; 0 makes one an epoch
+        keep_checkpoints: how many of the last checkpoints stay
+        resume: go on with the last unfinished run of the same configuration, if there is one
+        stall_seconds: a rank that keeps the others waiting for so long stops the job
+        cpu_threads: TensorFlow threads of one rank; 0 shares the machine's cores among its ranks
+    """
+
+    epochs: int = 10
+    batch_size_per_rank: int = 64
+    optimizer: Literal["adam", "adagrad"] = "adam"
+    learning_rate: float = 0.002
+    warmup_steps: int = 50
+    decay: Literal["none", "linear", "cosine"] = "none"
+    clip_norm: float = 1.0
+    l2: float = 0.0
+    cell: Literal["rnn", "gru", "lstm"] = "gru"
+    layers: int = 1
+    embedding_size: int = 64
+    item_features: tuple[str, ...] = ()
+    normalize: bool = False
+    scale: float = 16.0
+    repeat: bool = True
+    embedding_dropout: float = 0.0
+    input_dropout: float = 0.2
+    state_dropout: float = 0.2
+    loss: Literal["cross_entropy", "bpr_max", "top1_max"] = "cross_entropy"
+    negatives: int = 0
+    negatives_power: float = 0.5
+    basket_power: float = 0.0
+    early_stopping_metric: Literal["recall@20", "mrr@20"] = "recall@20"
+    patience_epochs: int = 2
+    checkpoint_steps: int = 0
+    keep_checkpoints: int = 2
+    resume: bool = False
+    stall_seconds: int = 300
+    cpu_threads: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size_per_rank", "learning_rate", "clip_norm", "layers",
+                    "embedding_size", "scale", "patience_epochs", "keep_checkpoints",
+                    "stall_seconds"):  # fmt: skip
+            value = getattr(self, key)
+            require(value > 0, f"train.{key}", "a positive number", value)
+        for key in ("embedding_dropout", "input_dropout", "state_dropout"):
+            value = getattr(self, key)
+            require(0 <= value < 1, f"train.{key}", "a share from 0 to below 1", value)
+        for key in ("negatives", "negatives_power", "basket_power", "checkpoint_steps", "l2",
+                    "warmup_steps", "cpu_threads"):  # fmt: skip
+            value = getattr(self, key)
+            require(value >= 0, f"train.{key}", "0 or more", value)
