@@ -46,6 +46,9 @@ _UNKNOWN_KEY = re.compile(
 _WRONG_TYPE = re.compile(
     r'Parser key "(?P<key>[\w.]+)": Expected an? (?P<type>.+?)\. Got value: (?P<found>.+)'
 )
+_NO_SECTION = re.compile(
+    r'Parser key "(?P<key>[\w.]+)": Unable to load config [\'"](?P<found>.+?)[\'"]'
+)
 
 
 def _one_line(message: str, known: Sequence[str]) -> str:
@@ -53,6 +56,8 @@ def _one_line(message: str, known: Sequence[str]) -> str:
     if wrong := _WRONG_TYPE.search(line):
         expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", wrong["type"])
         return f"{wrong['key']}: expected {expected}, found {wrong['found']}"
+    if plain := _NO_SECTION.search(line):
+        return f"{plain['key']}: expected a section of keys, found {plain['found']!r}"
     if unknown := _UNKNOWN_KEY.search(line):
         key = ".".join(part for part in unknown.groups() if part)
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)

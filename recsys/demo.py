@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as parquet
@@ -152,7 +151,7 @@ def read_table(url: str, columns: Sequence[str]) -> pa.Table:
     Raises:
         DataError: no file, or a column that is not there
     """
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = files.filesystem(url)
     found = sorted(name for name in fs.find(path) if name.endswith(".parquet"))
     if not found:
         raise DataError(f"{url}: expected Parquet files, found none")

@@ -91,15 +91,28 @@ def versions(place: str) -> list[str]:
     return names(join(as_url(place), "versions"))
 
 
+def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system that a URL names, and the path in it.
+
+    Raises:
+        DataError: Python has no access to file systems of this kind
+    """
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError, OSError) as error:
+        raise DataError(f"{url}: expected a file system that opens, found: {error}") from error
+    return fs, str(path)
+
+
 def exists(url: str) -> bool:
     """Whether a file or folder is there."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem(url)
     return bool(fs.exists(path))
 
 
 def names(url: str) -> list[str]:
     """The names of what a folder holds, sorted; none where it is not there."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem(url)
     if not fs.exists(path):
         return []
     return sorted(posixpath.basename(entry) for entry in fs.ls(path, detail=False))
@@ -107,7 +120,7 @@ def names(url: str) -> list[str]:
 
 def remove(url: str) -> None:
     """Removes a file, or a folder with all that it holds."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem(url)
     fs.rm(path, recursive=True)
 
 
@@ -117,8 +130,9 @@ def read_bytes(url: str) -> bytes:
     Raises:
         DataError: the file is not there
     """
+    fs, path = filesystem(url)
     try:
-        with fsspec.open(url, "rb") as file:
+        with fs.open(path, "rb") as file:
             return bytes(file.read())
     except FileNotFoundError:
         raise DataError(f"{url}: expected a file, found none") from None
@@ -126,7 +140,7 @@ def read_bytes(url: str) -> bytes:
 
 def write_bytes(url: str, content: bytes) -> None:
     """Writes a whole file; on a local disk a reader never sees half of it."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem(url)
     fs.makedirs(posixpath.dirname(path), exist_ok=True)
     if "file" in fs.protocol:
         fs.pipe_file(path + ".writing", content)
@@ -137,7 +151,7 @@ def write_bytes(url: str, content: bytes) -> None:
 
 def local_copy(url: str) -> str:
     """A local path with the file's or folder's content: itself where it is local already."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem(url)
     if "file" in fs.protocol:
         return str(path)
     target = os.path.join(tempfile.mkdtemp(prefix="recsys-"), posixpath.basename(path))
@@ -147,7 +161,7 @@ def local_copy(url: str) -> str:
 
 def upload(folder: str, url: str) -> None:
     """Copies a local folder to where nothing is yet."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem(url)
     fs.makedirs(posixpath.dirname(path), exist_ok=True)
     fs.put(folder, path, recursive=True)
 

@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import fsspec
-
 from recsys import files
 from recsys.errors import DataError
 
@@ -67,7 +65,7 @@ def _take(url: str, mine: dict[str, Any]) -> None:
 
 def _create(url: str, content: dict[str, Any]) -> bool:
     """Whether the file was not there; where exclusive creation is unknown, the last one wins."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = files.filesystem(url)
     if "file" not in fs.protocol:
         files.write_json(url, content)
         return True

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import fsspec
 import pyarrow.parquet
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
@@ -343,7 +342,7 @@ def row_groups(url: str) -> dict[str, list[int]]:
     Raises:
         DataError: a file is not Parquet, or cut off
     """
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = files.filesystem(url)
     paths = sorted(path for path in fs.find(root) if path.endswith(".parquet"))
 
     def rows(path: str) -> list[int]:

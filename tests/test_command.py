@@ -84,6 +84,11 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
         (["--evaluate.at=[]"], "evaluate.at: expected positive list lengths, found ()"),
         (["--train.epoch", "3"], "train.epoch: unknown key; the nearest known one is train.epochs"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--train", "3"], "train: expected a section of keys, found '3'"),
+        (["--events.latest", "soon"],
+         "events.latest: expected a date or time in ISO 8601, found 'soon'"),
+        (["--score.as_of", "soon"], "score.as_of: expected a date or time in ISO 8601"),
+        (["--events.event_types={view: ''}"], "events.event_types: expected names"),
     ],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named(arguments: list[str], message: str) -> None:

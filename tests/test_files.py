@@ -41,6 +41,11 @@ def test_what_is_no_json_is_named(tmp_path: Path) -> None:
         files.read_json(files.as_url(str(tmp_path / "other.json")))
 
 
+def test_a_file_system_that_python_lacks_is_named() -> None:
+    with pytest.raises(DataError, match="unknown://bucket/x: expected a file system that opens"):
+        files.exists("unknown://bucket/x")
+
+
 def test_a_pointer_without_its_key_is_named(tmp_path: Path) -> None:
     (tmp_path / files.POINTER).write_text("{}")
     with pytest.raises(DataError, match=r"current\.json: expected the key version, found \{\}"):

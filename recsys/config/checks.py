@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from recsys.errors import ConfigError
 
 
@@ -13,3 +15,17 @@ def require(holds: bool, key: str, expected: str, found: object) -> None:
     """
     if not holds:
         raise ConfigError(f"{key}: expected {expected}, found {found!r}")
+
+
+def require_instant(key: str, text: str | None) -> None:
+    """Refuse what is no date or time; null passes.
+
+    Raises:
+        ConfigError: naming the key
+    """
+    if text is None:
+        return
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError:
+        require(False, key, "a date or time in ISO 8601", text)

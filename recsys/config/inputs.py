@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recsys.config.checks import require
+from recsys.config.checks import require, require_instant
 
 AttributeKind = Literal["category"]
 
@@ -78,6 +78,10 @@ class Events:
             "a share from 0 to 1",
             self.max_fault_share,
         )
+        require_instant("events.earliest", self.earliest)
+        require_instant("events.latest", self.latest)
+        for name in (self.default_event_type, *self.event_types.values()):
+            require(name != "", "events.event_types", "names that are not empty", name)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recsys.config.checks import require
+from recsys.config.checks import require, require_instant
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Prepare:
     groups_multiple_of: int = 4
 
     def __post_init__(self) -> None:
+        require_instant("prepare.valid_start", self.valid_start)
+        require_instant("prepare.test_start", self.test_start)
         for key in ("session_gap_minutes", "valid_days", "test_days", "vocabulary_min_count",
                     "sequence_target_events", "rows_per_group", "groups_multiple_of"):  # fmt: skip
             value = getattr(self, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recsys.config.checks import require
+from recsys.config.checks import require, require_instant
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,8 @@ class Score:
     users_per_part: int = 100_000
 
     def __post_init__(self) -> None:
+        require_instant("score.as_of", self.as_of)
+        require_instant("score.active_since", self.active_since)
         for key in ("top_k", "batch_users", "block_items", "users_per_part"):
             value = getattr(self, key)
             require(value > 0, f"score.{key}", "a positive number", value)

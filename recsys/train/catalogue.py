@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -29,7 +28,7 @@ def read_catalogue(dataset: Manifest, config: Config) -> tuple[Catalogue, list[s
             known = ", ".join(sorted(dataset.categories)) or "none"
             raise ConfigError(f"train.item_features: expected one of {known}; found {name}")
     where = files.join(dataset.url, "items.parquet")
-    fs, path = fsspec.core.url_to_fs(where)
+    fs, path = files.filesystem(where)
     columns = ["item_index", "item_id", "train_count", *(f"{name}_index" for name in features)]
     table = pq.read_table(path, columns=columns, filesystem=fs).to_pandas()
     table = table.sort_values("item_index")
