@@ -18,10 +18,12 @@ class GroupFile:
     Args:
         path: below the dataset's version
         rows: rows in it, the fillers of weight 0 counted too
+        targets: target events in it
     """
 
     path: str
     rows: int
+    targets: int
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Types are Spark DDL, so that rooms without Spark can read this page too.
 
 from collections.abc import Iterable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Indexes below FIRST_ITEM are no items.
 PADDING = 0

@@ -98,8 +98,9 @@ def _write_split(
         table = pa.table({"sequence_id": ids, "user_id": ids, "weight": weights, **columns})
         path = f"part-{group:05d}.parquet"
         pq.write_table(table, folder / path)
-        written.append(GroupFile(f"sequences/split={name}/{path}", rows_per_group))
-        targets += int(arrays["target"].sum())
+        own = int(arrays["target"].sum())
+        written.append(GroupFile(f"sequences/split={name}/{path}", rows_per_group, own))
+        targets += own
         steps += int(np.maximum(arrays["step"].max(axis=1), 0).sum())
     return Split(tuple(written), groups * rows_per_group, 0, steps, targets, 0)
 

@@ -14,7 +14,7 @@ class Train:
 
     Args:
         epochs: passes over the training rows, at most
-        batch_size_per_rank: rows of one step on one rank
+        batch_targets_per_rank: targets of one step on one rank, at most
         optimizer: adam or adagrad
         learning_rate: reached after the warm-up
         warmup_steps: steps over which the learning rate rises from 0
@@ -23,6 +23,8 @@ class Train:
         l2: weight of the squared weights in the loss
         cell: of the recurrent network: rnn, gru or lstm
         layers: of cells
+        readout: what lists are made from: the network's last state, or also those before it, by
+            attention
         embedding_size: width of an item's vector, and of the network's state
         item_features: attributes whose vectors are added to an item's own
         normalize: give item vectors and states length 1, and scores no bias for popularity
@@ -32,8 +34,9 @@ class Train:
         input_dropout: share of a step's input that is zeroed in training
         state_dropout: share of the state that is zeroed in training before items are scored
         loss: cross_entropy, bpr_max or top1_max
-        negatives: items drawn for a step, besides its targets; 0 scores the whole vocabulary
+        negatives: items drawn for a step, for its targets to be set against; 0 takes all
         negatives_power: they are drawn by popularity to this power
+        negatives_from_batch: the targets of the other cases of a step are negatives, too
         basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
         early_stopping_metric: the validation metric that chooses the epoch
         patience_epochs: epochs without a better metric before training stops
@@ -45,7 +48,7 @@ class Train:
     """
 
     epochs: int = 10
-    batch_size_per_rank: int = 64
+    batch_targets_per_rank: int = 1024
     optimizer: Literal["adam", "adagrad"] = "adam"
     learning_rate: float = 0.002
     warmup_steps: int = 50
@@ -54,6 +57,7 @@ class Train:
     l2: float = 0.0
     cell: Literal["rnn", "gru", "lstm"] = "gru"
     layers: int = 1
+    readout: Literal["last", "attention"] = "last"
     embedding_size: int = 64
     item_features: tuple[str, ...] = ()
     normalize: bool = False
@@ -65,6 +69,7 @@ class Train:
     loss: Literal["cross_entropy", "bpr_max", "top1_max"] = "cross_entropy"
     negatives: int = 0
     negatives_power: float = 0.5
+    negatives_from_batch: bool = False
     basket_power: float = 0.0
     early_stopping_metric: Literal["recall@20", "mrr@20"] = "recall@20"
     patience_epochs: int = 2
@@ -75,7 +80,7 @@ class Train:
     cpu_threads: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size_per_rank", "learning_rate", "clip_norm", "layers",
+        for key in ("epochs", "batch_targets_per_rank", "learning_rate", "clip_norm", "layers",
                     "embedding_size", "scale", "patience_epochs", "keep_checkpoints",
                     "stall_seconds"):  # fmt: skip
             value = getattr(self, key)

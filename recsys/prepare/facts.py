@@ -15,6 +15,7 @@ from recsys.schemas import PADDING, SEQUENCES, UNKNOWN, ddl
 # One row a row of weight 1. Step numbers are those of the user's whole history.
 FACTS: dict[str, str] = {
     "split": "string",
+    "file": "string",  # name of the file that the row is in
     "user_id": "string",
     "first_step": "bigint",  # first target step
     "last_step": "bigint",  # last target step
@@ -42,7 +43,9 @@ def facts(sequences: DataFrame, length: int) -> DataFrame:
         length: of the arrays
     """
     hashed = sequences.where(F.col("weight") > 0).select(
-        "split", "user_id", "sequence_id", *_READ,
+        "split",
+        F.element_at(F.split(F.input_file_name(), "/"), -1).alias("file"),
+        "user_id", "sequence_id", *_READ,
         F.xxhash64("split", *SEQUENCES).alias("hash"),
     )  # fmt: skip
 
@@ -87,7 +90,7 @@ def _facts_of(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
         "falling_times": falling.sum(axis=1),
         "targets_without_input": (wanted & (~here | (step < 1))).sum(axis=1),
     }
-    arrays = [batch.column("split"), batch.column("user_id")]
+    arrays = [batch.column(name) for name in ("split", "file", "user_id")]
     arrays += [pa.array(columns[name].astype(np.int64)) for name in columns]
     return pa.RecordBatch.from_arrays([*arrays, batch.column("hash")], names=list(FACTS))
 

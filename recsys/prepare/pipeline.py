@@ -64,7 +64,8 @@ def _build(work: Work) -> manifest.Manifest:
             indexes.vocabulary, cleaned.events, times.valid_start, prepare.vocabulary_min_count
         ),
     )
-    sums = writing.sums(writing.read_back(work))
+    on_disk = writing.read_back(work)
+    sums, targets = together(lambda: writing.sums(on_disk), lambda: writing.file_targets(on_disk))
     if "train" not in sums:
         raise DataError(
             f"{', '.join(work.config.events.path)}: expected histories with at least two instants "
@@ -72,7 +73,7 @@ def _build(work: Work) -> manifest.Manifest:
         )
     checks = certificate.split_checks(sums, times, written.planned_steps)
     proof = certificate.certificate([vocabulary_holds, *checks])
-    return _manifest(work, cleaned, times, indexes, written, sums, proof)
+    return _manifest(work, cleaned, times, indexes, written, sums, targets, proof)
 
 
 def _manifest(
@@ -82,6 +83,7 @@ def _manifest(
     indexes: Indexes,
     written: writing.Written,
     sums: dict[str, Row],
+    targets: dict[str, int],
     proof: dict[str, Any],
 ) -> manifest.Manifest:
     return manifest.Manifest(
@@ -109,7 +111,7 @@ def _manifest(
         event_types=indexes.event_types,
         platforms=cleaned.platforms,
         categories=indexes.categories,
-        splits={split: written.split(split, sums.get(split)) for split in SPLITS},
+        splits={split: written.split(split, sums.get(split), targets) for split in SPLITS},
         steps=(*cleaned.steps, _limited_steps(work, cleaned, written), indexes.step),
         quarantine=cleaned.faults,
         certificate=proof,

@@ -32,7 +32,7 @@ class Written:
 
     Args:
         plans: the layout of each split
-        files: of each split
+        files: the paths of each split's files, in their order
         users: histories
         cut_events: left out of steps that were too large
         planned_steps: target steps of each split, counted before the cutting
@@ -41,18 +41,21 @@ class Written:
     """
 
     plans: dict[str, Layout]
-    files: dict[str, tuple[GroupFile, ...]]
+    files: dict[str, tuple[str, ...]]
     users: int
     cut_events: int
     planned_steps: dict[str, int]
     most_steps: int
     most_step_events: int
 
-    def split(self, split: str, row: Row | None) -> Split:
-        """The split's section of the manifest, with what sums() says of it."""
+    def split(self, split: str, row: Row | None, targets: dict[str, int]) -> Split:
+        """The split's section of the manifest, with what sums() and file_targets() say of it."""
         plan = self.plans[split]
         counts = (0, 0, 0) if row is None else (row.case_steps, row.targets, row.unknown_targets)
-        return Split(self.files[split], plan.rows, plan.fillers, *counts)
+        groups = tuple(
+            GroupFile(path, plan.group_rows, targets.get(path, 0)) for path in self.files[split]
+        )
+        return Split(groups, plan.rows, plan.fillers, *counts)
 
 
 def write_rows(work: Work, rows: DataFrame) -> Written:
@@ -95,7 +98,7 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
     )
 
 
-def _write_groups(work: Work, placed: DataFrame, split: str, plan: Layout) -> tuple[GroupFile, ...]:
+def _write_groups(work: Work, placed: DataFrame, split: str, plan: Layout) -> tuple[str, ...]:
     folder = f"sequences/split={split}"
     wide = padded(placed, work.config.prepare.sequence_length, SEQUENCES)
     tables.write(wide, work.url(folder), SEQUENCES, rows_per_file=plan.group_rows)
@@ -105,7 +108,7 @@ def _write_groups(work: Work, placed: DataFrame, split: str, plan: Layout) -> tu
             f"{work.url(folder)}: expected {plan.groups} files of one row group of "
             f"{plan.group_rows} rows, found {len(found)} files with {sorted(found.values())[-1]}"
         )
-    return tuple(GroupFile(f"{folder}/{path}", plan.group_rows) for path in found)
+    return tuple(f"{folder}/{path}" for path in found)
 
 
 def read_back(work: Work) -> DataFrame:
@@ -132,3 +135,9 @@ def sums(written: DataFrame) -> dict[str, Row]:
         *[F.max(name).alias(name) for name in _MOST],
     )  # fmt: skip
     return {row.split: row for row in rows.collect()}
+
+
+def file_targets(written: DataFrame) -> dict[str, int]:
+    """The target events of each file that has any, by its path, from FACTS."""
+    rows = written.groupBy("split", "file").agg(F.sum("targets").alias("targets")).collect()
+    return {f"sequences/split={row.split}/{row.file}": row.targets for row in rows}

@@ -5,6 +5,8 @@ Shapes: B rows, L events, T steps, N events of the whole batch, C cases, P targe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import tensorflow as tf
 
 from recsys.schemas import FIRST_ITEM, PADDING
@@ -12,6 +14,23 @@ from recsys.schemas import FIRST_ITEM, PADDING
 SECONDS_PER_DAY = 86400.0
 
 Batch = dict[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The target steps of a batch and their targets.
+
+    Args:
+        row_C: row of each case
+        step_C: step of each case
+        case_P: case of each target
+        item_P: item of each target
+    """
+
+    row_C: tf.Tensor
+    step_C: tf.Tensor
+    case_P: tf.Tensor
+    item_P: tf.Tensor
 
 
 def trim(batch: Batch) -> Batch:

@@ -48,26 +48,33 @@ def check_shards(manifest: Manifest, ranks: int) -> None:
             )
 
 
-def steps_per_epoch(manifest: Manifest, split: str, shard: Shard, batch_rows: int) -> int:
-    """Batches that one rank reads in one epoch; batches never span row groups."""
+def steps_per_epoch(manifest: Manifest, split: str, ranks: int, batch_targets: int) -> int:
+    """Batches that each rank reads in one epoch: as many as the rank that has the most."""
     files = manifest.splits[split].files
-    return sum(-(-file.rows // batch_rows) for file in files) // shard.ranks
+    of_ranks = [files[rank::ranks] for rank in range(ranks)]
+    return max(sum(_batch_count(file.targets, batch_targets) for file in own) for own in of_ranks)
+
+
+def _batch_count(targets: int, batch_targets: int) -> int:
+    return max(1, -(-targets // batch_targets))
 
 
 @contextmanager
 def open_epoch(
-    manifest: Manifest, split: str, shard: Shard, batch_rows: int, seed: int | None
+    manifest: Manifest, split: str, shard: Shard, batch_targets: int, seed: int | None
 ) -> Iterator[tf.data.Dataset]:
-    """The batches of one epoch on one rank: column to int32 [batch_rows, L].
+    """The batches of one epoch on one rank: column to int32 [B, L].
 
-    All ranks draw the same order of row groups, and neighbours hold rows of like length, so that
-    the ranks' steps cost about the same. Rows are shuffled within their group.
+    All ranks draw the same order of row groups, and neighbours hold rows of like length. A row
+    group is cut into batches of about equally many targets, so that every step costs about the
+    same and moves the weights by about the same; batches never span row groups. All ranks get the
+    same number of batches, whatever the files hold: a rank that has fewer gets some without rows.
 
     Args:
         manifest: of the dataset; its file list is what is read, nothing is discovered
         split: train or valid
         shard: of this rank
-        batch_rows: rows of a batch; the last one of a row group may have fewer
+        batch_targets: targets of a batch, at most, unless a single row has more
         seed: of the order of groups and rows, another one each epoch; None keeps the order
     """
     from petastorm import make_batch_reader
@@ -86,17 +93,20 @@ def open_epoch(
         hdfs_driver="libhdfs",
     )
     groups = make_petastorm_dataset(reader).enumerate()
+    steps = steps_per_epoch(manifest, split, shard.ranks, batch_targets)
+    nothing = {name: tf.zeros([0, manifest.sequence_length], tf.int32) for name in COLUMNS}
+    batches = groups.flat_map(
+        lambda number, group: _batches(number, group, batch_targets, seed)
+    ).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
     try:
-        yield groups.flat_map(
-            lambda number, group: _batches(number, group, batch_rows, seed)
-        ).prefetch(4)
+        yield batches.take(steps).prefetch(4)
     finally:
         reader.stop()
         reader.join()
 
 
 def _batches(
-    number: tf.Tensor, group: object, batch_rows: int, seed: int | None
+    number: tf.Tensor, group: object, batch_targets: int, seed: int | None
 ) -> tf.data.Dataset:
     # Slices of whole columns: row by row, tf.data would cost more than the model.
     columns = {name: tf.cast(getattr(group, name), tf.int32) for name in COLUMNS}
@@ -105,9 +115,18 @@ def _batches(
         draws = tf.random.stateless_uniform([rows], tf.stack([tf.constant(seed, tf.int64), number]))
         order = tf.argsort(draws)
         columns = {name: tf.gather(values, order) for name, values in columns.items()}
-    starts = tf.data.Dataset.range(0, rows, batch_rows)
-    return starts.map(
-        lambda start: {name: values[start : start + batch_rows] for name, values in columns.items()}
+    targets_B = tf.reduce_sum(columns["target"], axis=1)
+    total = tf.reduce_sum(targets_B)
+    count = tf.maximum(1, -(-total // batch_targets))
+    # A row is in the batch in which its first target falls, if all batches had equally many.
+    before_B = tf.cumsum(targets_B, exclusive=True)
+    batch_B = tf.minimum(before_B * count // tf.maximum(total, 1), count - 1)
+    number_N = tf.range(count)
+    begin_N = tf.searchsorted(batch_B, number_N, side="left")
+    end_N = tf.searchsorted(batch_B, number_N, side="right")
+    slices = tf.data.Dataset.from_tensor_slices((begin_N, end_N))
+    return slices.map(
+        lambda begin, end: {name: values[begin:end] for name, values in columns.items()}
     )
 
 

@@ -1,4 +1,4 @@
-"""The items that a step of training scores: all of them, or the targets and a sample.
+"""The items that a step of training scores as negatives: all of them, or a sample.
 
 Shapes: V vocabulary, K candidates, P targets.
 """
@@ -40,26 +40,33 @@ EVERYTHING = Candidates(None, None)
 
 
 class Sampler(tf.Module):
-    """Draws negatives for a batch: its own targets, and items by popularity ** alpha.
+    """Draws negatives for a batch: items by popularity ** alpha, and the batch's own targets.
 
-    A target can be no negative of its own case, since the candidates are distinct (no accidental
-    hits). The scores are corrected by the logarithm of the chance to be a candidate (logQ: Bengio
-    and Senecal, 2008; Yi et al., RecSys 2019), which makes the loss an estimate of the one over
-    the whole catalogue.
+    The scores of what was drawn are corrected by the logarithm of the chance to be a candidate
+    (logQ: Bengio and Senecal, 2008; Yi et al., RecSys 2019), which makes the loss an estimate of
+    the one over the whole catalogue. A target itself is certain to be scored, and not corrected.
 
     Args:
         train_counts: events of train by item [V]
         negatives: items drawn for a step, with replacement
         alpha: 1 draws by popularity, 0 all alike
+        from_batch: whether the targets of the batch are negatives of the other cases
     """
 
-    def __init__(self, train_counts: npt.NDArray[np.int64], negatives: int, alpha: float) -> None:
+    def __init__(
+        self,
+        train_counts: npt.NDArray[np.int64],
+        negatives: int,
+        alpha: float,
+        from_batch: bool = False,
+    ) -> None:
         super().__init__(name="sampler")
         counts_V = train_counts.astype(np.float64)
         counts_V[:FIRST_ITEM] = 0.0
         drawn_V = np.where(counts_V > 0, np.maximum(counts_V, 1) ** alpha, 0.0)
         drawn_V /= drawn_V.sum()
         self.negatives = negatives
+        self.from_batch = from_batch
         self.target_share_V = tf.constant(counts_V / counts_V.sum(), tf.float32)
         self.drawn_share_V = tf.constant(drawn_V, tf.float32)
         # In double precision, or the tail of a large catalogue would never be drawn.
@@ -70,9 +77,13 @@ class Sampler(tf.Module):
         draws = noise.uniform(self.negatives) * self.cumulated_V[-1]
         drawn = tf.searchsorted(self.cumulated_V, draws, side="right")
         drawn = tf.minimum(drawn, tf.size(self.cumulated_V) - 1)
-        item_K = tf.sort(tf.unique(tf.concat([tf.cast(item_P, tf.int32), drawn], axis=0)).y)
-        expected_K = tf.cast(tf.size(item_P), tf.float32) * tf.gather(self.target_share_V, item_K)
-        expected_K += self.negatives * tf.gather(self.drawn_share_V, item_K)
+        if self.from_batch:
+            drawn = tf.concat([drawn, tf.cast(item_P, tf.int32)], axis=0)
+        item_K = tf.sort(tf.unique(drawn).y)
+        # The logarithm of the chance that no draw gave the item.
+        missed_K = self.negatives * tf.math.log1p(-tf.gather(self.drawn_share_V, item_K))
+        if self.from_batch:
+            targets = tf.cast(tf.size(item_P), tf.float32)
+            missed_K += targets * tf.math.log1p(-tf.gather(self.target_share_V, item_K))
         # expm1 keeps what 1 - exp would round to zero.
-        chance_K = -tf.math.expm1(-tf.maximum(expected_K, 1e-12))
-        return Candidates(item_K, tf.math.log(chance_K))
+        return Candidates(item_K, tf.math.log(-tf.math.expm1(tf.minimum(missed_K, -1e-12))))

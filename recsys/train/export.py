@@ -17,7 +17,7 @@ import tensorflow as tf
 from recsys import ranking
 from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.train.batch import Batch, target_cases, trim
-from recsys.train.model import Recommender
+from recsys.train.model import Recommender, with_one
 
 INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
 
@@ -70,7 +70,7 @@ class Export(tf.Module):
         state_BD = self.model.encode(batch, row_B, step_B)
         places_P2, added_P = self.model.repeat_scores(batch, row_B, step_B)
         return {
-            "vectors": tf.concat([state_BD, tf.ones_like(state_BD[:, :1])], axis=1),
+            "vectors": with_one(state_BD),
             "row": tf.cast(places_P2[:, 0], tf.int32),
             "item": tf.cast(places_P2[:, 1], tf.int32),
             "added": added_P,
@@ -79,9 +79,7 @@ class Export(tf.Module):
     @tf.function(autograph=False)
     def items(self) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
-        vectors_VD, bias_V = self.model.tower.all(), self.model.item_bias
-        bias_V = tf.zeros_like(vectors_VD[:, 0]) if bias_V is None else bias_V
-        return {"vectors": tf.concat([vectors_VD, tf.expand_dims(bias_V, 1)], axis=1)}
+        return {"vectors": self.model.item_vectors()}
 
     @tf.function(autograph=False)
     def cases(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:

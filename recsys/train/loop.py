@@ -51,7 +51,7 @@ class Trainer:
         train = self.config.train
         self.variables = list(self.model.trainable_variables)
         self.steps_per_epoch = batches.steps_per_epoch(
-            self.manifest, "train", self.shard, train.batch_size_per_rank
+            self.manifest, "train", self.shard.ranks, train.batch_targets_per_rank
         )
         compiled = partial(tf.function, autograph=False)
         self._train_step = compiled(self._train_batch, input_signature=[_BATCH, _RATE])
@@ -94,7 +94,7 @@ class Trainer:
         seed = self.config.seed * 1000 + progress.epoch
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
         with batches.open_epoch(
-            self.manifest, "train", self.shard, train.batch_size_per_rank, seed
+            self.manifest, "train", self.shard, train.batch_targets_per_rank, seed
         ) as dataset:
             for batch in self._bar(dataset.skip(first), progress):
                 own += self._step(batch, progress)
@@ -139,8 +139,8 @@ class Trainer:
         """Recall@20 and MRR@20 over the cases of all ranks; unknown targets are misses."""
         started = time.monotonic()
         rows = cases = recall = reciprocal = 0.0
-        batch_rows = self.config.train.batch_size_per_rank
-        with batches.open_epoch(self.manifest, "valid", self.shard, batch_rows, None) as dataset:
+        targets = self.config.train.batch_targets_per_rank
+        with batches.open_epoch(self.manifest, "valid", self.shard, targets, None) as dataset:
             for batch in dataset:
                 found, case_P, rank_P = (value.numpy() for value in self._valid_step(batch))
                 batch_recall, batch_reciprocal = recall_and_reciprocal_rank(found, case_P, rank_P)

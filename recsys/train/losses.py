@@ -1,11 +1,12 @@
 """Losses over the targets of a batch, as weighted sums: dividing by a global sum comes later.
 
-Every loss takes the scores of all candidates and tells a target from its negatives by its column.
+A target is set against the negatives of its case: the candidates that are no target of that case.
 Shapes: C cases, K candidates, P targets.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import tensorflow as tf
@@ -14,73 +15,73 @@ import tensorflow as tf
 BPR_MAX_REGULARIZATION = 1.0
 
 
-class Loss(Protocol):
-    """From scores [C, K], case [P], column [P] and weight [P] of each target to a weighted sum."""
+@dataclass(frozen=True)
+class Scored:
+    """The scores that a loss compares.
 
-    def __call__(
-        self, scores_CK: tf.Tensor, case_P: tf.Tensor, column_P: tf.Tensor, weight_P: tf.Tensor
-    ) -> tf.Tensor:
+    Args:
+        target_P: of the targets
+        case_P: the case of each target
+        candidate_CK: of the candidates, `NO_NEGATIVE` where one is a target of the case
+    """
+
+    target_P: tf.Tensor
+    case_P: tf.Tensor
+    candidate_CK: tf.Tensor
+
+
+# Stands for a score that no softmax sees; its exponential is zero, and so is its gradient.
+NO_NEGATIVE = -1e9
+
+
+class Loss(Protocol):
+    """From scores and the weight [P] of each target to a weighted sum."""
+
+    def __call__(self, scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
         """The weighted sum."""
 
 
-def cross_entropy_sum(
-    scores_CK: tf.Tensor, case_P: tf.Tensor, column_P: tf.Tensor, weight_P: tf.Tensor
-) -> tf.Tensor:
-    """Sum over targets of weight * -log softmax(scores of the target's case)[target].
+def cross_entropy_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
+    """Sum over targets of weight * -log(exp(target) / (exp(target) + sum_j exp(negative_j))).
 
-    A case with several targets counts once a target, all against all candidates: the likelihood
-    of a basket whose items are drawn independently from one distribution.
+    The softmax cross-entropy where a case has one target. Of several, each is set against the
+    negatives alone, so that the items of a basket do not compete.
     """
-    normalizer_C = tf.reduce_logsumexp(scores_CK, axis=1)
-    target_P = tf.gather_nd(scores_CK, tf.stack([case_P, column_P], axis=1))
-    return tf.reduce_sum(weight_P * (tf.gather(normalizer_C, case_P) - target_P))
+    normalizer_C = tf.reduce_logsumexp(scored.candidate_CK, axis=1)
+    margin_P = tf.gather(normalizer_C, scored.case_P) - scored.target_P
+    return tf.reduce_sum(weight_P * tf.nn.softplus(margin_P))
 
 
-def single_cross_entropy_sum(
-    scores_CK: tf.Tensor, case_P: tf.Tensor, column_P: tf.Tensor, weight_P: tf.Tensor
-) -> tf.Tensor:
-    """The same where every case has exactly one target, in one fused kernel, in case order."""
-    del case_P
-    losses_P = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=column_P, logits=scores_CK)
-    return tf.reduce_sum(weight_P * losses_P)
-
-
-def bpr_max_sum(
-    scores_CK: tf.Tensor, case_P: tf.Tensor, column_P: tf.Tensor, weight_P: tf.Tensor
-) -> tf.Tensor:
+def bpr_max_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
     """BPR-max of Hidasi & Karatzoglou (CIKM 2018), equation 12, with score regularization.
 
     -log(sum_j s_j sigmoid(r_target - r_j)) + lambda sum_j s_j r_j^2, where s is the softmax over
-    the negatives j: all candidates but the target.
+    the negatives j.
     """
-    target_P1, negative_PK, share_PK = _against_negatives(scores_CK, case_P, column_P)
+    target_P1, negative_PK, share_PK = _against_negatives(scored)
     won_P = tf.reduce_sum(share_PK * tf.sigmoid(target_P1 - negative_PK), axis=1)
     penalty_P = tf.reduce_sum(share_PK * tf.square(negative_PK), axis=1)
     losses_P = -tf.math.log(won_P + 1e-24) + BPR_MAX_REGULARIZATION * penalty_P
     return tf.reduce_sum(weight_P * losses_P)
 
 
-def top1_max_sum(
-    scores_CK: tf.Tensor, case_P: tf.Tensor, column_P: tf.Tensor, weight_P: tf.Tensor
-) -> tf.Tensor:
+def top1_max_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
     """TOP1-max of Hidasi & Karatzoglou (CIKM 2018), equation 10.
 
     sum_j s_j (sigmoid(r_j - r_target) + sigmoid(r_j^2)), s being the softmax over the negatives.
     """
-    target_P1, negative_PK, share_PK = _against_negatives(scores_CK, case_P, column_P)
+    target_P1, negative_PK, share_PK = _against_negatives(scored)
     terms_PK = tf.sigmoid(negative_PK - target_P1) + tf.sigmoid(tf.square(negative_PK))
     return tf.reduce_sum(weight_P * tf.reduce_sum(share_PK * terms_PK, axis=1))
 
 
-def _against_negatives(
-    scores_CK: tf.Tensor, case_P: tf.Tensor, column_P: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The target's score [P, 1], all scores [P, K], and the softmax over the negatives [P, K]."""
-    scores_PK = tf.gather(scores_CK, case_P)
-    target_P1 = tf.gather(scores_PK, column_P, axis=1, batch_dims=1)[:, None]
-    is_target_PK = tf.one_hot(column_P, tf.shape(scores_PK)[1], on_value=True, off_value=False)
-    masked_PK = tf.where(is_target_PK, scores_PK.dtype.min, scores_PK)
-    return target_P1, scores_PK, tf.nn.softmax(masked_PK)
+def _against_negatives(scored: Scored) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The target's score [P, 1], the candidates' [P, K], and their softmax [P, K]."""
+    candidate_PK = tf.gather(scored.candidate_CK, scored.case_P)
+    share_PK = tf.nn.softmax(candidate_PK)
+    # What is no negative has no share; its score must not overflow a square either.
+    negative_PK = tf.where(candidate_PK > NO_NEGATIVE / 2, candidate_PK, 0.0)
+    return scored.target_P[:, None], negative_PK, share_PK
 
 
 def target_weights(case_P: tf.Tensor, cases: tf.Tensor, power: float) -> tf.Tensor:

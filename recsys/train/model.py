@@ -11,11 +11,13 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.schemas import FIRST_ITEM
-from recsys.train.batch import SECONDS_PER_DAY, Batch, flat_steps, step_days
-from recsys.train.candidates import EVERYTHING, Candidates
+from recsys.train.batch import SECONDS_PER_DAY, Batch, Cases, flat_steps, step_days
+from recsys.train.candidates import Candidates
 from recsys.train.cells import Stack
+from recsys.train.losses import NO_NEGATIVE, Scored
 from recsys.train.noise import Noise
-from recsys.train.repeat import RepeatScores
+from recsys.train.readout import Attention
+from recsys.train.repeat import RepeatScores, value_at
 from recsys.train.tower import Catalogue, ItemTower
 
 # What a step knows besides its items: time since the step before, and whether a session starts.
@@ -37,11 +39,13 @@ class Recommender(tf.Module):
         super().__init__(name="recommender")
         width = train.embedding_size
         self.train = train
+        self.vocabulary_size = catalogue.vocabulary_size
         self.tower = ItemTower(catalogue, width, train.normalize, seed)
         self.event_type_embedding = tf.Variable(
             tf.zeros([catalogue.event_type_size, width]), name="event_type_embedding"
         )
         self.stack = Stack(train.cell, width + _CONTEXT, width, train.layers, seed)
+        self.attention = Attention(width, seed) if train.readout == "attention" else None
         # Normalized vectors are there to keep popularity out of the scores.
         start_V = _log_popularity(catalogue.train_counts, 0.0 if train.normalize else 1.0)
         self.item_bias = None if train.normalize else tf.Variable(start_V, name="item_bias")
@@ -55,9 +59,14 @@ class Recommender(tf.Module):
         With noise, which is for training, parts of it are dropped.
         """
         inputs_BTD = self._step_inputs(batch, noise)
-        states_BTD = tf.pad(self.stack(inputs_BTD), [[0, 0], [1, 0], [0, 0]])
-        state_CD = tf.gather_nd(states_BTD, tf.stack([row_C, step_C], axis=1))
+        states_BTE = self.stack(inputs_BTD)
+        if self.attention is not None:
+            states_BTE = self.attention(states_BTE)
+        before_BTE = tf.pad(states_BTE, [[0, 0], [1, 0], [0, 0]])
+        state_CD = tf.gather_nd(before_BTE, tf.stack([row_C, step_C], axis=1))
         state_CD = _drop(state_CD, self.train.state_dropout, noise)
+        if self.attention is not None:
+            state_CD = self.attention.project(state_CD)
         if not self.train.normalize:
             return state_CD
         return self.train.scale * tf.math.l2_normalize(state_CD, axis=1)
@@ -87,29 +96,56 @@ class Recommender(tf.Module):
         inputs_BTD = tf.reshape(tf.concat([pooled, context], axis=1), [rows, steps, width])
         return _drop(inputs_BTD, self.train.input_dropout, noise)
 
-    def scores(
-        self,
-        batch: Batch,
-        row_C: tf.Tensor,
-        step_C: tf.Tensor,
-        candidates: Candidates = EVERYTHING,
-        noise: Noise | None = None,
-    ) -> tf.Tensor:
-        """Scores of the candidates [C, K] for the given steps, from the steps before each."""
-        state_CD = self.encode(batch, row_C, step_C, noise)
-        item_K = candidates.item_K
-        vectors_KD = self.tower.all() if item_K is None else self.tower(item_K)
-        scores_CK = tf.matmul(state_CD, vectors_KD, transpose_b=True)
-        if self.item_bias is not None:
-            scores_CK += self.item_bias if item_K is None else tf.gather(self.item_bias, item_K)
-        if self.repeat is None:
-            return scores_CK
+    def scores(self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor) -> tf.Tensor:
+        """Scores of the vocabulary [C, V] for the given steps, from the steps before each."""
+        state_CD = self.encode(batch, row_C, step_C)
+        scores_CV = tf.matmul(with_one(state_CD), self.item_vectors(), transpose_b=True)
         place_P2, added_P = self.repeat_scores(batch, row_C, step_C)
-        column_P, is_there_P = candidates.columns(place_P2[:, 1])
-        place_P2 = tf.stack([place_P2[:, 0], tf.cast(column_P, tf.int64)], axis=1)
-        return tf.tensor_scatter_nd_add(
-            scores_CK, place_P2[is_there_P], tf.boolean_mask(added_P, is_there_P)
-        )
+        return tf.tensor_scatter_nd_add(scores_CV, place_P2, added_P)
+
+    def item_vectors(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
+        """What a state with a 1 behind it is multiplied with: vectors and biases [K, D + 1]."""
+        vectors_KD = self.tower.all() if item_K is None else self.tower(item_K)
+        if self.item_bias is None:
+            bias_K = tf.zeros_like(vectors_KD[:, 0])
+        else:
+            bias_K = self.item_bias if item_K is None else tf.gather(self.item_bias, item_K)
+        return tf.concat([vectors_KD, tf.expand_dims(bias_K, 1)], axis=1)
+
+    def scores_to_learn(
+        self, batch: Batch, cases: Cases, candidates: Candidates, noise: Noise | None
+    ) -> Scored:
+        """Scores of the targets, and of the candidates that are set against them."""
+        state_CE = with_one(self.encode(batch, cases.row_C, cases.step_C, noise))
+        candidate_KE, target_PE = self._vectors_to_learn(cases, candidates)
+        scores_CK = tf.matmul(state_CE, candidate_KE, transpose_b=True)
+        target_P = tf.reduce_sum(tf.gather(state_CE, cases.case_P) * target_PE, axis=1)
+        column_P, is_there_P = candidates.columns(cases.item_P)
+        own_O2 = tf.boolean_mask(tf.stack([cases.case_P, column_P], axis=1), is_there_P)
+        places_O2, added_O = own_O2, tf.fill([tf.shape(own_O2)[0]], NO_NEGATIVE)
+        if self.repeat is not None:
+            place_Q2, added_Q = self.repeat_scores(batch, cases.row_C, cases.step_C)
+            target_P += value_at(place_Q2, added_Q, cases, self.vocabulary_size)
+            column_Q, is_there_Q = candidates.columns(place_Q2[:, 1])
+            seen_Q2 = tf.stack([tf.cast(place_Q2[:, 0], tf.int32), column_Q], axis=1)
+            places_O2 = tf.concat([tf.boolean_mask(seen_Q2, is_there_Q), places_O2], axis=0)
+            added_O = tf.concat([tf.boolean_mask(added_Q, is_there_Q), added_O], axis=0)
+        scores_CK = tf.tensor_scatter_nd_add(scores_CK, places_O2, added_O)
+        return Scored(target_P, cases.case_P, scores_CK)
+
+    def _vectors_to_learn(
+        self, cases: Cases, candidates: Candidates
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The vectors of the candidates [K, D + 1], corrected, and of the targets [P, D + 1]."""
+        if candidates.item_K is None:
+            candidate_KE = self.item_vectors()
+            return candidate_KE, tf.gather(candidate_KE, cases.item_P)
+        both_NE = self.item_vectors(tf.concat([candidates.item_K, cases.item_P], axis=0))
+        correction_K1 = tf.expand_dims(candidates.correction_K, 1)
+        count = tf.size(candidates.item_K)
+        return both_NE[:count] - tf.pad(correction_K1, [[0, 0], [self.tower.width, 0]]), both_NE[
+            count:
+        ]
 
     def repeat_scores(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor
@@ -131,6 +167,11 @@ class Recommender(tf.Module):
 
 def _drop(values: tf.Tensor, share: float, noise: Noise | None) -> tf.Tensor:
     return values if noise is None else noise.drop(values, share)
+
+
+def with_one(state_CD: tf.Tensor) -> tf.Tensor:
+    """The states with a 1 behind them, which the items' biases are multiplied with."""
+    return tf.concat([state_CD, tf.ones_like(state_CD[:, :1])], axis=1)
 
 
 def _log_popularity(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from recsys.train.batch import Batch, known, target_cases, trim
+from recsys.train.batch import Batch, Cases, known, target_cases, trim
 from recsys.train.candidates import EVERYTHING, Sampler
 from recsys.train.losses import LOSSES, target_weights
 from recsys.train.model import Recommender
@@ -37,12 +37,9 @@ def batch_loss(
     candidates = EVERYTHING
     if sampler is not None and noise is not None:
         candidates = sampler(item_P, noise)
-    scores_CK = model.scores(batch, row_C, step_C, candidates, noise)
-    if candidates.correction_K is not None and loss == "cross_entropy":
-        scores_CK -= candidates.correction_K
-    column_P, _ = candidates.columns(item_P)
-    loss_sum = LOSSES[loss](scores_CK, case_P, column_P, weight_P)
-    return loss_sum, tf.reduce_sum(weight_P)
+    cases = Cases(row_C, step_C, case_P, item_P)
+    scored = model.scores_to_learn(batch, cases, candidates, noise)
+    return LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
 
 
 def squares(variables: list[tf.Variable]) -> tf.Tensor:

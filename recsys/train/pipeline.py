@@ -34,7 +34,7 @@ def check(config: Config) -> None:
     )
     possible = [count for count in range(1, groups + 1) if _fits(dataset, count)]
     log.info("ranks that share the row groups equally: %s", ", ".join(map(str, possible)))
-    steps = batches.steps_per_epoch(dataset, "train", Shard(0, 1), config.train.batch_size_per_rank)
+    steps = batches.steps_per_epoch(dataset, "train", 1, config.train.batch_targets_per_rank)
     log.info("steps an epoch: %d, divided by the ranks", steps)
     model = Recommender(config.train, catalogue, config.seed)
     weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
@@ -72,6 +72,11 @@ def build(config: Config, dataset: Manifest, catalogue: Catalogue, shard: Shard)
     model = Recommender(train, catalogue, config.seed)
     sampler = None
     if train.negatives:
-        sampler = Sampler(catalogue.train_counts, train.negatives, train.negatives_power)
+        sampler = Sampler(
+            catalogue.train_counts,
+            train.negatives,
+            train.negatives_power,
+            train.negatives_from_batch,
+        )
     rule = optimizer.make(train.optimizer, model.trainable_variables)
     return Trainer(config, dataset, shard, model, rule, sampler)

@@ -10,6 +10,7 @@ import math
 import tensorflow as tf
 
 from recsys.schemas import FIRST_ITEM
+from recsys.train.batch import Cases
 
 # Keeps the logarithm of a count that has decayed to nothing finite.
 _LEAST_COUNT = 0.05
@@ -78,3 +79,19 @@ class RepeatScores(tf.Module):
         score_Q += tf.linalg.matvec(log_QK, self.weights)
         score_Q += tf.gather(self.item_weight, item_Q) * tf.reduce_sum(log_QK, axis=1)
         return tf.stack([key_Q // size, item_Q], axis=1), score_Q
+
+
+def value_at(
+    place_Q2: tf.Tensor, value_Q: tf.Tensor, cases: Cases, vocabulary_size: int
+) -> tf.Tensor:
+    """The values of the cases' targets [P], 0 where no place (case, item) is that of the target."""
+    key_Q = place_Q2[:, 0] * vocabulary_size + place_Q2[:, 1]
+    item_P = tf.cast(cases.item_P, tf.int64)
+    key_P = tf.cast(cases.case_P, tf.int64) * vocabulary_size + item_P
+    order_Q = tf.argsort(key_Q)
+    # What lies behind the last key is found there, and is nobody's.
+    sorted_key_R = tf.concat([tf.gather(key_Q, order_Q), [tf.int64.max]], axis=0)
+    sorted_value_R = tf.concat([tf.gather(value_Q, order_Q), [0.0]], axis=0)
+    found_P = tf.searchsorted(sorted_key_R, key_P)
+    value_P = tf.gather(sorted_value_R, found_P)
+    return tf.where(tf.gather(sorted_key_R, found_P) == key_P, value_P, 0.0)

@@ -10,10 +10,13 @@ from recsys.errors import DataError
 from recsys.manifest import GroupFile, Manifest
 from recsys.train import batches
 from recsys.train.batches import Shard
+from tests.datasets import LENGTH
 
 
-def _read(dataset: Manifest, shard: Shard, seed: int | None, batch_rows: int = 3) -> list[tuple]:
-    with batches.open_epoch(dataset, "train", shard, batch_rows, seed) as epoch:
+def _read(
+    dataset: Manifest, shard: Shard, seed: int | None, batch_targets: int = 20
+) -> list[tuple]:
+    with batches.open_epoch(dataset, "train", shard, batch_targets, seed) as epoch:
         return [tuple(row) for batch in epoch for row in batch["item"].numpy()]
 
 
@@ -29,12 +32,31 @@ def test_ranks_read_every_row_once_and_equally_many(dataset: Manifest, ranks: in
     assert sorted(row for part in parts for row in part) == sorted(_written(dataset))
 
 
-def test_an_epoch_has_the_steps_that_were_announced(dataset: Manifest) -> None:
-    shard = Shard(1, 2)
-    with batches.open_epoch(dataset, "train", shard, 3, seed=1) as epoch:
-        sizes = [len(batch["item"]) for batch in epoch]
-    assert sizes == [3, 3, 2] * 2
-    assert len(sizes) == batches.steps_per_epoch(dataset, "train", shard, 3)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_batches_hold_about_as_many_targets_and_all_ranks_as_many_batches(
+    dataset: Manifest, ranks: int
+) -> None:
+    for rank in range(ranks):
+        with batches.open_epoch(dataset, "train", Shard(rank, ranks), 20, seed=1) as epoch:
+            targets = [int(batch["target"].numpy().sum()) for batch in epoch]
+        own = dataset.splits["train"].files[rank::ranks]
+        assert sum(targets) == sum(file.targets for file in own)
+        assert max(targets) <= 20 + LENGTH
+        assert len(targets) == batches.steps_per_epoch(dataset, "train", ranks, 20)
+
+
+def test_a_rank_with_fewer_batches_gets_some_without_rows(dataset: Manifest) -> None:
+    train = dataset.splits["train"]
+    first = dataclasses.replace(train.files[0], targets=train.files[0].targets + 60)
+    more = dataclasses.replace(train, files=(first, *train.files[1:]))
+    uneven = dataclasses.replace(dataset, splits={**dataset.splits, "train": more})
+    steps = batches.steps_per_epoch(uneven, "train", 2, 20)
+    for rank in range(2):
+        with batches.open_epoch(uneven, "train", Shard(rank, 2), 20, seed=1) as epoch:
+            sizes = [len(batch["item"]) for batch in epoch]
+        assert len(sizes) == steps
+        assert sum(sizes) == 16
+        assert sizes[-2:] == [0, 0]
 
 
 def test_the_order_follows_the_seed(dataset: Manifest) -> None:
@@ -47,7 +69,7 @@ def test_the_order_follows_the_seed(dataset: Manifest) -> None:
 
 
 def test_columns_are_arrays_of_the_rows(dataset: Manifest) -> None:
-    with batches.open_epoch(dataset, "valid", Shard(0, 1), 8, None) as epoch:
+    with batches.open_epoch(dataset, "valid", Shard(0, 1), 1000, None) as epoch:
         batch = next(iter(epoch))
     assert batch.keys() == set(batches.COLUMNS)
     assert {values.shape for values in batch.values()} == {(8, dataset.sequence_length)}
@@ -70,7 +92,7 @@ def test_a_split_without_targets_is_refused(dataset: Manifest) -> None:
 
 def test_rows_that_the_manifest_does_not_know_are_noticed(dataset: Manifest) -> None:
     train = dataset.splits["train"]
-    more = dataclasses.replace(train, files=(*train.files[:-1], GroupFile("x.parquet", 9)))
+    more = dataclasses.replace(train, files=(*train.files[:-1], GroupFile("x.parquet", 9, 9)))
     lying = dataclasses.replace(dataset, splits={**dataset.splits, "train": more})
     with pytest.raises(DataError, match=re.escape("expected 33 rows of split train")):
         batches.check_rows(lying, "train", rows_read=32)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from recsys.schemas import FIRST_ITEM
@@ -9,7 +10,7 @@ COUNTS = np.array([0, 0, 50, 30, 15, 4, 1, 0])
 
 
 def test_candidates_are_the_targets_and_drawn_items_each_once() -> None:
-    sampler = Sampler(COUNTS, negatives=3, alpha=1.0)
+    sampler = Sampler(COUNTS, negatives=3, alpha=1.0, from_batch=True)
     for step in range(20):
         items = sampler(tf.constant([5, 2, 5]), Noise(1, step)).item_K.numpy()
         assert sorted(set(items)) == items.tolist()
@@ -17,7 +18,9 @@ def test_candidates_are_the_targets_and_drawn_items_each_once() -> None:
 
 
 def test_columns_lead_back_to_the_items() -> None:
-    candidates = Sampler(COUNTS, negatives=2, alpha=0.0)(tf.constant([6, 3]), Noise(1, 0))
+    candidates = Sampler(COUNTS, negatives=2, alpha=0.0, from_batch=True)(
+        tf.constant([6, 3]), Noise(1, 0)
+    )
     column, is_there = candidates.columns(tf.constant([3, 6, 7]))
     assert is_there.numpy().tolist() == [True, True, False]
     assert tf.gather(candidates.item_K, column[:2]).numpy().tolist() == [3, 6]
@@ -25,8 +28,9 @@ def test_columns_lead_back_to_the_items() -> None:
     assert (column.numpy().tolist(), is_there.numpy().tolist()) == ([4, 0], [True, True])
 
 
-def test_the_correction_is_the_chance_to_be_a_candidate() -> None:
-    sampler = Sampler(COUNTS, negatives=4, alpha=0.5)
+@pytest.mark.parametrize("from_batch", [True, False])
+def test_the_correction_is_the_chance_to_be_a_candidate(from_batch: bool) -> None:
+    sampler = Sampler(COUNTS, negatives=4, alpha=0.5, from_batch=from_batch)
     rng = np.random.default_rng(0)
     shares = COUNTS / COUNTS.sum()
     seen, chance, times = np.zeros(8), np.zeros(8), 3000

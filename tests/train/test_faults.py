@@ -37,7 +37,7 @@ class Runs:
             "--paths.dataset", str(self.folder / "dataset"),
             "--paths.model", str(self.folder / model),
             "--train.epochs", "3", "--train.patience_epochs", "9",
-            "--train.batch_size_per_rank", "4", "--train.checkpoint_steps", "3",
+            "--train.batch_targets_per_rank", "20", "--train.checkpoint_steps", "3",
             "--train.negatives", "10", "--train.embedding_size", "8", *more,
         )  # fmt: skip
 

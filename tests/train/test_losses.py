@@ -2,30 +2,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys.train.losses import LOSSES, single_cross_entropy_sum, target_weights
+from recsys.train.losses import LOSSES, NO_NEGATIVE, Scored, target_weights
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-values))
 
 
-def _cross_entropy(scores: np.ndarray, target: int) -> float:
-    return -np.log(np.exp(scores[target]) / np.exp(scores).sum())
+def _cross_entropy(scores: np.ndarray, target: int, targets: list[int]) -> float:
+    others, _ = _negatives(scores, targets)
+    return -np.log(np.exp(scores[target]) / (np.exp(scores[target]) + np.exp(others).sum()))
 
 
-def _negatives(scores: np.ndarray, target: int) -> tuple[np.ndarray, np.ndarray]:
-    others = np.delete(scores, target)
+def _negatives(scores: np.ndarray, targets: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    others = np.delete(scores, targets)
     return others, np.exp(others) / np.exp(others).sum()
 
 
-def _bpr_max(scores: np.ndarray, target: int) -> float:
-    others, shares = _negatives(scores, target)
+def _bpr_max(scores: np.ndarray, target: int, targets: list[int]) -> float:
+    others, shares = _negatives(scores, targets)
     won = sum(s * _sigmoid(scores[target] - r) for s, r in zip(shares, others, strict=True))
     return -np.log(won) + sum(s * r**2 for s, r in zip(shares, others, strict=True))
 
 
-def _top1_max(scores: np.ndarray, target: int) -> float:
-    others, shares = _negatives(scores, target)
+def _top1_max(scores: np.ndarray, target: int, targets: list[int]) -> float:
+    others, shares = _negatives(scores, targets)
     return sum(
         s * (_sigmoid(r - scores[target]) + _sigmoid(r**2))
         for s, r in zip(shares, others, strict=True)
@@ -41,22 +42,33 @@ def test_losses_with_several_targets_equal_a_loop(name: str) -> None:
     scores = rng.normal(size=(3, 7)).astype(np.float32)
     case, column = [0, 0, 2, 2, 2], [1, 4, 0, 3, 6]
     weight = [1.0, 0.5, 2.0, 1.0, 0.25]
+    others = {row: [c for r, c in zip(case, column, strict=True) if r == row] for row in range(3)}
     expected = sum(
-        factor * LOOPS[name](scores[row].astype(float), target)
+        factor * LOOPS[name](scores[row].astype(float), target, others[row])
         for row, target, factor in zip(case, column, weight, strict=True)
     )
-    found = LOSSES[name](
-        tf.constant(scores), tf.constant(case), tf.constant(column), tf.constant(weight)
-    )
+    candidates = scores.copy()
+    candidates[case, column] = NO_NEGATIVE
+    scored = Scored(tf.constant(scores[case, column]), tf.constant(case), tf.constant(candidates))
+    found = LOSSES[name](scored, tf.constant(weight))
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_fused_loss_is_the_same() -> None:
+def test_the_gradient_of_the_fused_cross_entropy_is_the_softmax() -> None:
     rng = np.random.default_rng(2)
-    scores = tf.constant(rng.normal(size=(4, 9)), tf.float32)
-    given = (tf.range(4), tf.constant([8, 0, 3, 3]), tf.constant([1.0, 2.0, 0.5, 1.0]))
-    found = single_cross_entropy_sum(scores, *given)
-    assert float(found) == pytest.approx(float(LOSSES["cross_entropy"](scores, *given)), rel=1e-6)
+    target, candidates = (rng.normal(size=shape).astype(np.float32) for shape in ((4,), (4, 9)))
+    given = tf.constant(target), tf.constant(candidates)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        loss = LOSSES["cross_entropy"](Scored(given[0], tf.range(4), given[1]), tf.ones([4]))
+    exponentials = np.exp(np.column_stack([target, candidates]).astype(float))
+    shares = exponentials / exponentials.sum(axis=1, keepdims=True)
+    found = np.column_stack([value.numpy() for value in tape.gradient(loss, given)])
+    np.testing.assert_allclose(found, shares - _first(shares), atol=1e-6)
+
+
+def _first(shares: np.ndarray) -> np.ndarray:
+    return np.eye(1, shares.shape[1]).repeat(len(shares), axis=0)
 
 
 @pytest.mark.parametrize(

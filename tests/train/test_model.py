@@ -15,13 +15,16 @@ from tests.datasets import LENGTH, random_rows
 ITEMS = 20
 
 
-@pytest.fixture(params=[True, False], ids=["repeat", "plain"])
+@pytest.fixture(
+    params=[{"repeat": True}, {"repeat": False}, {"readout": "attention", "normalize": True}],
+    ids=["repeat", "plain", "attention"],
+)
 def model(request: pytest.FixtureRequest) -> Recommender:
     size = ITEMS + FIRST_ITEM
     catalogue = Catalogue(
         size, 4, np.arange(size), {"colour": np.arange(size)[:, None] % 5}, {"colour": 5}
     )
-    train = Train(embedding_size=8, item_features=("colour",), repeat=request.param)
+    train = Train(embedding_size=8, item_features=("colour",), **request.param)
     built = Recommender(train, catalogue, seed=1)
     rng = np.random.default_rng(0)
     for variable in built.trainable_variables:  # nothing stays at zero
