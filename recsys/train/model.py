@@ -61,7 +61,7 @@ class Recommender(tf.Module):
         inputs_BTD = self._step_inputs(batch, noise)
         states_BTE = self.stack(inputs_BTD)
         if self.attention is not None:
-            states_BTE = self.attention(states_BTE)
+            states_BTE = self.attention(states_BTE, inputs_BTD[:, :, : self.tower.width])
         before_BTE = tf.pad(states_BTE, [[0, 0], [1, 0], [0, 0]])
         state_CD = tf.gather_nd(before_BTE, tf.stack([row_C, step_C], axis=1))
         state_CD = _drop(state_CD, self.train.state_dropout, noise)

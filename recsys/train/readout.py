@@ -16,8 +16,9 @@ class Attention(tf.Module):
 
         share_ts = softmax over s <= t of (h_t A) . h_s        context_t = sum_s share_ts h_s
 
-    A step's state and context are projected together to one vector, as NARM does (Li et al., CIKM
-    2017): the state says what came last, the context what the sequence is about.
+    A step's state, its context and its input are projected together to one vector: where the
+    sequence stands, what it is about (as in NARM, Li et al., CIKM 2017), and what came last (as
+    in STAMP, Liu et al., KDD 2018).
 
     Args:
         width: D
@@ -27,20 +28,22 @@ class Attention(tf.Module):
     def __init__(self, width: int, seed: int) -> None:
         super().__init__(name="attention")
         bound = width**-0.5
-        draws = tf.random.stateless_uniform([2, width, width], [seed, 201], -bound, bound)
-        self.query_kernel = tf.Variable(draws[0], name="query_kernel")
-        # The projection starts from the state alone.
-        self.kernel = tf.Variable(tf.concat([tf.eye(width), draws[1]], axis=0), name="kernel")
+        draws_DE = tf.random.stateless_uniform([width, 3 * width], [seed, 201], -bound, bound)
+        query, *others = tf.split(draws_DE, 3, axis=1)
+        self.query_kernel = tf.Variable(query, name="query_kernel")
+        # The projection starts from the state, and little else.
+        self.kernel = tf.Variable(tf.concat([tf.eye(width), *others], axis=0), name="kernel")
 
-    def __call__(self, states_BTD: tf.Tensor) -> tf.Tensor:
-        """State and context of every step [B, T, 2 D]."""
+    def __call__(self, states_BTD: tf.Tensor, inputs_BTD: tf.Tensor) -> tf.Tensor:
+        """State, context and input of every step [B, T, 3 D]."""
         steps = tf.shape(states_BTD)[1]
         query_BTD = tf.tensordot(states_BTD, self.query_kernel, 1)
         scores_BTT = tf.matmul(query_BTD, states_BTD, transpose_b=True)
         is_past_TT = tf.linalg.band_part(tf.ones([steps, steps], tf.bool), -1, 0)
         shares_BTT = tf.nn.softmax(tf.where(is_past_TT, scores_BTT, _HIDDEN))
-        return tf.concat([states_BTD, tf.matmul(shares_BTT, states_BTD)], axis=2)
+        context_BTD = tf.matmul(shares_BTT, states_BTD)
+        return tf.concat([states_BTD, context_BTD, inputs_BTD], axis=2)
 
-    def project(self, both_CE: tf.Tensor) -> tf.Tensor:
-        """State and context [C, 2 D] as one vector [C, D]."""
-        return tf.matmul(both_CE, self.kernel)
+    def project(self, together_CE: tf.Tensor) -> tf.Tensor:
+        """State, context and input [C, 3 D] as one vector [C, D]."""
+        return tf.matmul(together_CE, self.kernel)
