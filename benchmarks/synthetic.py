@@ -92,13 +92,13 @@ def _manifest(version: str, users: int, items: int) -> Manifest:
 
 def write_model(place: Path, dataset: Path, dimensions: int) -> None:
     """Publishes a model with drawn weights."""
-    from recsys.train.catalogue import read_catalogue
+    from recsys.train.catalogue import read_catalogue, read_item_ids
     from recsys.train.export import Export, save
     from recsys.train.model import Recommender
 
     described = manifest.read(str(dataset))
     config = Config(train=Train(embedding_size=dimensions))
-    catalogue, item_ids = read_catalogue(described, config)
+    catalogue, item_ids = read_catalogue(described, config, ("train",)), read_item_ids(described)
     model = Recommender(config.train, catalogue, seed=0)
     version = files.new_version(str(place))
     save(

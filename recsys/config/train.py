@@ -40,6 +40,8 @@ class Train:
         basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
         early_stopping_metric: the validation metric that chooses the epoch
         patience_epochs: epochs without a better metric before training stops
+        refit: then train once more from the start, on train and validation together, for as many
+            epochs as were best
         checkpoint_steps: steps between checkpoints within an epoch; 0 makes one an epoch
         keep_checkpoints: how many of the last checkpoints stay
         resume: go on with the last unfinished run of the same configuration, if there is one
@@ -73,6 +75,7 @@ class Train:
     basket_power: float = 0.0
     early_stopping_metric: Literal["recall@20", "mrr@20"] = "recall@20"
     patience_epochs: int = 2
+    refit: bool = False
     checkpoint_steps: int = 0
     keep_checkpoints: int = 2
     resume: bool = False

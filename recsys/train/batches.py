@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from recsys.errors import DataError
-from recsys.manifest import Manifest
+from recsys.manifest import GroupFile, Manifest
 
 # Petastorm uses long deprecated parts of pyarrow, which is pinned for that reason.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
@@ -48,11 +48,18 @@ def check_shards(manifest: Manifest, ranks: int) -> None:
             )
 
 
-def steps_per_epoch(manifest: Manifest, split: str, ranks: int, batch_targets: int) -> int:
+def steps_per_epoch(
+    manifest: Manifest, splits: Sequence[str], ranks: int, batch_targets: int
+) -> int:
     """Batches that each rank reads in one epoch: as many as the rank that has the most."""
-    files = manifest.splits[split].files
+    files = _files(manifest, splits)
     of_ranks = [files[rank::ranks] for rank in range(ranks)]
     return max(sum(_batch_count(file.targets, batch_targets) for file in own) for own in of_ranks)
+
+
+def _files(manifest: Manifest, splits: Sequence[str]) -> list[GroupFile]:
+    """In the order of their paths, in which the ranks take turns."""
+    return [file for split in sorted(splits) for file in manifest.splits[split].files]
 
 
 def _batch_count(targets: int, batch_targets: int) -> int:
@@ -61,7 +68,11 @@ def _batch_count(targets: int, batch_targets: int) -> int:
 
 @contextmanager
 def open_epoch(
-    manifest: Manifest, split: str, shard: Shard, batch_targets: int, seed: int | None
+    manifest: Manifest,
+    splits: Sequence[str],
+    shard: Shard,
+    batch_targets: int,
+    seed: int | None,
 ) -> Iterator[tf.data.Dataset]:
     """The batches of one epoch on one rank: column to int32 [B, L].
 
@@ -72,7 +83,7 @@ def open_epoch(
 
     Args:
         manifest: of the dataset; its file list is what is read, nothing is discovered
-        split: train or valid
+        splits: train, valid, or both
         shard: of this rank
         batch_targets: targets of a batch, at most, unless a single row has more
         seed: of the order of groups and rows, another one each epoch; None keeps the order
@@ -81,7 +92,7 @@ def open_epoch(
     from petastorm.tf_utils import make_petastorm_dataset
 
     reader = make_batch_reader(
-        manifest.file_urls(split),
+        [url for split in sorted(splits) for url in manifest.file_urls(split)],
         schema_fields=[f"^{name}$" for name in COLUMNS],
         # The thread pool now and then loses row groups without an error.
         reader_pool_type="dummy",
@@ -93,7 +104,7 @@ def open_epoch(
         hdfs_driver="libhdfs",
     )
     groups = make_petastorm_dataset(reader).enumerate()
-    steps = steps_per_epoch(manifest, split, shard.ranks, batch_targets)
+    steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
     nothing = {name: tf.zeros([0, manifest.sequence_length], tf.int32) for name in COLUMNS}
     batches = groups.flat_map(
         lambda number, group: _batches(number, group, batch_targets, seed)
@@ -130,15 +141,15 @@ def _batches(
     )
 
 
-def check_rows(manifest: Manifest, split: str, rows_read: int) -> None:
+def check_rows(manifest: Manifest, splits: Sequence[str], rows_read: int) -> None:
     """Compares the rows that all ranks read in an epoch with the manifest.
 
     Raises:
         DataError: they differ
     """
-    expected = sum(file.rows for file in manifest.splits[split].files)
+    expected = sum(file.rows for file in _files(manifest, splits))
     if rows_read != expected:
         raise DataError(
-            f"{manifest.url}: expected {expected} rows of split {split} in the epoch, "
-            f"found {rows_read}"
+            f"{manifest.url}: expected {expected} rows of split {' and '.join(splits)} in the "
+            f"epoch, found {rows_read}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -15,8 +17,13 @@ from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.train.tower import Catalogue
 
 
-def read_catalogue(dataset: Manifest, config: Config) -> tuple[Catalogue, list[str]]:
-    """What the model must know of the items, and their ids in the vocabulary's order.
+def read_catalogue(dataset: Manifest, config: Config, splits: Sequence[str]) -> Catalogue:
+    """What the model must know of the items.
+
+    Args:
+        dataset: the dataset
+        config: names the features
+        splits: that are trained on, whose events are counted
 
     Raises:
         ConfigError: train.item_features names an attribute that the dataset does not have
@@ -27,10 +34,31 @@ def read_catalogue(dataset: Manifest, config: Config) -> tuple[Catalogue, list[s
         if name not in dataset.categories:
             known = ", ".join(sorted(dataset.categories)) or "none"
             raise ConfigError(f"train.item_features: expected one of {known}; found {name}")
+    counts = [f"{split}_count" for split in splits]
+    table = _read_items(dataset, [*counts, *(f"{name}_index" for name in features)])
+    return Catalogue(
+        vocabulary_size=dataset.vocabulary_size,
+        event_type_size=dataset.event_type_size,
+        train_counts=np.pad(table[counts].sum(axis=1).to_numpy(np.int64), (FIRST_ITEM, 0)),
+        categories={name: _values(table[f"{name}_index"]) for name in features},
+        category_sizes={name: dataset.categories[name] for name in features},
+    )
+
+
+def read_item_ids(dataset: Manifest) -> list[str]:
+    """The ids of the vocabulary's items, in its order.
+
+    Raises:
+        DataError: the items are not those of the vocabulary
+    """
+    return list(_read_items(dataset, ["item_id"])["item_id"])
+
+
+def _read_items(dataset: Manifest, columns: list[str]) -> pd.DataFrame:
+    """The columns of every item of the vocabulary, in its order."""
     where = files.join(dataset.url, "items.parquet")
     fs, path = files.filesystem(where)
-    columns = ["item_index", "item_id", "train_count", *(f"{name}_index" for name in features)]
-    table = pq.read_table(path, columns=columns, filesystem=fs).to_pandas()
+    table = pq.read_table(path, columns=["item_index", *columns], filesystem=fs).to_pandas()
     table = table.sort_values("item_index")
     expected = np.arange(FIRST_ITEM, dataset.vocabulary_size)
     if not np.array_equal(table["item_index"].to_numpy(), expected):
@@ -38,15 +66,7 @@ def read_catalogue(dataset: Manifest, config: Config) -> tuple[Catalogue, list[s
             f"{where}: expected item_index from {FIRST_ITEM} to {dataset.vocabulary_size - 1}, "
             f"found {len(table)} rows from {table['item_index'].min()} on"
         )
-    counts_V = np.concatenate([np.zeros(FIRST_ITEM, np.int64), table["train_count"]])
-    catalogue = Catalogue(
-        vocabulary_size=dataset.vocabulary_size,
-        event_type_size=dataset.event_type_size,
-        train_counts=counts_V,
-        categories={name: _values(table[f"{name}_index"]) for name in features},
-        category_sizes={name: dataset.categories[name] for name in features},
-    )
-    return catalogue, table["item_id"].tolist()
+    return table
 
 
 def _values(column: pd.Series) -> npt.NDArray[np.int32]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from recsys import ranking
-from recsys.config import Config, Train
+from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.train import batches, ranks
@@ -38,7 +38,18 @@ _RATE = tf.TensorSpec([], tf.float32, "rate")
 
 @dataclass
 class Trainer:
-    """A model in training on one rank, with all that its loop needs."""
+    """A model in training on one rank, with all that its loop needs.
+
+    Args:
+        config: the configuration
+        manifest: of the dataset
+        shard: of this rank
+        model: that is trained
+        optimizer: of its variables
+        sampler: of negatives; None takes the whole vocabulary
+        splits: that are trained on; without valid among them each epoch is validated
+        epochs: passes over them, at most
+    """
 
     config: Config
     manifest: Manifest
@@ -46,12 +57,14 @@ class Trainer:
     model: Recommender
     optimizer: Optimizer
     sampler: Sampler | None
+    splits: tuple[str, ...]
+    epochs: int
 
     def __post_init__(self) -> None:
         train = self.config.train
         self.variables = list(self.model.trainable_variables)
         self.steps_per_epoch = batches.steps_per_epoch(
-            self.manifest, "train", self.shard.ranks, train.batch_targets_per_rank
+            self.manifest, self.splits, self.shard.ranks, train.batch_targets_per_rank
         )
         compiled = partial(tf.function, autograph=False)
         self._train_step = compiled(self._train_batch, input_signature=[_BATCH, _RATE])
@@ -94,7 +107,7 @@ class Trainer:
         seed = self.config.seed * 1000 + progress.epoch
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
         with batches.open_epoch(
-            self.manifest, "train", self.shard, train.batch_targets_per_rank, seed
+            self.manifest, self.splits, self.shard, train.batch_targets_per_rank, seed
         ) as dataset:
             for batch in self._bar(dataset.skip(first), progress):
                 own += self._step(batch, progress)
@@ -103,12 +116,13 @@ class Trainer:
                     self._add(progress, own)
                     every(progress)
         self._add(progress, own)
-        batches.check_rows(self.manifest, "train", int(progress.rows))
+        batches.check_rows(self.manifest, self.splits, int(progress.rows))
         seconds = time.monotonic() - started
         share = 1 - first / max(self.steps_per_epoch, 1)
+        targets = sum(self.manifest.splits[split].targets for split in self.splits)
         return {
             "loss": progress.loss_sum / max(progress.weight_sum, 1e-9),
-            "targets_per_second": share * self.manifest.splits["train"].targets / seconds,
+            "targets_per_second": share * targets / seconds,
             "train_seconds": seconds,
         }
 
@@ -140,7 +154,7 @@ class Trainer:
         started = time.monotonic()
         rows = cases = recall = reciprocal = 0.0
         targets = self.config.train.batch_targets_per_rank
-        with batches.open_epoch(self.manifest, "valid", self.shard, targets, None) as dataset:
+        with batches.open_epoch(self.manifest, ("valid",), self.shard, targets, None) as dataset:
             for batch in dataset:
                 found, case_P, rank_P = (value.numpy() for value in self._valid_step(batch))
                 batch_recall, batch_reciprocal = recall_and_reciprocal_rank(found, case_P, rank_P)
@@ -148,7 +162,7 @@ class Trainer:
                 recall, reciprocal = recall + batch_recall, reciprocal + batch_reciprocal
         sums = ranks.sum_over_ranks([rows, cases, recall, reciprocal], "validation")
         rows, cases, recall, reciprocal = sums
-        batches.check_rows(self.manifest, "valid", int(rows))
+        batches.check_rows(self.manifest, ("valid",), int(rows))
         return {
             "recall@20": recall / max(cases, 1),
             "mrr@20": reciprocal / max(cases, 1),
@@ -168,24 +182,27 @@ class Trainer:
         return bar
 
 
-def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) -> Metrics:
-    """Trains until the named metric has not improved for a while; the best epoch's metrics.
+def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) -> Progress:
+    """Trains until the epochs are done, or the named metric has not improved for a while.
 
     Args:
         trainer: this rank's
         progress: where to go on
         save: called with the progress after every so many steps, and after every epoch
     """
-    train = trainer.config.train
-    while not _is_over(train, progress):
-        trained = trainer.train_epoch(progress, save)
-        metrics = {"epoch": progress.epoch, **trained, **trainer.validate()}
+    while not _is_over(trainer, progress):
+        metrics = {"epoch": progress.epoch, **trainer.train_epoch(progress, save)}
+        if "valid" not in trainer.splits:
+            metrics |= trainer.validate()
         progress = Progress(progress.epoch + 1, history=[*progress.history, metrics])
         save(progress)
-    return progress.best(train.early_stopping_metric) or {}
+    return progress
 
 
-def _is_over(train: Train, progress: Progress) -> bool:
+def _is_over(trainer: Trainer, progress: Progress) -> bool:
+    if progress.epoch > trainer.epochs or "valid" in trainer.splits:
+        return progress.epoch > trainer.epochs
+    train = trainer.config.train
     best = progress.best(train.early_stopping_metric)
     waited = 0 if best is None else progress.epoch - 1 - best["epoch"]
-    return progress.epoch > train.epochs or waited >= train.patience_epochs
+    return bool(waited >= train.patience_epochs)

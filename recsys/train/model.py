@@ -45,6 +45,9 @@ class Recommender(tf.Module):
             tf.zeros([catalogue.event_type_size, width]), name="event_type_embedding"
         )
         self.stack = Stack(train.cell, width + _CONTEXT, width, train.layers, seed)
+        # Nothing is known of an item that training never meets and that has no features.
+        met_V = (catalogue.train_counts > 0) | bool(catalogue.categories or catalogue.vectors)
+        self.unlearnt_V = tf.constant(np.where(met_V, 0.0, NO_NEGATIVE), tf.float32)
         self.attention = Attention(width, seed) if train.readout == "attention" else None
         # Normalized vectors are there to keep popularity out of the scores.
         start_V = _log_popularity(catalogue.train_counts, 0.0 if train.normalize else 1.0)
@@ -106,10 +109,10 @@ class Recommender(tf.Module):
     def item_vectors(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
         """What a state with a 1 behind it is multiplied with: vectors and biases [K, D + 1]."""
         vectors_KD = self.tower.all() if item_K is None else self.tower(item_K)
-        if self.item_bias is None:
-            bias_K = tf.zeros_like(vectors_KD[:, 0])
-        else:
-            bias_K = self.item_bias if item_K is None else tf.gather(self.item_bias, item_K)
+        bias_V = self.unlearnt_V
+        if self.item_bias is not None:
+            bias_V += self.item_bias
+        bias_K = bias_V if item_K is None else tf.gather(bias_V, item_K)
         return tf.concat([vectors_KD, tf.expand_dims(bias_K, 1)], axis=1)
 
     def scores_to_learn(

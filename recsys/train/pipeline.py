@@ -16,8 +16,7 @@ from recsys.train.catalogue import read_catalogue
 from recsys.train.loop import Trainer, fit
 from recsys.train.model import Recommender
 from recsys.train.progress import Progress
-from recsys.train.run import Run
-from recsys.train.tower import Catalogue
+from recsys.train.run import Run, Stage
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 def check(config: Config) -> None:
     """Says what a run would do, and raises what a user should read before the ranks start."""
     dataset = manifest.read(config.paths.dataset)
-    catalogue, _ = read_catalogue(dataset, config)
+    catalogue = read_catalogue(dataset, config, ("train",))
     batches.check_shards(dataset, 1)
     groups, train = len(dataset.splits["train"].files), dataset.splits["train"]
     log.info("dataset %s: %d items, %d rows", dataset.url, dataset.items, train.rows)
@@ -34,7 +33,7 @@ def check(config: Config) -> None:
     )
     possible = [count for count in range(1, groups + 1) if _fits(dataset, count)]
     log.info("ranks that share the row groups equally: %s", ", ".join(map(str, possible)))
-    steps = batches.steps_per_epoch(dataset, "train", 1, config.train.batch_targets_per_rank)
+    steps = batches.steps_per_epoch(dataset, ("train",), 1, config.train.batch_targets_per_rank)
     log.info("steps an epoch: %d, divided by the ranks", steps)
     model = Recommender(config.train, catalogue, config.seed)
     weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
@@ -50,25 +49,45 @@ def run(config: Config) -> None:
     shard = ranks.start(config.train)
     dataset = manifest.read(config.paths.dataset)
     batches.check_shards(dataset, shard.ranks)
-    catalogue, item_ids = read_catalogue(dataset, config)
-    trainer = build(config, dataset, catalogue, shard)
-    own = Run(config, dataset, item_ids) if shard.rank == 0 else None
-    progress = own.restore(trainer) if own is not None else Progress()
+    own = Run(config, dataset) if shard.rank == 0 else None
+    trainer = build(config, dataset, shard, ("train",), config.train.epochs)
+    chosen = _fit(trainer, own, "choice").best(config.train.early_stopping_metric) or {}
+    if config.train.refit:
+        trainer = build(config, dataset, shard, ("train", "valid"), int(chosen["epoch"]))
+        _fit(trainer, own, "refit")
+    elif own is not None:
+        own.take_best(trainer)
+    if own is not None:
+        own.finish(trainer, chosen)
+
+
+def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
+    """Trains from where the stage was, on all ranks alike."""
+    progress = own.restore(trainer, stage) if own is not None else Progress()
     ranks.share_start([*trainer.variables, *trainer.optimizer.state()])
     progress = Progress(**ranks.share_plain(progress.to_dict()))
 
     def save(reached: Progress) -> None:
         if own is not None:
-            own.save(trainer, reached)
+            own.save(trainer, reached, stage)
 
-    best = fit(trainer, progress, save)
-    if own is not None:
-        own.finish(trainer, best)
+    return fit(trainer, progress, save)
 
 
-def build(config: Config, dataset: Manifest, catalogue: Catalogue, shard: Shard) -> Trainer:
-    """The model and all that trains it, on one rank."""
+def build(
+    config: Config, dataset: Manifest, shard: Shard, splits: tuple[str, ...], epochs: int
+) -> Trainer:
+    """The model and all that trains it, on one rank.
+
+    Args:
+        config: the configuration
+        dataset: that is trained on
+        shard: of the rank
+        splits: that are trained on
+        epochs: passes over them, at most
+    """
     train = config.train
+    catalogue = read_catalogue(dataset, config, splits)
     model = Recommender(train, catalogue, config.seed)
     sampler = None
     if train.negatives:
@@ -79,4 +98,4 @@ def build(config: Config, dataset: Manifest, catalogue: Catalogue, shard: Shard)
             train.negatives_from_batch,
         )
     rule = optimizer.make(train.optimizer, model.trainable_variables)
-    return Trainer(config, dataset, shard, model, rule, sampler)
+    return Trainer(config, dataset, shard, model, rule, sampler, splits, epochs)

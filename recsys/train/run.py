@@ -6,12 +6,14 @@ import json
 import logging
 import tempfile
 from dataclasses import replace
+from typing import Literal
 
 from recsys import files
 from recsys.command import to_yaml
 from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.train import checkpoints, export
+from recsys.train.catalogue import read_item_ids
 from recsys.train.curves import draw_curves
 from recsys.train.loop import Trainer
 from recsys.train.progress import Metrics, Progress
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 
 MODEL = "model.json"
 
+# First the number of epochs is chosen; then, if wanted, a model is fitted to train and valid.
+Stage = Literal["choice", "refit"]
+
 
 class Run:
     """Checkpoints, metrics, curves, and at the end the exported model, in one version.
@@ -27,13 +32,11 @@ class Run:
     Args:
         config: the configuration
         dataset: that is trained on
-        item_ids: of the vocabulary, in its order
     """
 
-    def __init__(self, config: Config, dataset: Manifest, item_ids: list[str]) -> None:
+    def __init__(self, config: Config, dataset: Manifest) -> None:
         self.config = config
         self.dataset = dataset
-        self.item_ids = item_ids
         # Going on with a run does not make it another one.
         self.identity = to_yaml(replace(config, train=replace(config.train, resume=False)))
         self.started_on = {
@@ -43,7 +46,6 @@ class Run:
         }
         unfinished = self._unfinished() if config.train.resume else None
         self.version = unfinished or files.new_version(config.paths.model)
-        self.checkpoints = files.join(self.version, "checkpoints")
         self.best = files.join(self.version, "best")
 
     def _unfinished(self) -> str | None:
@@ -58,48 +60,61 @@ class Run:
                 return version
         return None
 
-    def restore(self, trainer: Trainer) -> Progress:
-        """Puts the last whole checkpoint into the trainer; how far it was."""
+    def _checkpoints(self, stage: Stage) -> str:
+        return files.join(self.version, "checkpoints" if stage == "choice" else "refit")
+
+    def restore(self, trainer: Trainer, stage: Stage) -> Progress:
+        """Puts the stage's last whole checkpoint into the trainer; how far it was."""
         state = [*trainer.variables, *trainer.optimizer.state()]
-        found = checkpoints.restore_last(self.checkpoints, state)
+        found = checkpoints.restore_last(self._checkpoints(stage), state)
         if found is None:
-            files.write_bytes(
-                files.join(self.version, "config.yaml"), to_yaml(self.config).encode()
-            )
-            files.write_json(files.join(self.version, "run.json"), self.started_on)
+            if stage == "choice":
+                self._start()
             return Progress()
         progress = Progress(**found)
         log.info(
-            "going on with %s at epoch %d, step %d", self.version, progress.epoch, progress.step
-        )
+            "going on with the %s of %s at epoch %d, step %d",
+            stage, self.version, progress.epoch, progress.step,
+        )  # fmt: skip
         return progress
 
-    def save(self, trainer: Trainer, progress: Progress) -> None:
+    def _start(self) -> None:
+        files.write_bytes(files.join(self.version, "config.yaml"), to_yaml(self.config).encode())
+        files.write_json(files.join(self.version, "run.json"), self.started_on)
+
+    def save(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
         """Writes a checkpoint, and after an epoch its metrics and, if it is the best, its model."""
         if progress.step == 0 and progress.history:
-            self._after_epoch(trainer, progress)
+            self._after_epoch(trainer, progress, stage)
         state = [*trainer.variables, *trainer.optimizer.state()]
         name = f"epoch-{progress.epoch:05d}-step-{progress.step:09d}"
-        checkpoints.save(self.checkpoints, name, state, progress.to_dict())
-        checkpoints.keep_last(self.checkpoints, self.config.train.keep_checkpoints)
+        checkpoints.save(self._checkpoints(stage), name, state, progress.to_dict())
+        checkpoints.keep_last(self._checkpoints(stage), self.config.train.keep_checkpoints)
 
-    def _after_epoch(self, trainer: Trainer, progress: Progress) -> None:
+    def _after_epoch(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
         metrics = progress.history[-1]
-        is_best = metrics == progress.best(self.config.train.early_stopping_metric)
         shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        lines = "".join(json.dumps(entry) + "\n" for entry in progress.history).encode()
+        if stage == "refit":
+            log.info("refit: %s", shown)
+            files.write_bytes(files.join(self.version, "refit.jsonl"), lines)
+            return
+        is_best = metrics == progress.best(self.config.train.early_stopping_metric)
         log.info("%s%s", shown, " (best)" if is_best else "")
         if is_best:
             checkpoints.save(self.best, "best", trainer.variables, {"epoch": metrics["epoch"]})
-        lines = "".join(json.dumps(entry) + "\n" for entry in progress.history)
-        files.write_bytes(files.join(self.version, "metrics.jsonl"), lines.encode())
+        files.write_bytes(files.join(self.version, "metrics.jsonl"), lines)
         files.write_bytes(files.join(self.version, "curves.png"), draw_curves(progress.history))
 
-    def finish(self, trainer: Trainer, best: Metrics) -> None:
-        """Exports the best epoch's model and publishes the version."""
+    def take_best(self, trainer: Trainer) -> None:
+        """Puts the best epoch's weights into the trainer's model."""
         checkpoints.restore(self.best, "best", trainer.variables)
+
+    def finish(self, trainer: Trainer, best: Metrics) -> None:
+        """Exports the trainer's model and publishes the version."""
         module = export.Export(
             trainer.model,
-            self.item_ids,
+            read_item_ids(self.dataset),
             list(self.dataset.event_types),
             self.config.ranking.exclude_history,
         )
@@ -114,6 +129,7 @@ class Run:
             "dataset": self.dataset.url,
             "ranks": trainer.shard.ranks,
             "best": best,
+            "trained_on": list(trainer.splits),
         }
         files.write_json(files.join(self.version, MODEL), about)
         files.publish(self.version)

@@ -24,7 +24,7 @@ class Catalogue:
     Args:
         vocabulary_size: items, and the reserved indexes before them
         event_type_size: event types, and the reserved indexes before them
-        train_counts: events of train by item index [V]
+        train_counts: events of what is trained on, by item index [V]
         categories: attribute to the value indexes of every item [V, M]; 0 pads
         category_sizes: attribute to the number of its value indexes
         vectors: attribute to numbers of every item [V, M]

@@ -147,12 +147,12 @@ def write_model(
     place: Path, dataset: Manifest, seed: int = 0, vocabulary: str | None = None
 ) -> None:
     """Publishes a model with drawn weights."""
-    from recsys.train.catalogue import read_catalogue
+    from recsys.train.catalogue import read_catalogue, read_item_ids
     from recsys.train.export import Export, save
     from recsys.train.model import Recommender
 
     config = Config(train=Train(embedding_size=8))
-    catalogue, item_ids = read_catalogue(dataset, config)
+    catalogue, item_ids = read_catalogue(dataset, config, ("train",)), read_item_ids(dataset)
     model = Recommender(config.train, catalogue, seed)
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:

@@ -23,7 +23,7 @@ def build(dataset_place: str) -> tuple[Recommender, Batch]:
     size = dataset.vocabulary_size
     catalogue = Catalogue(size, dataset.event_type_size, np.arange(size), {}, {})
     model = Recommender(TRAIN, catalogue, seed=1)
-    with batches.open_epoch(dataset, "train", Shard(0, 1), 1000, None) as epoch:
+    with batches.open_epoch(dataset, ("train",), Shard(0, 1), 1000, None) as epoch:
         parts = list(epoch)
     return model, {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
 

@@ -16,12 +16,12 @@ from tests.datasets import LENGTH
 def _read(
     dataset: Manifest, shard: Shard, seed: int | None, batch_targets: int = 20
 ) -> list[tuple]:
-    with batches.open_epoch(dataset, "train", shard, batch_targets, seed) as epoch:
+    with batches.open_epoch(dataset, ("train",), shard, batch_targets, seed) as epoch:
         return [tuple(row) for batch in epoch for row in batch["item"].numpy()]
 
 
-def _written(dataset: Manifest) -> list[tuple]:
-    tables = [pq.read_table(files.local_copy(url)) for url in dataset.file_urls("train")]
+def _written(dataset: Manifest, split: str = "train") -> list[tuple]:
+    tables = [pq.read_table(files.local_copy(url)) for url in dataset.file_urls(split)]
     return [tuple(row) for table in tables for row in table["item"].to_pylist()]
 
 
@@ -37,12 +37,12 @@ def test_batches_hold_about_as_many_targets_and_all_ranks_as_many_batches(
     dataset: Manifest, ranks: int
 ) -> None:
     for rank in range(ranks):
-        with batches.open_epoch(dataset, "train", Shard(rank, ranks), 20, seed=1) as epoch:
+        with batches.open_epoch(dataset, ("train",), Shard(rank, ranks), 20, seed=1) as epoch:
             targets = [int(batch["target"].numpy().sum()) for batch in epoch]
         own = dataset.splits["train"].files[rank::ranks]
         assert sum(targets) == sum(file.targets for file in own)
         assert max(targets) <= 20 + LENGTH
-        assert len(targets) == batches.steps_per_epoch(dataset, "train", ranks, 20)
+        assert len(targets) == batches.steps_per_epoch(dataset, ("train",), ranks, 20)
 
 
 def test_a_rank_with_fewer_batches_gets_some_without_rows(dataset: Manifest) -> None:
@@ -50,9 +50,9 @@ def test_a_rank_with_fewer_batches_gets_some_without_rows(dataset: Manifest) -> 
     first = dataclasses.replace(train.files[0], targets=train.files[0].targets + 60)
     more = dataclasses.replace(train, files=(first, *train.files[1:]))
     uneven = dataclasses.replace(dataset, splits={**dataset.splits, "train": more})
-    steps = batches.steps_per_epoch(uneven, "train", 2, 20)
+    steps = batches.steps_per_epoch(uneven, ("train",), 2, 20)
     for rank in range(2):
-        with batches.open_epoch(uneven, "train", Shard(rank, 2), 20, seed=1) as epoch:
+        with batches.open_epoch(uneven, ("train",), Shard(rank, 2), 20, seed=1) as epoch:
             sizes = [len(batch["item"]) for batch in epoch]
         assert len(sizes) == steps
         assert sum(sizes) == 16
@@ -69,11 +69,23 @@ def test_the_order_follows_the_seed(dataset: Manifest) -> None:
 
 
 def test_columns_are_arrays_of_the_rows(dataset: Manifest) -> None:
-    with batches.open_epoch(dataset, "valid", Shard(0, 1), 1000, None) as epoch:
+    with batches.open_epoch(dataset, ("valid",), Shard(0, 1), 1000, None) as epoch:
         batch = next(iter(epoch))
     assert batch.keys() == set(batches.COLUMNS)
     assert {values.shape for values in batch.values()} == {(8, dataset.sequence_length)}
     assert {values.dtype for values in batch.values()} == {tf.int32}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_train_and_valid_are_read_together(dataset: Manifest, ranks: int) -> None:
+    both, parts = ("train", "valid"), []
+    for rank in range(ranks):
+        with batches.open_epoch(dataset, both, Shard(rank, ranks), 20, seed=1) as epoch:
+            read = list(epoch)
+        assert len(read) == batches.steps_per_epoch(dataset, both, ranks, 20)
+        parts += [tuple(row) for batch in read for row in batch["item"].numpy()]
+    assert sorted(parts) == sorted(_written(dataset) + _written(dataset, "valid"))
+    batches.check_rows(dataset, both, len(parts))
 
 
 def test_ranks_that_do_not_divide_the_row_groups_are_refused(dataset: Manifest) -> None:
@@ -95,5 +107,5 @@ def test_rows_that_the_manifest_does_not_know_are_noticed(dataset: Manifest) -> 
     more = dataclasses.replace(train, files=(*train.files[:-1], GroupFile("x.parquet", 9, 9)))
     lying = dataclasses.replace(dataset, splits={**dataset.splits, "train": more})
     with pytest.raises(DataError, match=re.escape("expected 33 rows of split train")):
-        batches.check_rows(lying, "train", rows_read=32)
-    batches.check_rows(dataset, "train", rows_read=32)
+        batches.check_rows(lying, ("train",), rows_read=32)
+    batches.check_rows(dataset, ("train",), rows_read=32)

@@ -130,3 +130,13 @@ def test_recall_and_reciprocal_rank_by_hand() -> None:
     )
     assert recall == pytest.approx(2 / 3 + 0 + 1)
     assert reciprocal == pytest.approx(1 + 0 + 1 / 2)
+
+
+def test_items_that_nobody_learns_are_not_listed() -> None:
+    counts = np.array([0, 0, 5, 3, 0, 1])
+    model = Recommender(Train(embedding_size=4), Catalogue(6, 4, counts), seed=1)
+    rows = {name: tf.constant(values) for name, values in _rows(2).items()}
+    rows["item"] = tf.minimum(rows["item"], 5)
+    row, step, *_ = target_cases(rows)
+    listed = tf.math.top_k(model.scores(rows, row, step), 3).indices.numpy()
+    assert set(listed.ravel()) <= {0, 1, 2, 3, 5}
