@@ -76,8 +76,9 @@ class Manifest:
         max_steps: most steps in one row
         max_step_events: most events in one step
         max_case_targets: most targets of one step
-        valid_start: first instant of validation, microseconds since the epoch
-        test_start: first instant of test, microseconds since the epoch
+        valid_start: first instant of validation, microseconds since the epoch; null where the
+            split is not by time
+        test_start: first instant of test, likewise
         first_event: microseconds since the epoch
         last_event: microseconds since the epoch
         users: users (or sessions) with a history
@@ -103,8 +104,8 @@ class Manifest:
     max_steps: int
     max_step_events: int
     max_case_targets: int
-    valid_start: int
-    test_start: int
+    valid_start: int | None
+    test_start: int | None
     first_event: int
     last_event: int
     users: int

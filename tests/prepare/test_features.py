@@ -10,18 +10,18 @@ from recsys.prepare.features import attach, categories, item_table
 from recsys.prepare.vocabulary import train_counts, vocabulary
 from recsys.schemas import CATEGORIES, VOCABULARY, items_schema
 
-EVENTS = [("tea", 1)] * 3 + [("jam", 2)] * 3 + [("oil", 3)] * 5 + [("rye", 4)] + [("new", 99)] * 9
+EVENTS = [("tea", 0)] * 3 + [("jam", 0)] * 3 + [("oil", 0)] * 5 + [("rye", 0)] + [("new", 1)] * 9
 ATTRIBUTES = ("kind", "style_index")
 
 
 def test_items_by_falling_count_in_train_ties_by_id(spark: SparkSession) -> None:
     rows = list(EVENTS)
     random.Random(4).shuffle(rows)
-    events = spark.createDataFrame(rows, "item_id string, timestamp bigint").repartition(3)
-    found = vocabulary(events, valid_start=50, min_count=2)
+    events = spark.createDataFrame(rows, "item_id string, part int").repartition(3)
+    found = vocabulary(events, min_count=2)
     assert found.columns == list(VOCABULARY)
     assert list(map(tuple, found.collect())) == [(2, "oil", 5), (3, "jam", 3), (4, "tea", 3)]
-    counts = {row.item_id: row.train_count for row in train_counts(events, "item_id", 50).collect()}
+    counts = {row.item_id: row.train_count for row in train_counts(events, "item_id").collect()}
     assert counts == {"oil": 5, "jam": 3, "tea": 3, "rye": 1}
 
 
