@@ -87,6 +87,7 @@ class Manifest:
         content_fingerprint: of the sequences, whatever the order in which they were written
         event_types: from index FIRST_ITEM on
         platforms: those seen
+        attributes: of the items, name to kind
         categories: attribute to the number of its indexes, padding and unknown counted
         splits: train, valid and test
         steps: what every step of the preparation took in and let through
@@ -114,6 +115,7 @@ class Manifest:
     content_fingerprint: str
     event_types: tuple[str, ...]
     platforms: tuple[str, ...]
+    attributes: dict[str, str]
     categories: dict[str, int]
     splits: dict[str, Split]
     steps: tuple[Step, ...]

@@ -102,7 +102,7 @@ def _event_types(events: DataFrame) -> dict[str, int]:
 
 
 def _write_features(work: Work, known: DataFrame, catalogue: DataFrame | None) -> dict[str, int]:
-    attributes = tuple(work.config.items.attributes)
+    attributes = work.config.items.attributes
     items = features.attach(known, catalogue)
     table = work.keep(features.categories(items, attributes), "categories.parquet", CATEGORIES)
     schema = items_schema(attributes)

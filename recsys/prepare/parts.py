@@ -87,7 +87,7 @@ def part(work: Work, cleaned: Clean) -> Parted:
     if prepare.split == "time":
         times = split_times(
             prepare, cleaned.first_event, cleaned.last_event,
-            lambda: _minutes(events, by_session),
+            lambda before: _minutes(events, by_session, before),
         )  # fmt: skip
         events = events.withColumn(PART, by_times(clock, times))
     elif prepare.split == "users":
@@ -111,9 +111,11 @@ def is_by_session(config: Config) -> bool:
     return config.prepare.sequence_unit == "session" or config.events.columns.user_id is None
 
 
-def _minutes(events: DataFrame, by_session: bool) -> list[tuple[int, int]]:
+def _minutes(events: DataFrame, by_session: bool, before: int | None) -> list[tuple[int, int]]:
     if by_session:
         events = events.groupBy("session_id").agg(F.min("timestamp").alias("timestamp"))
+    if before is not None:
+        events = events.where(F.col("timestamp") < before)
     minute = F.floor(F.col("timestamp") / MICROSECONDS_PER_MINUTE).alias("minute")
     table = events.groupBy(minute).count().toArrow()
     return sorted(zip(table["minute"].to_pylist(), table["count"].to_pylist(), strict=True))

@@ -119,6 +119,7 @@ def _manifest(
         ),
         event_types=indexes.event_types,
         platforms=cleaned.platforms,
+        attributes=dict(work.config.items.attributes),
         categories=indexes.categories,
         splits={split: written.split(split, sums.get(split)) for split in SPLITS},
         steps=(*cleaned.steps, _limited_steps(work, cleaned, written), indexes.step),

@@ -35,36 +35,34 @@ class SplitTimes:
 
 
 def split_times(
-    prepare: Prepare, first_event: int, last_event: int, minutes: Callable[[], Minutes]
+    prepare: Prepare, first_event: int, last_event: int, minutes: Callable[[int | None], Minutes]
 ) -> SplitTimes:
     """The instants as configured, counted back from the last event, or by share.
 
     >>> days = Prepare(valid_days=1, test_days=2)
-    >>> split_times(days, 0, 5 * MICROSECONDS_PER_DAY, lambda: [])
+    >>> split_times(days, 0, 5 * MICROSECONDS_PER_DAY, lambda before: [])
     SplitTimes(valid_start=172800000000, test_start=259200000000, embargo=0)
 
     Args:
         prepare: the section of the configuration
         first_event: microseconds
         last_event: microseconds
-        minutes: counts what is to be parted; called where a share is configured
+        minutes: counts what is to be parted before an instant; called where a share is configured
 
     Raises:
         ConfigError: test does not start after valid
         DataError: no event is early enough for train
     """
-    counts = minutes() if prepare.valid_share or prepare.test_share else ()
     if prepare.test_start is not None:
         test_start = instants.micros("prepare.test_start", prepare.test_start)
     elif prepare.test_share is not None:
-        test_start = last_share(counts, prepare.test_share)
+        test_start = last_share(minutes(None), prepare.test_share)
     else:
         test_start = last_event - int(prepare.test_days * MICROSECONDS_PER_DAY)
     if prepare.valid_start is not None:
         valid_start = instants.micros("prepare.valid_start", prepare.valid_start)
     elif prepare.valid_share is not None:
-        before = [entry for entry in counts if entry[0] * MICROSECONDS_PER_MINUTE < test_start]
-        valid_start = min(last_share(before, prepare.valid_share), test_start)
+        valid_start = last_share(minutes(test_start), prepare.valid_share)
     else:
         valid_start = test_start - int(prepare.valid_days * MICROSECONDS_PER_DAY)
     if valid_start >= test_start:

@@ -15,7 +15,7 @@ from recsys.prepare.instants import iso, micros
 from recsys.prepare.split import SplitTimes, last_share, split_times
 
 
-def none() -> list[tuple[int, int]]:
+def none(before: int | None) -> list[tuple[int, int]]:
     raise AssertionError("minutes are counted for shares alone")
 
 
@@ -33,11 +33,13 @@ def test_counted_back_from_the_last_event() -> None:
 
 
 def test_the_last_share_of_what_is_counted() -> None:
-    counts = [(minute, 1) for minute in range(100)]
+    def counts(before: int | None) -> list[tuple[int, int]]:
+        return [(minute, 1) for minute in range(100 if before is None else before // MINUTE)]
+
     prepare = Prepare(test_share=0.2, valid_share=0.1)
-    assert split_times(prepare, 0, 9 * DAY, lambda: counts) == SplitTimes(72 * MINUTE, 80 * MINUTE)
+    assert split_times(prepare, 0, 9 * DAY, counts) == SplitTimes(72 * MINUTE, 80 * MINUTE)
     dated = Prepare(test_start="1970-01-01T00:50Z", valid_share=0.1)
-    assert split_times(dated, 0, 9 * DAY, lambda: counts) == SplitTimes(45 * MINUTE, 50 * MINUTE)
+    assert split_times(dated, 0, 9 * DAY, counts) == SplitTimes(45 * MINUTE, 50 * MINUTE)
     assert last_share([(3, 1), (5, 7)], 0.5) == 5 * MINUTE, "at least the share"
 
 
