@@ -78,8 +78,9 @@ class Manifest:
         max_steps: most steps in one row
         max_step_events: most events in one step
         max_case_targets: most targets of one step
-        valid_start: first instant of validation, microseconds since the epoch
-        test_start: first instant of test, microseconds since the epoch
+        valid_start: first instant of validation, microseconds since the epoch; null where the
+            split is not by time
+        test_start: first instant of test, likewise
         first_event: microseconds since the epoch
         last_event: microseconds since the epoch
         users: users (or sessions) with a history
@@ -88,6 +89,7 @@ class Manifest:
         content_fingerprint: of the sequences, whatever the order in which they were written
         event_types: from index FIRST_ITEM on
         platforms: those seen
+        attributes: of the items, name to kind
         categories: attribute to the number of its indexes, padding and unknown counted
         splits: train, valid and test
         steps: what every step of the preparation took in and let through
@@ -105,8 +107,8 @@ class Manifest:
     max_steps: int
     max_step_events: int
     max_case_targets: int
-    valid_start: int
-    test_start: int
+    valid_start: int | None
+    test_start: int | None
     first_event: int
     last_event: int
     users: int
@@ -115,6 +117,7 @@ class Manifest:
     content_fingerprint: str
     event_types: tuple[str, ...]
     platforms: tuple[str, ...]
+    attributes: dict[str, str]
     categories: dict[str, int]
     splits: dict[str, Split]
     steps: tuple[Step, ...]

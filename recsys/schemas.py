@@ -4,7 +4,7 @@ A column's name is spelled here and nowhere else decided; `SCHEMA_VERSION` chang
 Types are Spark DDL, so that rooms without Spark can read this page too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 SCHEMA_VERSION = 2
 
@@ -72,8 +72,9 @@ HISTORIES: dict[str, str] = {
     if name not in {"sequence_id", "weight", "target"}
 }
 
-# One row an item of the catalogue that the vocabulary knows; more columns: each attribute's
-# value as string, and "<attribute>_index" as its index in the categories.
+# One row an item of the vocabulary; more columns: each attribute's value, and "<attribute>_index"
+# as its index in the categories, 1 where it is missing. A list of categories is a list of any
+# length in both, rising and without repeats.
 ITEMS: dict[str, str] = {
     "item_index": "int",
     "item_id": "string",
@@ -81,18 +82,31 @@ ITEMS: dict[str, str] = {
 }
 
 
-def items_schema(attributes: Iterable[str]) -> dict[str, str]:
-    """ITEMS with its category attributes.
+_VALUES = {"category": ("string", "int"), "categories": ("array<string>", "array<int>")}
 
-    >>> list(items_schema(["brand"]))
+
+def items_schema(attributes: Mapping[str, str]) -> dict[str, str]:
+    """ITEMS with its attributes.
+
+    Args:
+        attributes: name to kind
+
+    >>> list(items_schema({"brand": "category"}))
     ['item_index', 'item_id', 'train_count', 'brand', 'brand_index']
     """
-    more = {column: kind for name in attributes for column, kind in _attribute(name)}
-    return {**ITEMS, **more}
+    schema = dict(ITEMS)
+    for name, kind in attributes.items():
+        schema[name], schema[f"{name}_index"] = _VALUES[kind]
+    return schema
 
 
-def _attribute(name: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    return (name, "string"), (f"{name}_index", "int")
+def catalogue_schema(attributes: Mapping[str, str]) -> dict[str, str]:
+    """The catalogue as it comes in: item_id and each attribute's value.
+
+    >>> catalogue_schema({"tags": "categories"})
+    {'item_id': 'string', 'tags': 'array<string>'}
+    """
+    return {"item_id": "string", **{name: _VALUES[kind][0] for name, kind in attributes.items()}}
 
 
 VOCABULARY: dict[str, str] = {

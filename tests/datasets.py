@@ -69,7 +69,8 @@ def write_dataset(
         max_case_targets=step_events, valid_start=0, test_start=0, first_event=0, last_event=0,
         users=groups * rows_per_group, items=items,
         vocabulary_fingerprint=hashlib.sha256("".join(ids).encode()).hexdigest()[:16],
-        content_fingerprint="", event_types=("view",), platforms=(), categories={"colour": 5},
+        content_fingerprint="", event_types=("view",), platforms=(),
+        attributes={"colour": "category"}, categories={"colour": 5},
         splits=splits, steps=(), quarantine={}, certificate={"holds": True},
     )  # fmt: skip
     manifest.write()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from recsys.config.checks import require, require_instant
 
-AttributeKind = Literal["category"]
+AttributeKind = Literal["category", "categories"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class Items:
         format: parquet, csv, json, or any other format that Spark reads
         options: options of Spark's reader
         item_id: the catalogue's name of the item column
-        attributes: the columns to keep, each with its kind (category)
+        attributes: the columns to keep, each with its kind: category, or categories (a list, or
+            text that is a JSON list or separated by |)
     """
 
     path: tuple[str, ...] = ()

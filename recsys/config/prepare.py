@@ -17,12 +17,26 @@ class Prepare:
         drop_without_quantity: drop events whose quantity is 0
         items_not_in_catalogue: keep or drop events whose item the catalogue does not have
         session_gap_minutes: a longer pause starts a new session, where the log has no session_id
+        session_day_boundary_hour: hour after midnight UTC at which a day starts, which also ends
+            sessions, where the log has no session_id; null lets them go on
+        session_max_events: a session ends with the instant at which it has so many events, where
+            the log has no session_id; null sets no limit
         sequence_unit: one sequence a user, or one a session
         target_event_types: types that may be predicted; empty means all
+        split: what parts train, valid and test: time (of an event, or of the session's start where
+            sequence_unit is session), leave_one_out (the last target of each sequence is test, the
+            one before it valid), last_sessions (of each user), users (drawn, each as a whole)
         valid_start: first instant of validation (ISO 8601, UTC); null counts back from the end
         test_start: first instant of test (ISO 8601, UTC); null counts back from the end
         valid_days: length of validation in days, where valid_start is null
         test_days: length of test in days, where test_start is null
+        embargo_days: what happens so long before valid and test starts is no target and counts in
+            no statistics, and is input alone; where split is time
+        valid_share: share of the users; or, in place of valid_days, of the events (or sessions)
+            before test that validation takes from their end
+        test_share: share of the users; or, in place of test_days, of all events (or sessions)
+        valid_sessions: validation's sessions of a user, where split is last_sessions
+        test_sessions: test's sessions of a user, where split is last_sessions
         vocabulary_min_count: rarer items (in train) become the unknown item
         sequence_length: events in one row, context and targets together
         sequence_target_events: at most this many events of a row are targets, the rest is context
@@ -34,12 +48,20 @@ class Prepare:
     drop_without_quantity: bool = False
     items_not_in_catalogue: Literal["keep", "drop"] = "keep"
     session_gap_minutes: int = 30
+    session_day_boundary_hour: float | None = None
+    session_max_events: int | None = None
     sequence_unit: Literal["user", "session"] = "user"
     target_event_types: tuple[str, ...] = ()
+    split: Literal["time", "leave_one_out", "last_sessions", "users"] = "time"
     valid_start: str | None = None
     test_start: str | None = None
     valid_days: float = 7
     test_days: float = 7
+    embargo_days: float = 0
+    valid_share: float | None = None
+    test_share: float | None = None
+    valid_sessions: int = 1
+    test_sessions: int = 1
     vocabulary_min_count: int = 5
     sequence_length: int = 128
     sequence_target_events: int = 64
@@ -50,12 +72,42 @@ class Prepare:
         require_instant("prepare.valid_start", self.valid_start)
         require_instant("prepare.test_start", self.test_start)
         for key in ("session_gap_minutes", "valid_days", "test_days", "vocabulary_min_count",
-                    "sequence_target_events", "rows_per_group", "groups_multiple_of"):  # fmt: skip
+                    "valid_sessions", "test_sessions", "sequence_target_events", "rows_per_group",
+                    "groups_multiple_of"):  # fmt: skip
             value = getattr(self, key)
             require(value > 0, f"prepare.{key}", "a positive number", value)
+        hour, most = self.session_day_boundary_hour, self.session_max_events
+        an_hour = hour is None or 0 <= hour < 24
+        require(an_hour, "prepare.session_day_boundary_hour", "an hour from 0 to below 24", hour)
+        require(most is None or most > 0, "prepare.session_max_events", "a positive number", most)
+        self._check_split()
         require(
             self.sequence_length > self.sequence_target_events,
             "prepare.sequence_length",
             f"more than prepare.sequence_target_events ({self.sequence_target_events})",
             self.sequence_length,
         )
+
+    def _check_split(self) -> None:
+        by_time = self.split == "time"
+        require(self.embargo_days >= 0, "prepare.embargo_days", "0 or more", self.embargo_days)
+        no_embargo = by_time or self.embargo_days == 0
+        require(no_embargo, "prepare.embargo_days", "0 unless split is time", self.embargo_days)
+        for name in ("valid", "test"):
+            share = getattr(self, f"{name}_share")
+            key = f"prepare.{name}_share"
+            if share is None:
+                require(self.split != "users", key, "a share, since split is users", None)
+                continue
+            require(
+                self.split in ("time", "users"), key, "null unless split is time or users", share
+            )
+            require(0 < share < 1, key, "a share between 0 and 1", share)
+            once = getattr(self, f"{name}_start") is None
+            require(once, key, f"null beside prepare.{name}_start", share)
+        shares = (self.valid_share or 0) + (self.test_share or 0)
+        require(
+            shares < 1, "prepare.valid_share", "less than all beside prepare.test_share", shares
+        )
+        dated = by_time or (self.valid_start is None and self.test_start is None)
+        require(dated, "prepare.split", "time beside valid_start or test_start", self.split)

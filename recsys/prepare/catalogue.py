@@ -59,31 +59,49 @@ def rules(config: Config) -> tuple[Rule, ...]:
 
 
 def catalogue(raw: DataFrame, items: Items) -> DataFrame:
-    """One row an item: item_id, every attribute as text (blank as null), and ROWS.
+    """One row an item: item_id, every attribute as text or a list of texts, and ROWS.
 
     Of several rows of one item the least in order stays, so that the choice does not depend on the
-    order of files. Rows without an id, or that cannot be read, are one row with a null one.
+    order of files. Rows without an id, or that cannot be read, are one row with a null one; blank
+    text is null, and so is a list of nothing.
 
     Raises:
-        DataError: a column that is neither text nor number
+        DataError: a column that is neither text nor number, nor, for a list, a list of them
     """
-    kinds = {field.name: field.dataType for field in raw.schema}
-    for name in ("item_id", *items.attributes):
-        if not isinstance(kinds[name], T.AtomicType):
-            raise DataError(
-                f"{', '.join(items.path)}: expected text or numbers in the column {name!r}, found "
-                f"{kinds[name].simpleString()}"
-            )
-    columns = [
-        text_id(F.col(name), kinds[name]).alias(name) for name in ("item_id", *items.attributes)
-    ]
-    columns[0] = F.when(F.col(UNREADABLE).isNull(), columns[0]).alias("item_id")
+    kinds = {"item_id": "category", **items.attributes}
+    values = {name: _value(raw, name, kind, items) for name, kind in kinds.items()}
+    values["item_id"] = F.when(F.col(UNREADABLE).isNull(), values["item_id"])
+    columns = [value.alias(name) for name, value in values.items()]
     by_item = raw.select(*columns).groupBy("item_id")
     rows = F.count(F.lit(1)).alias(ROWS)
     if not items.attributes:
         return by_item.agg(rows)
     least = F.min(F.struct(*items.attributes)).alias("least")
     return by_item.agg(least, rows).select("item_id", "least.*", ROWS)
+
+
+def _value(raw: DataFrame, name: str, kind: str, items: Items) -> Column:
+    found, column = raw.schema[name].dataType, F.col(name)
+    of_list = found.elementType if isinstance(found, T.ArrayType) else None
+    if kind == "category" and isinstance(found, T.AtomicType):
+        return text_id(column, found)
+    if kind == "categories" and isinstance(of_list, T.AtomicType):
+        return _listed(F.transform(column, lambda entry: text_id(entry, of_list)))
+    if kind == "categories" and isinstance(found, T.StringType):
+        is_json = F.startswith(F.trim(column), F.lit("["))
+        texts = F.when(is_json, F.from_json(column, "array<string>"))
+        texts = texts.otherwise(F.split(column, r"\|"))
+        return _listed(F.transform(texts, lambda entry: text_id(F.trim(entry), found)))
+    expected = "text or numbers" if kind == "category" else "a list of text or numbers"
+    raise DataError(
+        f"{', '.join(items.path)}: expected {expected} in the column {name!r}, found "
+        f"{found.simpleString()}"
+    )
+
+
+def _listed(texts: Column) -> Column:
+    values = F.array_sort(F.array_distinct(F.array_compact(texts)))
+    return F.when(F.size(values) > 0, values)
 
 
 def apply_rules(events: DataFrame, items: DataFrame | None, config: Config) -> DataFrame:
@@ -100,8 +118,10 @@ def apply_rules(events: DataFrame, items: DataFrame | None, config: Config) -> D
         drops.append(F.col("known_item").isNull())
     drops += [F.coalesce(F.col(f"drop_{name}"), F.lit(False)) for name in prepare.drop_items]
     if items is not None and drops:
-        marks = [F.col(name).isin(values).alias(f"drop_{name}")
-                 for name, values in prepare.drop_items.items()]  # fmt: skip
+        marks = [
+            _is_one_of(F.col(name), config.items.attributes[name], values).alias(f"drop_{name}")
+            for name, values in prepare.drop_items.items()
+        ]
         known = items.select("item_id", F.lit(True).alias("known_item"), *marks)
         events = events.join(known, on="item_id", how="left")
     if prepare.drop_without_quantity:
@@ -111,3 +131,9 @@ def apply_rules(events: DataFrame, items: DataFrame | None, config: Config) -> D
         dropped_by = F.when(drops[number - 1], F.lit(number)).otherwise(dropped_by)
     marked = events.withColumn(DROPPED_BY, dropped_by.cast("int"))
     return marked.drop("known_item", *[f"drop_{name}" for name in prepare.drop_items])
+
+
+def _is_one_of(column: Column, kind: str, values: list[str]) -> Column:
+    if kind == "category":
+        return column.isin(values)
+    return F.arrays_overlap(column, F.array(*[F.lit(value) for value in values]))

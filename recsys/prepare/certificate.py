@@ -8,8 +8,10 @@ from typing import Any
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from recsys.config import Prepare
 from recsys.errors import DataError
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
+from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.vocabulary import train_counts
 from recsys.schemas import FIRST_ITEM, SPLITS
@@ -23,6 +25,11 @@ class Check:
     expected: str
     found: str
     holds: bool
+
+
+def none_of(name: str, found: int) -> Check:
+    """There must be none."""
+    return Check(name, "0", f"{found}", found == 0)
 
 
 def certificate(checks: list[Check]) -> dict[str, Any]:
@@ -39,18 +46,15 @@ def certificate(checks: list[Check]) -> dict[str, Any]:
     return {"holds": True, "checks": [vars(check) for check in checks]}
 
 
-def vocabulary_check(
-    vocabulary: DataFrame, events: DataFrame, valid_start: int, min_count: int
-) -> Check:
+def vocabulary_check(vocabulary: DataFrame, events: DataFrame, min_count: int) -> Check:
     """The vocabulary is what the train events alone give, counted and sorted anew.
 
     Args:
         vocabulary: as written
-        events: clean events of all splits
-        valid_start: train is before it, microseconds
+        events: clean events of all splits, with PART
         min_count: of an item in train
     """
-    counted = train_counts(events, "item_id", valid_start).where(F.col("train_count") >= min_count)
+    counted = train_counts(events, "item_id").where(F.col("train_count") >= min_count)
     again = sorted((-row.train_count, row.item_id) for row in counted.collect())
     written = sorted(
         (row.item_index, -row.train_count, row.item_id) for row in vocabulary.collect()
@@ -65,25 +69,37 @@ def vocabulary_check(
     )
 
 
-def split_checks(splits: dict[str, Row], times: SplitTimes, planned: dict[str, int]) -> list[Check]:
-    """Checks of the sums over FACTS, a row a split; splits without rows are absent.
+def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
+    """Checks that hold for every split, of the sums over FACTS.
 
     Args:
-        splits: of writing.sums()
-        times: of the splits
+        splits: of writing.sums(); splits without rows are absent
         planned: target steps of each split, counted before the cutting
     """
-    borders = (times.valid_start, times.test_start, None)
     checks = []
-    for split, start, end in zip(SPLITS, (None, *borders[:2]), borders, strict=True):
-        row = splits.get(split)
+    for split in SPLITS:
+        row, expected = splits.get(split), planned[split]
         found = 0 if row is None else row["case_steps"]
-        expected = planned[split]
         checks.append(
             Check(f"{split}: every target step", f"{expected}", f"{found}", found == expected)
         )
-        if row is None:
+        if row is not None:
+            checks += [
+                none_of(f"{split}: target steps in two rows", row["overlaps"]),
+                none_of(f"{split}: events out of time order", row["falling_times"]),
+                none_of(f"{split}: targets without an earlier step", row["targets_without_input"]),
+            ]
+    return checks
+
+
+def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:
+    """Checks of a split by the events' time, of the sums over FACTS."""
+    borders = (times.valid_start, times.test_start, None)
+    checks = []
+    for split, start, end in zip(SPLITS, (None, *borders[:2]), borders, strict=True):
+        if split not in splits:
             continue
+        row = splits[split]
         if start is not None:
             first = start // MICROSECONDS_PER_SECOND
             seen = row["first_target_time"]
@@ -91,13 +107,100 @@ def split_checks(splits: dict[str, Row], times: SplitTimes, planned: dict[str, i
                 Check(f"{split}: first target", f">= {first} s", f"{seen} s", seen >= first)
             )
         if end is not None:
-            last = (end - 1) // MICROSECONDS_PER_SECOND
+            last = (end - times.embargo - 1) // MICROSECONDS_PER_SECOND
             seen = row["last_time"]
             checks.append(Check(f"{split}: last event", f"<= {last} s", f"{seen} s", seen <= last))
-        for name, words in (
-            ("overlaps", "target steps in two rows"),
-            ("falling_times", "events out of time order"),
-            ("targets_without_input", "targets without an earlier step"),
-        ):
-            checks.append(Check(f"{split}: {words}", "0", f"{row[name]}", row[name] == 0))
     return checks
+
+
+def subject_checks(written: DataFrame, prepare: Prepare) -> list[Check]:
+    """Checks of each sequence's rows in all splits.
+
+    Args:
+        written: FACTS
+        prepare: says what the split is by
+    """
+
+    def of(split: str, name: str) -> Any:
+        return F.when(F.col("split") == split, F.col(name))
+
+    by_subject = written.groupBy("user_id").agg(
+        *[F.min(of(split, "first_step")).alias(f"{split}_first") for split in SPLITS],
+        *[F.max(of(split, "end_step")).alias(f"{split}_end") for split in SPLITS],
+        *[F.sum(of(split, "case_steps")).alias(f"{split}_cases") for split in SPLITS],
+    )
+    later = F.least("valid_first", "test_first")
+    seen = F.coalesce(F.col("train_end") >= later, F.lit(False))
+    seen |= F.coalesce(F.col("valid_end") >= F.col("test_first"), F.lit(False))
+    found = by_subject.agg(
+        F.count_if(seen).alias("reaching"),
+        F.max("valid_cases").alias("valid"),
+        F.max("test_cases").alias("test"),
+        F.count_if(F.col("test_cases").isNotNull() & F.col("valid_cases").isNull()).alias("alone"),
+    ).collect()[0]
+    checks = [none_of("sequences with rows that reach into a later split", found["reaching"])]
+    if prepare.split == "leave_one_out":
+        checks += [
+            Check(f"{split}: target steps of a sequence", "<= 1", f"{found[split] or 0}",
+                  (found[split] or 0) <= 1)
+            for split in SPLITS[1:]
+        ]  # fmt: skip
+        checks.append(none_of("sequences with a test target and none of valid", found["alone"]))
+    return checks
+
+
+def whole_checks(written: DataFrame, parted: Parted, prepare: Prepare) -> list[Check]:
+    """Checks of splits that keep whole what they part: sessions, or users.
+
+    Args:
+        written: FACTS
+        parted: events by which a sequence's user and start are counted anew
+        prepare: says what the split is by
+    """
+    whole = parted.by_session and prepare.split in ("time", "last_sessions")
+    if not whole and prepare.split != "users":
+        return []
+    known = parted.events.groupBy(F.col(parted.subject).alias("user_id")).agg(
+        F.min(F.col("user_id")).alias("owner"), F.min("timestamp").alias("start")
+    )
+    placed = written.select("user_id", "split").distinct().join(known, on="user_id", how="left")
+    sides = placed.groupBy("owner" if prepare.split == "users" else "user_id").agg(
+        F.count_distinct("split").alias("sides")
+    )
+    several = sides.where(F.col("sides") > 1).count()
+    checks = [none_of("users or sessions in two splits", several)]
+    if prepare.split == "last_sessions":
+        checks.append(_order_of_sessions(placed))
+    if parted.times is not None:
+        checks += _session_times(placed, parted.times)
+    return checks
+
+
+def _order_of_sessions(placed: DataFrame) -> Check:
+    of_user = placed.groupBy("owner").agg(
+        *[F.min(F.when(F.col("split") == split, F.col("start"))).alias(f"{split}_first")
+          for split in SPLITS],
+        *[F.max(F.when(F.col("split") == split, F.col("start"))).alias(f"{split}_last")
+          for split in SPLITS],
+    )  # fmt: skip
+    wrong = F.coalesce(
+        F.col("train_last") >= F.least("valid_first", "test_first"), F.lit(False)
+    ) | F.coalesce(F.col("valid_last") >= F.col("test_first"), F.lit(False))
+    return none_of(
+        "users whose sessions are out of the splits' order", of_user.where(wrong).count()
+    )
+
+
+def _session_times(placed: DataFrame, times: SplitTimes) -> list[Check]:
+    rows = placed.groupBy("split").agg(F.min("start").alias("first"), F.max("start").alias("last"))
+    found = {row["split"]: row for row in rows.collect()}
+    lows = {"valid": times.valid_start, "test": times.test_start}
+    highs = {split: lows[after] - times.embargo for split, after in zip(SPLITS, lows, strict=False)}
+    checks = []
+    for split in found.keys() & lows.keys():
+        first, low = found[split]["first"], lows[split]
+        checks.append(Check(f"{split}: first session", f">= {low} us", f"{first} us", first >= low))
+    for split in found.keys() & highs.keys():
+        last, high = found[split]["last"], highs[split]
+        checks.append(Check(f"{split}: last session", f"< {high} us", f"{last} us", last < high))
+    return sorted(checks, key=lambda check: check.name)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.prepare import sessions
-from recsys.prepare.cutting import Blocks, Bools, Ints, cut, ends, ranges, starts
+from recsys.prepare.cutting import Blocks, Bools, Ints, changes, cut, ends, ranges, starts
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.rows import KINDS, ROWS, Cutting
 from recsys.schemas import SEQUENCE_ARRAYS, SPLITS
@@ -25,7 +25,6 @@ _REMEMBERED_SESSIONS = 4096
 class Open:
     """What is known of the subject that goes on in the next batch, from its first carried step."""
 
-    session_number: int = 0
     step_number: int = 0
     covered_steps: int = 0  # steps below this number are in rows already
     previous_time: int | None = None
@@ -39,12 +38,8 @@ class Chunk:
     def __init__(self, table: pa.Table, cutting: Cutting, opened: Open) -> None:
         self.cutting, self.open = cutting, opened
         time = _numpy(table["timestamp"])
-        user_change = _changes(table["user_id"].chunk(0))
-        pause = np.diff(time, prepend=time[0])
-        subject_change = user_change.copy()
-        if cutting.by_session and cutting.gap_minutes is not None:
-            subject_change |= pause > cutting.gap
-        step_change = subject_change | (pause != 0)
+        subject_change = changes(table["user_id"].chunk(0))
+        step_change = subject_change | (np.diff(time, prepend=time[0]) != 0)
         self.cut_events = np.zeros(int(subject_change.sum()), dtype=np.int64)
         index = np.arange(len(time))
         keep = index - starts(step_change) < cutting.limits.step_events
@@ -52,9 +47,9 @@ class Chunk:
             subject = np.cumsum(subject_change) - 1
             self.cut_events += np.bincount(subject[~keep], minlength=len(self.cut_events))
             table = table.filter(pa.array(keep)).combine_chunks()
-            time, user_change = time[keep], user_change[keep]
+            time = time[keep]
             subject_change, step_change = subject_change[keep], step_change[keep]
-        self.table, self.user_change, self.subject_change = table, user_change, subject_change
+        self.table, self.subject_change = table, subject_change
         self.time, self.step = time, np.cumsum(step_change) - 1
         order = _numpy(table["order"])
         repeated = ~step_change & (np.diff(order, prepend=order[0]) == 0)
@@ -62,7 +57,7 @@ class Chunk:
         self._steps(np.flatnonzero(step_change))
 
     def _steps(self, first_event: Ints) -> None:
-        times, opened = self.cutting.times, self.open
+        opened = self.open
         self.step_event = np.append(first_event, len(self.time))
         self.step_time = self.time[first_event]
         self.step_change = self.subject_change[first_event]
@@ -70,10 +65,9 @@ class Chunk:
         self.subject_count = int(self.step_subject[-1]) + 1
         number = np.arange(len(first_event)) - starts(self.step_change)
         self.step_number = number + np.where(self.step_subject == 0, opened.step_number, 0)
+        self.step_split = _numpy(self.table["part"])[first_event]
         asks = np.logical_or.reduceat(self.target, first_event)
-        self.step_asks = asks & (self.step_number > 0)
-        borders = np.array([times.valid_start, times.test_start])
-        self.step_split = np.searchsorted(borders, self.step_time, "right")
+        self.step_asks = asks & (self.step_number > 0) & (self.step_split < len(SPLITS))
         previous = np.append(self.step_time[0], self.step_time[:-1])
         previous = np.where(self.step_change, self.step_time, previous)
         if opened.previous_time is not None:
@@ -92,12 +86,12 @@ class Chunk:
         first_step = self.step_number[self.step] == 0
         if self.cutting.by_session:
             return np.asarray(first_step, dtype=np.bool_)
-        if self.cutting.gap_minutes is None:
+        if self.cutting.sessions is None:
             session_id = self.table["session_id"].chunk(0)
             seen = self.open.seen_sessions
             return sessions.opened(session_id, self.step_subject[self.step], self.step, seen)
-        paused = self.step_time - self.step_previous > self.cutting.gap
-        return np.asarray(first_step | paused[self.step], dtype=np.bool_)
+        ended = self.cutting.sessions.ended(self.step_previous, self.step_time)
+        return np.asarray(first_step | ended[self.step], dtype=np.bool_)
 
     def _context(self, last: Ints) -> Ints:
         """First step of a row that ends with a step."""
@@ -116,7 +110,7 @@ class Chunk:
         last = np.concatenate([done.last, latest])
         kind = np.concatenate([self.step_split[done.first], np.full(len(latest), len(SPLITS))])
         history = np.arange(len(last)) >= len(done.first)
-        names = self._names(last)
+        names = self.table["user_id"].chunk(0).take(pa.array(self.step_event[last]))
         marks = pa.array(self.step_number[np.where(history, 0, first)]).cast(pa.string())
         marked = pc.binary_join_element_wise(names, marks, "#")
         columns: list[pa.Array] = [
@@ -127,14 +121,6 @@ class Chunk:
             *self._counts(history, complete),
         ]
         return pa.RecordBatch.from_arrays(columns, names=list(ROWS))
-
-    def _names(self, step: Ints) -> pa.Array:
-        event = self.step_event[step]
-        names = self.table["user_id"].chunk(0).take(pa.array(event))
-        if not (self.cutting.by_session and self.cutting.gap_minutes is not None):
-            return names
-        number = sessions.numbers(self.subject_change, self.user_change, self.open.session_number)
-        return pc.binary_join_element_wise(names, pa.array(number[event]).cast(pa.string()), "-")
 
     def _arrays(self, context: Ints, first: Ints, last: Ints) -> list[pa.Array]:
         begin, end = self.step_event[context], self.step_event[last + 1]
@@ -189,16 +175,14 @@ class Chunk:
         event, first_event = int(self.step_event[begin]), int(self.step_event[subject_first])
         same = subject == 0
         seen = dict(self.open.seen_sessions) if same else {}
-        if not self.cutting.by_session and self.cutting.gap_minutes is None:
+        if not self.cutting.by_session and self.cutting.sessions is None:
             gone = self.table["session_id"].slice(first_event, event - first_event)
             seen |= dict.fromkeys(gone.unique().to_pylist())
             seen = dict.fromkeys(list(seen)[-_REMEMBERED_SESSIONS:])
-        number = sessions.numbers(self.subject_change, self.user_change, self.open.session_number)
         previous: int | None = int(self.step_previous[begin])
         if self.step_number[begin] == 0:
             previous = None
         return self.table.slice(event), Open(
-            session_number=int(number[event]),
             step_number=int(self.step_number[begin]),
             covered_steps=int(self.step_number[end]),
             previous_time=previous,
@@ -209,10 +193,3 @@ class Chunk:
 
 def _numpy(column: pa.ChunkedArray) -> Ints:
     return np.asarray(column.chunk(0).to_numpy(zero_copy_only=False))
-
-
-def _changes(names: pa.Array) -> Bools:
-    result = np.ones(len(names), dtype=np.bool_)
-    changed = pc.not_equal(names.slice(1), names.slice(0, len(names) - 1))
-    result[1:] = changed.to_numpy(zero_copy_only=False)
-    return result

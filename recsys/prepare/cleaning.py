@@ -14,7 +14,7 @@ from recsys.manifest import Step
 from recsys.prepare import events, instants, quarantine
 from recsys.prepare.catalogue import DROPPED_BY, ROWS, apply_rules, catalogue, rules
 from recsys.prepare.work import Work
-from recsys.schemas import EVENTS, QUARANTINE
+from recsys.schemas import EVENTS, QUARANTINE, catalogue_schema
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def _items(work: Work) -> tuple[DataFrame | None, list[Step]]:
     if not items.path:
         return None, []
     raw = tables.read_items(work.spark, items)
-    schema = {"item_id": "string", **dict.fromkeys(items.attributes, "string"), ROWS: "bigint"}
+    schema = {**catalogue_schema(items.attributes), ROWS: "bigint"}
     with tables.reading("items.path"):
         staged = work.stage(catalogue(raw, items), "catalogue", schema)
     found = staged.agg(F.sum(ROWS).alias("rows"), F.count("item_id").alias("items")).collect()[0]

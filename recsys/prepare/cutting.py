@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.config import Prepare
@@ -60,6 +62,14 @@ class Blocks:
     def __getitem__(self, which: Bools) -> Blocks:
         """Those blocks for which it holds."""
         return Blocks(self.context[which], self.first[which], self.last[which], self.closed[which])
+
+
+def changes(names: pa.Array) -> Bools:
+    """Whether each entry differs from the one before; the first one does."""
+    result = np.ones(len(names), dtype=np.bool_)
+    changed = pc.not_equal(names.slice(1), names.slice(0, len(names) - 1))
+    result[1:] = changed.to_numpy(zero_copy_only=False)
+    return result
 
 
 def starts(changes: Bools) -> Ints:

@@ -19,12 +19,14 @@ FACTS: dict[str, str] = {
     "user_id": "string",
     "first_step": "bigint",  # first target step
     "last_step": "bigint",  # last target step
+    "end_step": "bigint",  # last step of all
     "case_steps": "bigint",  # steps with a target
     "targets": "bigint",
     "unknown_targets": "bigint",
     "most_steps": "bigint",
     "most_step_events": "bigint",
     "most_case_targets": "bigint",
+    "tied_steps": "bigint",  # steps with a target that hold several events
     "first_target_time": "bigint",  # seconds
     "last_time": "bigint",  # seconds, of inputs and targets
     "falling_times": "bigint",  # events earlier than the one before, or of a step out of order
@@ -79,12 +81,14 @@ def _facts_of(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
     columns = {
         "first_step": number,
         "last_step": number + last_case - first_case,
+        "end_step": number + step.max(axis=1) - first_case,
         "case_steps": cases.sum(axis=1),
         "targets": wanted.sum(axis=1),
         "unknown_targets": (wanted & (item == UNKNOWN)).sum(axis=1),
         "most_steps": first_of_step.sum(axis=1),
         "most_step_events": events.max(axis=1),
         "most_case_targets": targets.max(axis=1),
+        "tied_steps": (cases & (events > 1)).sum(axis=1),
         "first_target_time": np.where(wanted, time, 2**62).min(axis=1),
         "last_time": time.max(axis=1),
         "falling_times": falling.sum(axis=1),

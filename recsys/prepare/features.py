@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys.schemas import CATEGORIES, FIRST_ITEM, UNKNOWN, items_schema
@@ -17,12 +17,12 @@ def attach(vocabulary: DataFrame, catalogue: DataFrame | None) -> DataFrame:
     return vocabulary.join(catalogue, on="item_id", how="left")
 
 
-def categories(items: DataFrame, attributes: Sequence[str]) -> DataFrame:
+def categories(items: DataFrame, attributes: Mapping[str, str]) -> DataFrame:
     """CATEGORIES: each attribute's values by falling train_count, ties by value.
 
     Args:
         items: the vocabulary with train_count and the attributes, of attach()
-        attributes: of kind category
+        attributes: name to kind
     """
     if not attributes:
         nothing = items.where(F.lit(False)).withColumn("value_index", F.lit(0))
@@ -31,7 +31,10 @@ def categories(items: DataFrame, attributes: Sequence[str]) -> DataFrame:
             F.col("item_id").alias("value"), "train_count",
         )  # fmt: skip
 
-    values = items.unpivot("train_count", list(attributes), "attribute", "value")
+    entries = F.concat(*[_entries(name, kind) for name, kind in attributes.items()])
+    values = items.select("train_count", F.explode(entries).alias("entry")).select(
+        "train_count", "entry.*"
+    )
     counts = values.where(F.col("value").isNotNull()).groupBy("attribute", "value").agg(
         F.sum("train_count").alias("train_count")
     )  # fmt: skip
@@ -40,22 +43,39 @@ def categories(items: DataFrame, attributes: Sequence[str]) -> DataFrame:
     return counts.withColumn("value_index", number).select(*CATEGORIES)
 
 
-def item_table(items: DataFrame, category_table: DataFrame, attributes: Sequence[str]) -> DataFrame:
+def _entries(name: str, kind: str) -> Column:
+    """An item's values of an attribute as a list of attribute and value."""
+    values = (
+        F.array(name) if kind == "category" else F.coalesce(name, F.lit([]).cast("array<string>"))
+    )
+    return F.transform(
+        values, lambda value: F.struct(F.lit(name).alias("attribute"), value.alias("value"))
+    )
+
+
+def item_table(
+    items: DataFrame, category_table: DataFrame, attributes: Mapping[str, str]
+) -> DataFrame:
     """items_schema(): the attributes with their indexes, one partition sorted by item_index.
 
     Args:
         items: of attach()
         category_table: of categories()
-        attributes: of kind category
+        attributes: name to kind
     """
-    for attribute in attributes:
-        of_attribute = category_table.where(F.col("attribute") == attribute)
-        numbers = of_attribute.select(
-            F.col("value").alias(attribute), F.col("value_index").alias(f"{attribute}_index")
-        )
-        items = items.join(numbers, on=attribute, how="left")
-    indexes: dict[str, bool | float | int | str] = {
-        f"{attribute}_index": UNKNOWN for attribute in attributes
-    }
-    table = items.fillna(indexes).select(*items_schema(attributes))
-    return table.repartition(1).sortWithinPartitions("item_index")
+    table = items
+    for name, kind in attributes.items():
+        index = f"{name}_index"
+        of_attribute = category_table.where(F.col("attribute") == name)
+        numbers = of_attribute.select(F.col("value").alias(name), F.col("value_index").alias(index))
+        if kind == "category":
+            table = table.join(numbers, on=name, how="left").fillna(UNKNOWN, [index])
+            continue
+        exploded = items.select("item_index", F.explode(name).alias(name))
+        lists = exploded.join(numbers, on=name, how="inner").groupBy("item_index").agg(
+            F.sort_array(F.collect_list(index)).alias(index)
+        )  # fmt: skip
+        table = table.join(lists, on="item_index", how="left")
+        table = table.withColumn(index, F.coalesce(index, F.array(F.lit(UNKNOWN))))
+    in_order = table.select(*items_schema(attributes)).repartition(1)
+    return in_order.sortWithinPartitions("item_index")

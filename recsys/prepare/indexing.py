@@ -10,8 +10,6 @@ from recsys import files
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Step
 from recsys.prepare import features
-from recsys.prepare.cleaning import Clean
-from recsys.prepare.split import SplitTimes
 from recsys.prepare.vocabulary import train_counts, vocabulary
 from recsys.prepare.work import Work, together
 from recsys.schemas import CATEGORIES, FIRST_ITEM, VOCABULARY, items_schema
@@ -40,17 +38,22 @@ class Indexes:
     categories: dict[str, int]
 
 
-def index(work: Work, clean: Clean, times: SplitTimes) -> Indexes:
+def index(work: Work, events: DataFrame, catalogue: DataFrame | None) -> Indexes:
     """Counts train, and writes vocabulary, categories and items.
+
+    Args:
+        work: where to
+        events: with PART
+        catalogue: item_id and the attributes, or none
 
     Raises:
         ConfigError: a target type that train does not have
         DataError: more event types than a log of behaviour has
     """
-    prepare, train = work.config.prepare, times.valid_start
-    found = vocabulary(clean.events, train, prepare.vocabulary_min_count)
+    prepare = work.config.prepare
+    found = vocabulary(events, prepare.vocabulary_min_count)
     type_counts, known = together(
-        lambda: _event_types(clean.events, train),
+        lambda: _event_types(events),
         lambda: work.keep(found, "vocabulary.parquet", VOCABULARY),
     )
     for name in prepare.target_event_types:
@@ -61,7 +64,7 @@ def index(work: Work, clean: Clean, times: SplitTimes) -> Indexes:
             )
     in_order, categories = together(
         lambda: sorted(known.collect(), key=lambda row: row.item_index),
-        lambda: _write_features(work, known, clean.items),
+        lambda: _write_features(work, known, catalogue),
     )
     if not in_order:
         raise DataError(
@@ -86,9 +89,9 @@ def index(work: Work, clean: Clean, times: SplitTimes) -> Indexes:
     )
 
 
-def _event_types(events: DataFrame, valid_start: int) -> dict[str, int]:
+def _event_types(events: DataFrame) -> dict[str, int]:
     """Event types of train with their counts, by falling count, ties by name."""
-    rows = train_counts(events, "event_type", valid_start).limit(_MOST_EVENT_TYPES + 1).collect()
+    rows = train_counts(events, "event_type").limit(_MOST_EVENT_TYPES + 1).collect()
     if len(rows) > _MOST_EVENT_TYPES:
         raise DataError(
             f"events.columns.event_type: expected at most {_MOST_EVENT_TYPES} types of events, "
@@ -99,7 +102,7 @@ def _event_types(events: DataFrame, valid_start: int) -> dict[str, int]:
 
 
 def _write_features(work: Work, known: DataFrame, catalogue: DataFrame | None) -> dict[str, int]:
-    attributes = tuple(work.config.items.attributes)
+    attributes = work.config.items.attributes
     items = features.attach(known, catalogue)
     table = work.keep(features.categories(items, attributes), "categories.parquet", CATEGORIES)
     schema = items_schema(attributes)

@@ -20,9 +20,10 @@ from recsys.prepare import certificate, instants, report, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.indexing import Indexes, index
+from recsys.prepare.parts import Parted, part
 from recsys.prepare.rows import ROWS, Cutting
 from recsys.prepare.sequences import cut, encode
-from recsys.prepare.split import SplitTimes, split_times
+from recsys.prepare.sessions import Rules
 from recsys.prepare.work import Work, together
 from recsys.schemas import SCHEMA_VERSION, SPLITS
 
@@ -54,32 +55,43 @@ def run(spark: SparkSession, config: Config) -> manifest.Manifest:
 def _build(work: Work) -> manifest.Manifest:
     prepare = work.config.prepare
     cleaned = clean(work)
-    times = split_times(prepare, cleaned.first_event, cleaned.last_event)
-    log.info("%s", times)
-    indexes = index(work, cleaned, times)
-    rows = _cut(work, cleaned, indexes, times)
+    parted = part(work, cleaned)
+    if parted.times is not None:
+        log.info("%s", parted.times)
+    indexes = index(work, parted.events, cleaned.items)
+    rows = _cut(work, cleaned, parted, indexes)
     written, vocabulary_holds = together(
         lambda: writing.write_rows(work, rows),
         lambda: certificate.vocabulary_check(
-            indexes.vocabulary, cleaned.events, times.valid_start, prepare.vocabulary_min_count
+            indexes.vocabulary, parted.events, prepare.vocabulary_min_count
         ),
     )
     on_disk = writing.read_back(work)
-    sums, targets = together(lambda: writing.sums(on_disk), lambda: writing.file_targets(on_disk))
+    sums, targets, of_subjects, of_whole = together(
+        lambda: writing.sums(on_disk),
+        lambda: writing.file_targets(on_disk),
+        lambda: certificate.subject_checks(on_disk, prepare),
+        lambda: certificate.whole_checks(on_disk, parted, prepare),
+    )
     if "train" not in sums:
+        where = f" before {instants.iso(parted.times.valid_start)}" if parted.times else " in train"
         raise DataError(
             f"{', '.join(work.config.events.path)}: expected histories with at least two instants "
-            f"and a target before {instants.iso(times.valid_start)}, found none"
+            f"and a target{where}, found none"
         )
-    checks = certificate.split_checks(sums, times, written.planned_steps)
-    proof = certificate.certificate([vocabulary_holds, *checks])
-    return _manifest(work, cleaned, times, indexes, written, sums, targets, proof)
+    checks = certificate.row_checks(sums, written.planned_steps)
+    if parted.times is not None and not parted.by_session:
+        checks += certificate.time_checks(sums, parted.times)
+    proof = certificate.certificate([vocabulary_holds, *checks, *of_subjects, *of_whole])
+    ties = {split: row.tied_steps for split, row in sums.items()}
+    proof = {**proof, "tied_steps": ties}
+    return _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
 
 
 def _manifest(
     work: Work,
     cleaned: Clean,
-    times: SplitTimes,
+    parted: Parted,
     indexes: Indexes,
     written: writing.Written,
     sums: dict[str, Row],
@@ -98,8 +110,8 @@ def _manifest(
             written.most_step_events, *(row.most_step_events for row in sums.values())
         ),
         max_case_targets=max(row.most_case_targets for row in sums.values()),
-        valid_start=times.valid_start,
-        test_start=times.test_start,
+        valid_start=parted.times.valid_start if parted.times else None,
+        test_start=parted.times.test_start if parted.times else None,
         first_event=cleaned.first_event,
         last_event=cleaned.last_event,
         users=written.users,
@@ -110,6 +122,7 @@ def _manifest(
         ),
         event_types=indexes.event_types,
         platforms=cleaned.platforms,
+        attributes=dict(work.config.items.attributes),
         categories=indexes.categories,
         splits={split: written.split(split, sums.get(split), targets) for split in SPLITS},
         steps=(*cleaned.steps, _limited_steps(work, cleaned, written), indexes.step),
@@ -129,17 +142,16 @@ def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> mani
     )
 
 
-def _cut(work: Work, cleaned: Clean, indexes: Indexes, times: SplitTimes) -> DataFrame:
-    prepare, columns = work.config.prepare, work.config.events.columns
+def _cut(work: Work, cleaned: Clean, parted: Parted, indexes: Indexes) -> DataFrame:
+    prepare = work.config.prepare
     cutting = Cutting(
         limits=Limits.of(prepare),
-        times=times,
-        gap_minutes=None if columns.session_id else prepare.session_gap_minutes,
-        by_session=prepare.sequence_unit == "session" or columns.user_id is None,
+        sessions=None if parted.named else Rules.of(prepare),
+        by_session=parted.by_session,
     )
     encoded = encode(
-        cleaned.events, indexes.vocabulary, indexes.event_types, prepare.target_event_types
+        parted.events, indexes.vocabulary, indexes.event_types, prepare.target_event_types
     )
     tasks = work.tasks(cleaned.rows)
-    rows = cut(encoded, cutting, tasks, work.config.seed)
+    rows = cut(encoded, cutting, parted.subject, tasks, work.config.seed)
     return work.stage(rows, "rows", ROWS, partition_by=("kind",))

@@ -34,13 +34,20 @@ def text(manifest: Manifest) -> str:
             else []
         ),
         table(splits),
-        f"train from {instants.iso(manifest.first_event)}, valid from "
-        f"{instants.iso(manifest.valid_start)}, test from {instants.iso(manifest.test_start)} to "
-        f"{instants.iso(manifest.last_event)}",
+        _times(manifest),
         f"{manifest.users:,} histories, {manifest.items:,} items, leakage certificate holds",
         f"dataset: {manifest.url}",
     ]
     return "\n\n".join(lines)
+
+
+def _times(manifest: Manifest) -> str:
+    first, last = instants.iso(manifest.first_event), instants.iso(manifest.last_event)
+    if manifest.valid_start is None or manifest.test_start is None:
+        kind = manifest.config["prepare"]["split"]
+        return f"events from {first} to {last}, split by {kind}"
+    valid, test = instants.iso(manifest.valid_start), instants.iso(manifest.test_start)
+    return f"train from {first}, valid from {valid}, test from {test} to {last}"
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from recsys.prepare.cutting import Limits
-from recsys.prepare.instants import MICROSECONDS_PER_SECOND
-from recsys.prepare.split import SplitTimes
+from recsys.prepare.sessions import Rules
 from recsys.schemas import SPLITS
 
 HISTORY = "history"
@@ -47,20 +46,13 @@ class Cutting:
 
     Args:
         limits: of a row
-        times: of the splits
-        gap_minutes: pause that ends a session; none where the log names sessions
+        sessions: when a session ends; none where every event's session is named
         by_session: whether a session is a subject of its own
     """
 
     limits: Limits
-    times: SplitTimes
-    gap_minutes: int | None
+    sessions: Rules | None
     by_session: bool
-
-    @property
-    def gap(self) -> int:
-        """In microseconds."""
-        return (self.gap_minutes or 0) * 60 * MICROSECONDS_PER_SECOND
 
 
 def empty() -> pa.RecordBatch:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys.prepare.parts import PART
 from recsys.prepare.rows import ROWS, Cutting
 from recsys.prepare.stream import RowStream
 from recsys.schemas import FIRST_ITEM, UNKNOWN, ddl
@@ -22,7 +23,7 @@ def encode(
     """Indexes in place of names, and what the cutting needs to know of each event.
 
     Args:
-        events: clean events
+        events: with PART
         vocabulary: item_id and item_index
         event_types: from index FIRST_ITEM on
         targets: the types that may be predicted; empty means all
@@ -40,32 +41,33 @@ def encode(
         F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
         event_type.alias("event_type"),
         (F.col("event_type").isin(list(targets)) if targets else F.lit(True)).alias("is_target"),
+        PART,
     )
 
 
-def cut(encoded: DataFrame, cutting: Cutting, tasks: int, seed: int) -> DataFrame:
+def cut(encoded: DataFrame, cutting: Cutting, subject: str, tasks: int, seed: int) -> DataFrame:
     """Cuts every subject's history into the rows of the splits and its latest events (ROWS).
 
     Args:
-        encoded: of encode(); session_id may be null where cutting has a gap
+        encoded: of encode(); session_id may be null where cutting has rules for sessions
         cutting: what it depends on
+        subject: column of what a sequence is of
         tasks: partitions
         seed: of the order within a step
     """
-    named = cutting.gap_minutes is None
-    subject = F.col("session_id" if named and cutting.by_session else "user_id")
     # An order that depends on neither files nor item ids, and puts lines of one item together.
     order = F.xxhash64(F.lit(seed), subject, "timestamp", "item_id")
     columns: list[Column] = [
-        subject.alias("user_id"),
+        F.col(subject).alias("user_id"),
         F.col("timestamp"),
         order.alias("order"),
         F.col("item"),
         F.col("event_type"),
         F.col("is_target"),
+        F.col(PART),
     ]
     ties = [F.col("item"), F.col("is_target").desc(), F.col("event_type")]
-    if named and not cutting.by_session:
+    if cutting.sessions is None and not cutting.by_session:
         columns.append(F.col("session_id"))
         ties.append(F.col("session_id"))
     sorted_events = (

@@ -1,43 +1,146 @@
 """Which events open a session, and what a session is called.
 
-A session is as given in the log, or ends with a pause longer than the gap; its id is then
-"<user_id>-<ordinal>", so that it depends on no other user:
+A session is as given in the log, or ends with a pause, at a day's border, or when it has many
+events. Its id is then "<user_id>-<ordinal>", so that it depends on no other user:
 
     user_id  timestamp  (gap 30 minutes)  session_id
     a        09:00                        a-0
     a        09:30                        a-0
     a        10:01                        a-1
     b        10:01                        b-0
+
+Events at one instant are of one session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 
-from recsys.prepare.cutting import Bools, Ints, starts
+from recsys.config import Prepare
+from recsys.prepare.cutting import Bools, Ints, changes, starts
+from recsys.prepare.instants import MICROSECONDS_PER_DAY, MICROSECONDS_PER_MINUTE
+from recsys.schemas import ddl
+
+# The instant at which an event's session starts, microseconds.
+SESSION_TIME = "session_time"
 
 
-def numbers(session_change: Bools, user_change: Bools, first_number: int) -> Ints:
-    """The ordinal of every event's session within its user.
+@dataclass(frozen=True)
+class Rules:
+    """When a session ends.
 
     Args:
-        session_change: whether an event is the first of its session
-        user_change: whether it is the first of its user here
-        first_number: of the first event's session
+        gap: a longer pause ends it, microseconds
+        day_start: when a day starts after midnight UTC, which ends it; microseconds
+        max_events: it ends with the instant at which it has so many
     """
-    running = np.cumsum(session_change)
-    number = running - running[starts(user_change)]
-    number[: _first_run(user_change)] += first_number
-    return np.asarray(number, dtype=np.int64)
+
+    gap: int
+    day_start: int | None = None
+    max_events: int | None = None
+
+    @classmethod
+    def of(cls, prepare: Prepare) -> Rules:
+        """As configured."""
+        hour = prepare.session_day_boundary_hour
+        return cls(
+            prepare.session_gap_minutes * MICROSECONDS_PER_MINUTE,
+            None if hour is None else int(hour * 60) * MICROSECONDS_PER_MINUTE,
+            prepare.session_max_events,
+        )
+
+    def ended(self, previous: Ints, time: Ints) -> Bools:
+        """Whether pause or day end a session between two instants; max_events is not looked at."""
+        result = time - previous > self.gap
+        if self.day_start is not None:
+            day = (np.stack([previous, time]) - self.day_start) // MICROSECONDS_PER_DAY
+            result |= day[0] != day[1]
+        return np.asarray(result, dtype=np.bool_)
 
 
-def _first_run(change: Bools) -> int:
-    later = np.flatnonzero(change[1:])
-    return int(later[0]) + 1 if len(later) else len(change)
+class Namer:
+    """Names the sessions of sorted events that arrive in batches; carries the last one over."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._user: str | None = None
+        self._time = self._start = self._number = self._events = 0
+
+    def feed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with session_id and SESSION_TIME.
+
+        Args:
+            batch: with user_id and timestamp, sorted by both; session_id is replaced
+        """
+        if not len(batch):
+            return self._with(batch, batch.column("user_id"), np.zeros(0, dtype=np.int64))
+        users = batch.column("user_id")
+        time = batch.column("timestamp").to_numpy(zero_copy_only=False)
+        user_change = changes(users)
+        user_change[0] = users[0].as_py() != self._user
+        previous = np.append(self._time, time[:-1])
+        opens = user_change | self._rules.ended(previous, time)
+        if self._rules.max_events is not None:
+            self._close_full(opens, time != previous)
+        running = np.cumsum(opens)
+        first = starts(user_change | (np.arange(len(time)) == 0))
+        number = running - running[first]
+        goes_on = ~np.maximum.accumulate(user_change)
+        number[goes_on] = self._number + running[goes_on]
+        start = time[starts(opens)]
+        start[running == 0] = self._start
+        names = pc.binary_join_element_wise(users, pa.array(number).cast(pa.string()), "-")
+        self._events = int((running == running[-1]).sum()) + (running[-1] == 0) * self._events
+        self._user, self._time = users[-1].as_py(), int(time[-1])
+        self._start, self._number = int(start[-1]), int(number[-1])
+        return self._with(batch, names, start)
+
+    def _close_full(self, opens: Bools, new_step: Bools) -> None:
+        """Marks in opens where sessions begin because the one before has max_events."""
+        most, steps = self._rules.max_events or 0, np.flatnonzero(new_step | opens)
+        begins = np.append(np.flatnonzero(opens), len(opens))
+        for begin, end in zip(np.append(-self._events, begins[:-1]), begins, strict=True):
+            place = begin
+            while place + most < end:
+                after = int(np.searchsorted(steps, place + most))
+                if after == len(steps) or steps[after] >= end:
+                    break
+                place = steps[after]
+                opens[place] = True
+
+    @staticmethod
+    def _with(batch: pa.RecordBatch, names: pa.Array, start: Ints) -> pa.RecordBatch:
+        added = {"session_id": names, SESSION_TIME: pa.array(start)}
+        kept = {name: batch.column(name) for name in batch.schema.names if name not in added}
+        return pa.RecordBatch.from_pydict({**kept, **added})
+
+
+def named(events: DataFrame, rules: Rules, tasks: int) -> DataFrame:
+    """Events with session_id and SESSION_TIME by the rules.
+
+    Args:
+        events: with user_id and timestamp
+        rules: when a session ends
+        tasks: partitions
+    """
+    others = [field for field in events.schema if field.name != "session_id"]
+    schema = {field.name: field.dataType.simpleString() for field in others}
+    in_order = events.drop("session_id").repartition(tasks, "user_id")
+
+    def name(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        namer = Namer(rules)
+        for batch in batches:
+            yield namer.feed(batch)
+
+    return in_order.sortWithinPartitions("user_id", "timestamp").mapInArrow(
+        name, ddl({**schema, "session_id": "string", SESSION_TIME: "bigint"})
+    )
 
 
 def opened(session_id: pa.Array, user: Ints, step: Ints, seen: Collection[str]) -> Bools:

@@ -1,53 +1,99 @@
-"""The two instants that part train, valid and test."""
+"""The two instants that part train, valid and test, where the split is by time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from recsys.config import Prepare
 from recsys.errors import ConfigError, DataError
 from recsys.prepare import instants
-from recsys.prepare.instants import MICROSECONDS_PER_DAY
+from recsys.prepare.instants import MICROSECONDS_PER_DAY, MICROSECONDS_PER_MINUTE
+
+# (minute since the epoch, events or sessions of it), by rising minute.
+Minutes = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class SplitTimes:
-    """train is before valid_start, test from test_start on, valid between; microseconds."""
+    """train is before valid_start, test from test_start on, valid between; microseconds.
+
+    What lies less than the embargo before a border belongs to no split.
+    """
 
     valid_start: int
     test_start: int
+    embargo: int = 0
 
     def __str__(self) -> str:
         valid, test = instants.iso(self.valid_start), instants.iso(self.test_start)
-        return f"train before {valid}, test from {test}, valid between"
+        words = f"train before {valid}, test from {test}, valid between"
+        if not self.embargo:
+            return words
+        days = self.embargo / MICROSECONDS_PER_DAY
+        return f"{words}, {days:g} days before each border in none"
 
 
-def split_times(prepare: Prepare, first_event: int, last_event: int) -> SplitTimes:
-    """The instants as configured, or counted back from the last event.
+def split_times(
+    prepare: Prepare, first_event: int, last_event: int, minutes: Callable[[int | None], Minutes]
+) -> SplitTimes:
+    """The instants as configured, counted back from the last event, or by share.
 
-    >>> split_times(Prepare(valid_days=1, test_days=2), 0, 5 * MICROSECONDS_PER_DAY)
-    SplitTimes(valid_start=172800000000, test_start=259200000000)
+    >>> days = Prepare(valid_days=1, test_days=2)
+    >>> split_times(days, 0, 5 * MICROSECONDS_PER_DAY, lambda before: [])
+    SplitTimes(valid_start=172800000000, test_start=259200000000, embargo=0)
+
+    Args:
+        prepare: the section of the configuration
+        first_event: microseconds
+        last_event: microseconds
+        minutes: counts what is to be parted before an instant; called where a share is configured
 
     Raises:
         ConfigError: test does not start after valid
         DataError: no event is early enough for train
     """
-    if prepare.test_start is None:
-        test_start = last_event - int(prepare.test_days * MICROSECONDS_PER_DAY)
-    else:
+    if prepare.test_start is not None:
         test_start = instants.micros("prepare.test_start", prepare.test_start)
-    if prepare.valid_start is None:
-        valid_start = test_start - int(prepare.valid_days * MICROSECONDS_PER_DAY)
+    elif prepare.test_share is not None:
+        test_start = last_share(minutes(None), prepare.test_share)
     else:
+        test_start = last_event - int(prepare.test_days * MICROSECONDS_PER_DAY)
+    if prepare.valid_start is not None:
         valid_start = instants.micros("prepare.valid_start", prepare.valid_start)
+    elif prepare.valid_share is not None:
+        valid_start = last_share(minutes(test_start), prepare.valid_share)
+    else:
+        valid_start = test_start - int(prepare.valid_days * MICROSECONDS_PER_DAY)
     if valid_start >= test_start:
         raise ConfigError(
             f"prepare.valid_start: expected an instant before the start of test, "
             f"{instants.iso(test_start)}, found {instants.iso(valid_start)}"
         )
-    if first_event >= valid_start:
-        raise DataError(
-            f"prepare.valid_start: expected events before {instants.iso(valid_start)} to train on, "
-            f"found the first at {instants.iso(first_event)}"
+    embargo = int(prepare.embargo_days * MICROSECONDS_PER_DAY)
+    if embargo >= test_start - valid_start:
+        days = (test_start - valid_start) / MICROSECONDS_PER_DAY
+        raise ConfigError(
+            f"prepare.embargo_days: expected less than the {days:g} days of validation, "
+            f"found {prepare.embargo_days}"
         )
-    return SplitTimes(valid_start, test_start)
+    if first_event >= valid_start - embargo:
+        raise DataError(
+            f"prepare.valid_start: expected events before {instants.iso(valid_start - embargo)} "
+            f"to train on, found the first at {instants.iso(first_event)}"
+        )
+    return SplitTimes(valid_start, test_start, embargo)
+
+
+def last_share(minutes: Minutes, share: float) -> int:
+    """The latest full minute from which on there is at least this share of all; microseconds.
+
+    >>> last_share([(0, 6), (1, 2), (5, 2)], 0.3)
+    60000000
+    """
+    left = share * sum(count for _, count in minutes)
+    for minute, count in reversed(minutes):
+        left -= count
+        if left <= 0:
+            return minute * MICROSECONDS_PER_MINUTE
+    return 0

@@ -15,8 +15,8 @@ from recsys.prepare.rows import Cutting, empty
 class RowStream:
     """Feed it batches in order, then finish it.
 
-    A batch has user_id, timestamp (microseconds), order, item, event_type, is_target, and
-    session_id where the log names sessions and the user is the subject; sorted by user_id,
+    A batch has user_id, timestamp (microseconds), order, item, event_type, is_target, part (PART),
+    and session_id where sessions are named and the user is the subject; sorted by user_id,
     timestamp, order (equal for lines of one item at one instant), and target types first.
     """
 

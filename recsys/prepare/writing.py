@@ -22,7 +22,10 @@ from recsys.schemas import HISTORIES, SEQUENCES, SPLITS
 # Spark numbers the files of one task with three digits; more would not sort by name.
 _FILES_PER_TASK = 500
 
-_SUMS = ("case_steps", "targets", "unknown_targets", "falling_times", "targets_without_input")
+_SUMS = (
+    "case_steps", "targets", "unknown_targets", "tied_steps", "falling_times",
+    "targets_without_input",
+)  # fmt: skip
 _MOST = ("most_steps", "most_step_events", "most_case_targets", "last_time")
 
 

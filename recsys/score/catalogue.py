@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
 
 from recsys import files
 from recsys.config import Rules
@@ -123,9 +124,9 @@ def _marked(items: DataFrame, rules: Rules, stock: DataFrame | None) -> DataFram
     """The items with `allowed`; a missing value is in no list of values."""
     allowed = F.lit(True)
     for name, values in rules.allow.items():
-        allowed &= _is_one_of(name, values)
+        allowed &= _is_one_of(items, name, values)
     for name, values in rules.deny.items():
-        allowed &= ~_is_one_of(name, values)
+        allowed &= ~_is_one_of(items, name, values)
     if stock is None:
         return items.withColumn("allowed", allowed)
     is_left = F.lit(True)
@@ -137,5 +138,9 @@ def _marked(items: DataFrame, rules: Rules, stock: DataFrame | None) -> DataFram
     return joined.withColumn("allowed", allowed & F.coalesce("in_stock", F.lit(False)))
 
 
-def _is_one_of(name: str, values: Iterable[str]) -> Column:
-    return F.coalesce(F.col(name).isin(list(values)), F.lit(False))
+def _is_one_of(items: DataFrame, name: str, values: Iterable[str]) -> Column:
+    if isinstance(items.schema[name].dataType, ArrayType):
+        found = F.arrays_overlap(name, F.array(*[F.lit(value) for value in values]))
+    else:
+        found = F.col(name).isin(list(values))
+    return F.coalesce(found, F.lit(False))

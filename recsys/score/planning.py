@@ -38,7 +38,7 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
     by = config.score.fallback_by
     wanted = [*rules.at_most, *([by] if by not in (None, _GROUP) else [])]
     url = files.join(dataset.url, "items.parquet")
-    items = tables.read(spark, url, items_schema(dataset.categories))
+    items = tables.read(spark, url, items_schema(dataset.attributes))
     stock = tables.read_stock(spark, rules.stock) if rules.stock.path else None
     found = catalogue(items, dataset.vocabulary_size, rules, dict.fromkeys(wanted), stock)
     result = Plan(
@@ -55,11 +55,12 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
 def _check(config: Config, dataset: Manifest) -> None:
     score, rules = config.score, config.score.rules
     known = list(dataset.categories)
-    check_attributes("score.rules.at_most", rules.at_most, known)
+    single = [name for name, kind in dataset.attributes.items() if kind == "category"]
+    check_attributes("score.rules.at_most", rules.at_most, single)
     check_attributes("score.rules.allow", rules.allow, ["item_id", *known])
     check_attributes("score.rules.deny", rules.deny, ["item_id", *known])
     by = [score.fallback_by] if score.fallback_by else []
-    check_attributes("score.fallback_by", by, [_GROUP, *known])
+    check_attributes("score.fallback_by", by, [_GROUP, *single])
     for name in rules.leave_out:
         if name not in dataset.event_types:
             types = ", ".join(dataset.event_types)

@@ -70,7 +70,7 @@ def write_dataset(place: Path) -> Manifest:
         valid_start=3 * day, test_start=4 * day, first_event=0, last_event=5 * day,
         users=USERS, items=ITEMS, vocabulary_fingerprint="0123456789abcdef",
         content_fingerprint="fedcba9876543210", event_types=("purchase",), platforms=(),
-        categories={"colour": 4}, splits=splits,
+        attributes={"colour": "category"}, categories={"colour": 4}, splits=splits,
         steps=(Step("read", 200, 190, "10 rows <had> a fault"),),
         quarantine={"price: negative": 10},
         certificate={

@@ -22,6 +22,7 @@ class Event:
     kind: int = 2
     wanted: bool = True
     session: str | None = None
+    part: int = 0
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -50,7 +51,7 @@ class _Step:
 def rows(events: list[Event], cutting: Cutting) -> list[dict[str, object]]:
     """All rows of all subjects, in no order that matters."""
     result = []
-    for subject, own in sorted(_subjects(events, cutting).items()):
+    for subject, own in sorted(_subjects(events).items()):
         steps, cut = _steps(own, cutting)
         result += _blocks(subject, steps, cutting)
         counts = [
@@ -61,18 +62,9 @@ def rows(events: list[Event], cutting: Cutting) -> list[dict[str, object]]:
     return result
 
 
-def _subjects(events: list[Event], cutting: Cutting) -> dict[str, list[Event]]:
+def _subjects(events: list[Event]) -> dict[str, list[Event]]:
     in_order = sorted(events, key=lambda event: event.key)
-    found: dict[str, list[Event]] = {}
-    for user, own in groupby(in_order, key=lambda event: event.user):
-        session, last = -1, None
-        for event in own:
-            if last is None or event.time - last > cutting.gap:
-                session += 1
-            last = event.time
-            by_gap = cutting.by_session and cutting.gap_minutes is not None
-            found.setdefault(f"{user}-{session}" if by_gap else user, []).append(event)
-    return found
+    return {user: list(own) for user, own in groupby(in_order, key=lambda event: event.user)}
 
 
 def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
@@ -82,7 +74,7 @@ def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
         kept = together[: cutting.limits.step_events]
         cut += len(together) - len(kept)
         step = _Step(time, kept, number=number)
-        step.split = (time >= cutting.times.valid_start) + (time >= cutting.times.test_start)
+        step.split = kept[0].part
         previous = steps[-1].time if steps else time
         step.gap = time // MICROS - previous // MICROS
         items: set[int] = set()
@@ -93,10 +85,10 @@ def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
                 step.opens.append(True)
             elif cutting.by_session:
                 step.opens.append(False)
-            elif cutting.gap_minutes is None:
+            elif cutting.sessions is None:
                 step.opens.append(event.session not in seen_sessions)
             else:
-                step.opens.append(time - previous > cutting.gap)
+                step.opens.append(time - previous > cutting.sessions.gap)
         seen_sessions |= {event.session for event in kept}
         steps.append(step)
     return steps, cut
@@ -105,7 +97,7 @@ def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
 def _blocks(subject: str, steps: list[_Step], cutting: Cutting) -> list[dict[str, object]]:
     found, i = [], 1
     while i < len(steps):
-        if not any(steps[i].targets):
+        if not any(steps[i].targets) or steps[i].split >= len(SPLITS):
             i += 1
             continue
         end, events = i, len(steps[i].events)

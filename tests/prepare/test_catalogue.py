@@ -46,6 +46,34 @@ def test_a_nested_attribute_is_named(spark: SparkSession) -> None:
         catalogue(spark.createDataFrame([], schema), CONFIG.items)
 
 
+def test_lists_of_categories_are_sorted_sets(spark: SparkSession) -> None:
+    items = replace(CONFIG.items, attributes={"tags": "categories"})
+    for kind, rows in {
+        "array<int>": [("a", [3, None, 12, 3]), ("b", []), ("c", None)],
+        "string": [("a", " 3 |12||3"), ("b", ""), ("c", None)],
+        "string ": [("a", '[3, "12", null]'), ("b", "[]"), ("c", "[broken")],
+    }.items():
+        frame = spark.createDataFrame(
+            [(*row, None) for row in rows], f"item_id string, tags {kind}, unreadable string"
+        )
+        found = {row.item_id: row.tags for row in catalogue(frame, items).collect()}
+        assert found == {"a": ["12", "3"], "b": None, "c": None}
+    with pytest.raises(DataError, match="expected a list of text or numbers in the column 'tags'"):
+        catalogue(spark.createDataFrame([], "item_id string, tags int, unreadable string"), items)
+
+
+def test_a_rule_drops_by_a_list_too(spark: SparkSession) -> None:
+    config = Config(
+        items=Items(path=("items",), attributes={"tags": "categories"}),
+        prepare=Prepare(drop_items={"tags": ["old", "own"]}),
+    )
+    rows = [("milk", ["own", "raw"]), ("bag", ["new"]), ("pen", None)]
+    items = spark.createDataFrame(rows, "item_id string, tags array<string>")
+    events = spark.createDataFrame([(row[0],) for row in rows], "item_id string")
+    found = {row.item_id: row[DROPPED_BY] for row in apply_rules(events, items, config).collect()}
+    assert found == {"milk": 1, "bag": 0, "pen": 0}
+
+
 def test_the_first_rule_that_drops_an_event_counts(spark: SparkSession) -> None:
     assert [rule.name for rule in rules(CONFIG)] == [
         "items not in the catalogue", "items by kind", "items by brand", "events without quantity"

@@ -5,11 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
+from recsys.config import Prepare
 from recsys.errors import DataError
-from recsys.prepare.certificate import Check, certificate, split_checks, vocabulary_check
+from recsys.prepare.certificate import (
+    Check,
+    certificate,
+    row_checks,
+    subject_checks,
+    time_checks,
+    vocabulary_check,
+    whole_checks,
+)  # fmt: skip
 from recsys.prepare.facts import facts
+from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.writing import sums
 from recsys.schemas import SEQUENCES, ddl
@@ -38,21 +48,29 @@ def sound() -> dict[str, dict[str, Any]]:
     return {str(row["sequence_id"]): row for row in rows}
 
 
-def found_in(spark: SparkSession, rows: dict[str, dict[str, Any]]) -> dict[str, Row]:
+def written(spark: SparkSession, rows: dict[str, dict[str, Any]]) -> DataFrame:
     frame = spark.createDataFrame(list(rows.values()), ddl({**SEQUENCES, "split": "string"}))
-    return sums(facts(frame, 4))
+    return facts(frame, 4)
+
+
+def checked(spark: SparkSession, rows: dict[str, dict[str, Any]], prepare: Prepare) -> list[Check]:
+    on_disk = written(spark, rows)
+    found = sums(on_disk)
+    by_time = time_checks(found, TIMES) if prepare.split == "time" else []
+    return [*row_checks(found, PLANNED), *by_time, *subject_checks(on_disk, prepare)]
 
 
 def test_what_rows_say_of_themselves(spark: SparkSession) -> None:
-    found = found_in(spark, sound())
+    found = sums(written(spark, sound()))
     train = found["train"].asDict()
     assert train.pop("hash") is not None
     assert train == {
         "split": "train", "rows": 1, "overlaps": 0, "first_target_time": 20, "case_steps": 2,
         "targets": 2, "unknown_targets": 1, "falling_times": 0, "targets_without_input": 0,
         "most_steps": 3, "most_step_events": 2, "most_case_targets": 1, "last_time": 30,
+        "tied_steps": 1,
     }  # fmt: skip
-    checks = split_checks(found, TIMES, PLANNED)
+    checks = checked(spark, sound(), Prepare())
     assert all(check.holds for check in checks)
     assert certificate(checks)["holds"] is True
 
@@ -112,7 +130,82 @@ def test_a_planted_leak_is_seen(spark: SparkSession, plant: Any, words: str) -> 
     rows = sound()
     plant(rows)
     with pytest.raises(DataError, match=f"leakage certificate: {words}"):
-        certificate(split_checks(found_in(spark, rows), TIMES, PLANNED))
+        certificate(checked(spark, rows, Prepare()))
+
+
+def _second_test_step(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#4"] |= {"item": [1, 9, 2, 5], "step": [0, 1, 2, 3], "target": [0, 0, 1, 1]}
+
+
+def _valid_left_out(rows: dict[str, dict[str, Any]]) -> None:
+    del rows["ann#3"]
+
+
+def _train_sees_the_target_of_valid(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#1"]["step"] = [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (_second_test_step, "test: target steps of a sequence: expected <= 1, found 2"),
+        (_valid_left_out, "sequences with a test target and none of valid: expected 0, found 1"),
+        (
+            _train_sees_the_target_of_valid,
+            "rows that reach into a later split: expected 0, found 1",
+        ),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
+def test_a_leak_of_leave_one_out_is_seen(spark: SparkSession, plant: Any, words: str) -> None:
+    prepare = Prepare(split="leave_one_out")
+    certificate(subject_checks(written(spark, sound()), prepare))
+    rows = sound()
+    plant(rows)
+    with pytest.raises(DataError, match=words):
+        certificate(subject_checks(written(spark, rows), prepare))
+
+
+# Split, session, user, start of the session; what is wrong with them as a split by time, by the
+# last sessions, by users.
+WHOLE = [("train", "a1", "ann", 99), ("valid", "a2", "ann", 150), ("test", "a3", "ann", 200)]
+
+
+@pytest.mark.parametrize(
+    ("split", "rows", "words"),
+    [
+        ("time", WHOLE, ""),
+        ("time", [("train", "a1", "ann", 100)], "train: last session: expected < 100 us"),
+        ("time", [("test", "a3", "ann", 199)], "test: first session: expected >= 200 us"),
+        (
+            "time",
+            [*WHOLE, ("test", "a1", "ann", 99)],
+            "sessions in two splits: expected 0, found 1",
+        ),
+        ("last_sessions", WHOLE, ""),
+        ("last_sessions", [*WHOLE, ("train", "a4", "ann", 201)], "out of the splits' order"),
+        ("users", WHOLE[:1], ""),
+        ("users", WHOLE, "users or sessions in two splits: expected 0, found 1"),
+    ],
+)
+def test_what_stays_whole_is_on_one_side(
+    spark: SparkSession, split: Any, rows: list[tuple[str, str, str, int]], words: str
+) -> None:
+    times = SplitTimes(100, 200) if split == "time" else None
+    share = 0.1 if split == "users" else None
+    prepare = Prepare(split=split, valid_share=share, test_share=share)
+    events = spark.createDataFrame(
+        [row[1:] for row in rows], "session_id string, user_id string, timestamp bigint"
+    )
+    on_disk = spark.createDataFrame([row[:2] for row in rows], "split string, user_id string")
+    parted = Parted(events, by_session=True, named=True, times=times)
+    checks = whole_checks(on_disk, parted, prepare)
+    assert checks
+    if not words:
+        certificate(checks)
+        return
+    with pytest.raises(DataError, match=words):
+        certificate(checks)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +221,10 @@ def test_a_planted_leak_is_seen(spark: SparkSession, plant: Any, words: str) -> 
 def test_the_vocabulary_is_counted_again(
     spark: SparkSession, written: list[tuple[int, str, int]], wrong: int
 ) -> None:
-    rows = [("tea", 1), ("tea", 2), ("jam", 3), ("jam", 3), ("rye", 4), ("tea", 50), ("tea", 51)]
-    events = spark.createDataFrame(rows, "item_id string, timestamp bigint")
+    rows = [("tea", 0), ("tea", 0), ("jam", 0), ("jam", 0), ("rye", 0), ("tea", 1), ("tea", 2)]
+    events = spark.createDataFrame(rows, "item_id string, part int")
     table = spark.createDataFrame(written, "item_index int, item_id string, train_count bigint")
-    check = vocabulary_check(table, events, valid_start=50, min_count=2)
+    check = vocabulary_check(table, events, min_count=2)
     assert check.holds == (wrong == 0)
     assert f"{wrong} entries that differ" in check.found
 

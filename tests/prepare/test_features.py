@@ -10,18 +10,18 @@ from recsys.prepare.features import attach, categories, item_table
 from recsys.prepare.vocabulary import train_counts, vocabulary
 from recsys.schemas import CATEGORIES, VOCABULARY, items_schema
 
-EVENTS = [("tea", 1)] * 3 + [("jam", 2)] * 3 + [("oil", 3)] * 5 + [("rye", 4)] + [("new", 99)] * 9
-ATTRIBUTES = ("kind", "style_index")
+EVENTS = [("tea", 0)] * 3 + [("jam", 0)] * 3 + [("oil", 0)] * 5 + [("rye", 0)] + [("new", 1)] * 9
+ATTRIBUTES = {"kind": "category", "style_index": "category", "tags": "categories"}
 
 
 def test_items_by_falling_count_in_train_ties_by_id(spark: SparkSession) -> None:
     rows = list(EVENTS)
     random.Random(4).shuffle(rows)
-    events = spark.createDataFrame(rows, "item_id string, timestamp bigint").repartition(3)
-    found = vocabulary(events, valid_start=50, min_count=2)
+    events = spark.createDataFrame(rows, "item_id string, part int").repartition(3)
+    found = vocabulary(events, min_count=2)
     assert found.columns == list(VOCABULARY)
     assert list(map(tuple, found.collect())) == [(2, "oil", 5), (3, "jam", 3), (4, "tea", 3)]
-    counts = {row.item_id: row.train_count for row in train_counts(events, "item_id", 50).collect()}
+    counts = {row.item_id: row.train_count for row in train_counts(events, "item_id").collect()}
     assert counts == {"oil": 5, "jam": 3, "tea": 3, "rye": 1}
 
 
@@ -31,21 +31,31 @@ def test_attributes_are_aligned_to_the_vocabulary(spark: SparkSession) -> None:
         "item_index int, item_id string, train_count bigint",
     )
     raw = spark.createDataFrame(
-        [("tea", "drink", "x"), ("oil", "food", "y"), ("jam", "drink", None), ("hay", "feed", "z")],
-        "item_id string, kind string, style_index string",
+        [
+            ("tea", "drink", "x", ["hot"]),
+            ("oil", "food", "y", ["fat", "raw"]),
+            ("jam", "drink", None, ["hot", "raw"]),
+            ("hay", "feed", "z", ["dry"]),
+        ],
+        "item_id string, kind string, style_index string, tags array<string>",
     )
     items = attach(known, raw)
     table = categories(items, ATTRIBUTES)
     assert sorted(map(tuple, table.select(*CATEGORIES).collect())) == [
         ("kind", 2, "drink", 6), ("kind", 3, "food", 5),
         ("style_index", 2, "y", 5), ("style_index", 3, "x", 3),
+        ("tags", 2, "raw", 8), ("tags", 3, "hot", 6), ("tags", 4, "fat", 5),
     ]  # fmt: skip
     found = item_table(items, table, ATTRIBUTES)
     assert set(found.columns) == set(items_schema(ATTRIBUTES))
     columns = ("item_index", "kind", "kind_index", "style_index", "style_index_index")
-    assert list(map(tuple, found.select(*columns).collect())) == [
+    rows = found.collect()
+    assert [tuple(row[name] for name in columns) for row in rows] == [
         (2, "food", 3, "y", 2), (3, "drink", 2, None, 1), (4, "drink", 2, "x", 3),
         (5, None, 1, None, 1),
+    ]  # fmt: skip
+    assert [(row.tags, row.tags_index) for row in rows] == [
+        (["fat", "raw"], [2, 4]), (["hot", "raw"], [2, 3]), (["hot"], [3]), (None, [1])
     ]  # fmt: skip
 
 
@@ -54,7 +64,7 @@ def test_without_a_catalogue_there_are_items_and_no_categories(spark: SparkSessi
         [(2, "oil", 5)], "item_index int, item_id string, train_count bigint"
     )
     items = attach(known, None)
-    table = categories(items, ())
+    table = categories(items, {})
     assert table.collect() == []
     assert {field.name: field.dataType.simpleString() for field in table.schema} == CATEGORIES
-    assert list(map(tuple, item_table(items, table, ()).collect())) == [(2, "oil", 5)]
+    assert list(map(tuple, item_table(items, table, {}).collect())) == [(2, "oil", 5)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -11,24 +12,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.prepare.cutting import Limits
+from recsys.prepare.parts import NO_PART
 from recsys.prepare.rows import HISTORY, Cutting
-from recsys.prepare.split import SplitTimes
+from recsys.prepare.sessions import Rules
 from recsys.prepare.stream import RowStream
 from tests.prepare.reference import MICROS, Event, rows
 
 MINUTE = 60 * MICROS
-NEVER = 10**15
-LATE = SplitTimes(NEVER, NEVER + 1)
+GAP = Rules(30 * MINUTE)
 
 
 def cutting(
     length: int = 8,
     target_events: int = 4,
-    times: SplitTimes = LATE,
-    gap_minutes: int | None = 30,
+    sessions: Rules | None = GAP,
     by_session: bool = False,
 ) -> Cutting:
-    return Cutting(Limits(length, target_events), times, gap_minutes, by_session)
+    return Cutting(Limits(length, target_events), sessions, by_session)
+
+
+def parted(events: Iterable[Event], *borders: int) -> list[Event]:
+    """The events with their split; the borders are instants."""
+    return [replace(e, part=sum(e.time >= border for border in borders)) for e in events]
 
 
 def streamed(
@@ -42,8 +47,9 @@ def streamed(
         "item": pa.array([e.item for e in in_order], pa.int32()),
         "event_type": pa.array([e.kind for e in in_order], pa.int32()),
         "is_target": pa.array([e.wanted for e in in_order], pa.bool_()),
+        "part": pa.array([e.part for e in in_order], pa.int32()),
     }
-    if rules.gap_minutes is None and not rules.by_session:
+    if rules.sessions is None and not rules.by_session:
         columns["session_id"] = pa.array([e.session for e in in_order], pa.string())
     batch = pa.RecordBatch.from_pydict(columns)
     stream, found = RowStream(rules), []
@@ -162,10 +168,8 @@ def test_a_step_too_large_keeps_its_first_events_and_counts_the_others() -> None
 
 
 def test_splits_take_the_steps_of_their_time_and_see_what_was_before() -> None:
-    times = SplitTimes(3 * MICROS, 5 * MICROS)
-    found = streamed(
-        [Event("ann", i * MICROS, i, item=i + 2) for i in range(7)], cutting(8, 4, times)
-    )
+    events = [Event("ann", i * MICROS, i, item=i + 2) for i in range(7)]
+    found = streamed(parted(events, 3 * MICROS, 5 * MICROS), cutting(8, 4))
     train, valid, test = (one(found, name) for name in ("ann#1", "ann#3", "ann#5"))
     assert (train["kind"], train["item"], train["target"]) == ("train", [2, 3, 4], [0, 1, 1])
     assert (valid["kind"], valid["target"]) == ("valid", [0, 0, 0, 1, 1])
@@ -174,26 +178,31 @@ def test_splits_take_the_steps_of_their_time_and_see_what_was_before() -> None:
     assert [history[f"{split}_steps"] for split in ("train", "valid", "test")] == [2, 2, 2]
 
 
-def test_sessions_end_with_a_pause_and_are_numbered_within_the_user() -> None:
-    minutes = {"ann": [0, 30, 61, 62], "bob": [61, 200]}
-    events = [Event(user, m * MINUTE, m) for user, own in minutes.items() for m in own]
-    random.Random(1).shuffle(events)
-    found = streamed(events, cutting(by_session=True))
-    histories = [row for row in found if row["kind"] == HISTORY]
-    assert {row["user_id"]: row["timestamp"] for row in histories} == {
-        "ann-0": [0, 1800], "ann-1": [3660, 3720], "bob-0": [3660], "bob-1": [12000]
-    }  # fmt: skip
-    assert one(found, "ann-1#1")["session_start"] == [1, 0]
-    assert one(found, "ann-1#1")["gap_seconds"] == [0, 60]
-    whole = one(streamed(events, cutting()), "ann")
-    assert whole["session_start"] == [1, 0, 1, 0]
+def test_what_is_of_no_split_is_input_and_never_asked_for() -> None:
+    events = parted([Event("ann", i * MICROS, i, item=i + 2) for i in range(6)], *[9 * MICROS] * 2)
+    events = [replace(e, part=NO_PART if e.time == 2 * MICROS else e.part) for e in events]
+    found = streamed(events, cutting(8, 4))
+    first, second = one(found, "ann#1"), one(found, "ann#3")
+    assert (first["item"], first["target"]) == ([2, 3], [0, 1])
+    assert (second["item"], second["target"]) == ([2, 3, 4, 5, 6, 7], [0, 0, 0, 1, 1, 1])
+    assert one(found, "ann")["train_steps"] == 4
+
+
+def test_sessions_end_with_a_pause_or_a_day() -> None:
+    events = [Event("ann", m * MINUTE, m) for m in (0, 30, 61, 62)]
+    assert one(streamed(events, cutting()), "ann")["session_start"] == [1, 0, 1, 0]
+    by_day = cutting(sessions=Rules(30 * MINUTE, day_start=62 * MINUTE))
+    assert one(streamed(events, by_day), "ann")["session_start"] == [1, 0, 1, 1]
+    alone = one(streamed(events, cutting(by_session=True)), "ann#1")
+    assert alone["session_start"] == [1, 0, 0, 0], "whoever is the subject has one session"
+    assert alone["gap_seconds"] == [0, 1800, 1860, 60]
 
 
 def test_sessions_of_two_devices_interleave() -> None:
     names = ["web", "app", "web", "app", "tv"]
     events = [Event("ann", i * MINUTE, i, session=name) for i, name in enumerate(names)]
     for batch_events in (1, 2, 100):
-        found = streamed(events, cutting(gap_minutes=None), batch_events)
+        found = streamed(events, cutting(sessions=None), batch_events)
         assert one(found, "ann")["session_start"] == [1, 1, 0, 0, 1]
 
 
@@ -205,7 +214,7 @@ EVENTS = st.lists(
         order=st.integers(0, 5),
         kind=st.integers(1, 3),
         session=st.sampled_from(["s", "t", "u"]),
-    ).map(lambda e: Event(e.user, e.time, e.order, e.order + 1, e.kind, e.kind > 1, e.session)),
+    ).map(lambda e: replace(e, item=e.order + 1, wanted=e.kind > 1)),
     min_size=1,
     max_size=60,
 )
@@ -217,7 +226,7 @@ EVENTS = st.lists(
     batch_events=st.integers(1, 70),
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 6)),
     borders=st.tuples(st.integers(1, 40), st.integers(1, 20)),
-    sessions=st.sampled_from([(30, False), (5, True), (None, False), (None, True)]),
+    sessions=st.sampled_from([(30, False), (None, False), (None, True)]),
 )
 def test_rows_are_those_of_plain_python(
     events: list[Event],
@@ -227,12 +236,14 @@ def test_rows_are_those_of_plain_python(
     sessions: tuple[int | None, bool],
 ) -> None:
     valid_start = borders[0] * 200 * MICROS
+    embargo_end = valid_start + borders[1] * 200 * MICROS
+    events = parted(events, valid_start, embargo_end, embargo_end + 400 * MICROS)
+    gap_minutes, by_session = sessions
     rules = cutting(
         length=sum(sizes),
         target_events=sizes[0],
-        times=SplitTimes(valid_start, valid_start + borders[1] * 200 * MICROS),
-        gap_minutes=sessions[0],
-        by_session=sessions[1],
+        sessions=None if gap_minutes is None else Rules(gap_minutes * MINUTE),
+        by_session=by_session,
     )
     found = streamed(events, rules, batch_events)
     assert in_any_order(found) == in_any_order(rows(events, rules))
@@ -260,6 +271,7 @@ def test_what_is_carried_does_not_grow_with_a_user(batch_events: int) -> None:
                     "item": pa.array([e.item for e in part], pa.int32()),
                     "event_type": pa.array([e.kind for e in part], pa.int32()),
                     "is_target": [e.wanted for e in part],
+                    "part": pa.array([e.part for e in part], pa.int32()),
                 }
             )
         )

@@ -138,6 +138,7 @@ def _manifest(version: str) -> Manifest:
         valid_start=0, test_start=0, first_event=0, last_event=30 * DAY * 1_000_000, users=USERS,
         items=ITEMS, vocabulary_fingerprint="of-this-world", content_fingerprint="",
         event_types=EVENT_TYPES, platforms=(),
+        attributes={"colour": "category", "brand": "category"},
         categories={"colour": len(COLOURS) + FIRST_ITEM, "brand": len(BRANDS) + FIRST_ITEM},
         splits={}, steps=(), quarantine={}, certificate={}, config=settings,
     )  # fmt: skip

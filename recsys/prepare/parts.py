@@ -1,0 +1,196 @@
+"""Which split each event belongs to.
+
+Every split is two borders, one before validation and one before test, to which an event's time is
+compared; what differs is whose borders they are and which time counts:
+
+    split          borders of    time of the event, or
+    time           all           its session's start where a session is a sequence
+    leave_one_out  a sequence    (always of the event)
+    last_sessions  a user        its session's start where a session is a sequence
+    users          a user        (always the same side)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from recsys.config import Config, Prepare
+from recsys.prepare import sessions
+from recsys.prepare.cleaning import Clean
+from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
+from recsys.prepare.sessions import SESSION_TIME
+from recsys.prepare.split import SplitTimes, split_times
+from recsys.prepare.work import Work
+from recsys.schemas import EVENTS, SPLITS
+
+# The place of an event's split in SPLITS, or NO_PART.
+PART = "part"
+TRAIN, VALID, TEST = range(len(SPLITS))
+NO_PART = len(SPLITS)
+
+_NAMES = ("user_id", "session_id", "item_id", "event_type", "timestamp")
+_TIMED = {**{name: EVENTS[name] for name in _NAMES}, SESSION_TIME: "bigint"}
+_PARTED = {**_TIMED, PART: "int"}
+_BORDERS = ("valid_start", "test_start")
+
+
+@dataclass(frozen=True)
+class Parted:
+    """Clean events, each with its split.
+
+    Args:
+        events: with PART; SESSION_TIME too where a session is a sequence
+        by_session: whether a session is a sequence of its own, or a user
+        named: whether session_id is every event's session
+        times: the borders, where they are those of all
+    """
+
+    events: DataFrame
+    by_session: bool
+    named: bool
+    times: SplitTimes | None
+
+    @property
+    def subject(self) -> str:
+        """The column of what a sequence is of."""
+        return "session_id" if self.by_session else "user_id"
+
+
+def part(work: Work, cleaned: Clean) -> Parted:
+    """Gives each event its split, and where that needs it its session.
+
+    Raises:
+        ConfigError: impossible borders
+        DataError: nothing to train on
+    """
+    config, prepare = work.config, work.config.prepare
+    by_session = is_by_session(config)
+    named = config.events.columns.session_id is not None
+    events, staged = cleaned.events, False
+    if not named and (
+        by_session or prepare.split == "last_sessions" or prepare.session_max_events is not None
+    ):
+        rules = sessions.Rules.of(prepare)
+        events = sessions.named(events.select(*_NAMES), rules, work.tasks(cleaned.rows))
+        named = staged = True
+    elif by_session:
+        of_session = Window.partitionBy("session_id")
+        events = events.select(*_NAMES, F.min("timestamp").over(of_session).alias(SESSION_TIME))
+        staged = True
+    if staged:
+        events = work.stage(events, "sessions", _TIMED)
+    clock = F.col(SESSION_TIME if by_session else "timestamp")
+    times = None
+    if prepare.split == "time":
+        times = split_times(
+            prepare, cleaned.first_event, cleaned.last_event,
+            lambda before: _minutes(events, by_session, before),
+        )  # fmt: skip
+        events = events.withColumn(PART, by_times(clock, times))
+    elif prepare.split == "users":
+        events = events.withColumn(PART, by_draw(F.col("user_id"), prepare, config.seed))
+    else:
+        key = "session_id" if by_session and prepare.split == "leave_one_out" else "user_id"
+        if prepare.split == "leave_one_out":
+            borders = last_targets(events, key, prepare.target_event_types)
+            clock = F.col("timestamp")
+        else:
+            borders = last_sessions(events, prepare)
+        if not staged:
+            events = events.select(*_NAMES, F.lit(0).cast("bigint").alias(SESSION_TIME))
+        parted = events.join(borders, on=key, how="left").withColumn(PART, _by_borders(clock))
+        events = work.stage(parted.drop(*_BORDERS), "parted", _PARTED)
+    return Parted(events, by_session, named, times)
+
+
+def is_by_session(config: Config) -> bool:
+    """Whether a session is a sequence of its own."""
+    return config.prepare.sequence_unit == "session" or config.events.columns.user_id is None
+
+
+def _minutes(events: DataFrame, by_session: bool, before: int | None) -> list[tuple[int, int]]:
+    if by_session:
+        events = events.groupBy("session_id").agg(F.min("timestamp").alias("timestamp"))
+    if before is not None:
+        events = events.where(F.col("timestamp") < before)
+    minute = F.floor(F.col("timestamp") / MICROSECONDS_PER_MINUTE).alias("minute")
+    table = events.groupBy(minute).count().toArrow()
+    return sorted(zip(table["minute"].to_pylist(), table["count"].to_pylist(), strict=True))
+
+
+def by_times(clock: Column, times: SplitTimes) -> Column:
+    """PART by instants that are the same for all."""
+    return (
+        F.when(clock < times.valid_start - times.embargo, TRAIN)
+        .when(clock < times.valid_start, NO_PART)
+        .when(clock < times.test_start - times.embargo, VALID)
+        .when(clock < times.test_start, NO_PART)
+        .otherwise(TEST)
+    )
+
+
+def _by_borders(clock: Column) -> Column:
+    """PART by the columns of _BORDERS, null where all is train."""
+    return F.when(clock >= F.col("test_start"), TEST).when(
+        clock >= F.col("valid_start"), VALID
+    ).otherwise(TRAIN)  # fmt: skip
+
+
+def by_draw(user: Column, prepare: Prepare, seed: int) -> Column:
+    """PART of whole users, by a hash of user and seed."""
+    draw = F.pmod(F.xxhash64(F.lit(seed), F.lit("split"), user), F.lit(1_000_000)) / 1_000_000
+    test, valid = prepare.test_share or 0, prepare.valid_share or 0
+    return F.when(draw < test, TEST).when(draw < test + valid, VALID).otherwise(TRAIN)
+
+
+def last_targets(events: DataFrame, subject: str, types: tuple[str, ...]) -> DataFrame:
+    """Borders before the last target of each sequence and the one before it.
+
+    The first instant of a sequence is no target, as nothing is known before it. A sequence with
+    fewer than two targets has no borders.
+
+    Args:
+        events: with the subject's column, event_type and timestamp
+        subject: column of what a sequence is of
+        types: that may be predicted; empty means all
+
+    Returns:
+        the subject, valid_start, test_start
+    """
+    targets = events.where(F.col("event_type").isin(list(types))) if types else events
+    latest_first = Window.partitionBy(subject).orderBy(F.col("timestamp").desc())
+    last = targets.select(subject, "timestamp", F.dense_rank().over(latest_first).alias("place"))
+    borders = last.where(F.col("place") <= 2).groupBy(subject).agg(
+        F.max(F.when(F.col("place") == 2, F.col("timestamp"))).alias("valid_start"),
+        F.max("timestamp").alias("test_start"),
+    )  # fmt: skip
+    first = events.groupBy(subject).agg(F.min("timestamp").alias("first"))
+    enough = borders.join(first, on=subject, how="inner").where(
+        F.col("valid_start") > F.col("first")
+    )
+    return enough.select(subject, *_BORDERS)
+
+
+def last_sessions(events: DataFrame, prepare: Prepare) -> DataFrame:
+    """Borders before the last sessions of each user; none where no session would be left to train.
+
+    Args:
+        events: with user_id, session_id and timestamp
+        prepare: says how many sessions test and valid take
+
+    Returns:
+        user_id, valid_start, test_start
+    """
+    test, held = prepare.test_sessions, prepare.test_sessions + prepare.valid_sessions
+    starts = events.groupBy("user_id", "session_id").agg(F.min("timestamp").alias("start"))
+    latest_first = Window.partitionBy("user_id").orderBy(F.col("start").desc(), "session_id")
+    numbered = starts.withColumn("place", F.row_number().over(latest_first))
+    borders = numbered.where(F.col("place") <= held + 1).groupBy("user_id").agg(
+        F.max(F.when(F.col("place") == held, F.col("start"))).alias("valid_start"),
+        F.max(F.when(F.col("place") == test, F.col("start"))).alias("test_start"),
+        F.max("place").alias("sessions"),
+    )  # fmt: skip
+    return borders.where(F.col("sessions") > held).select("user_id", *_BORDERS)

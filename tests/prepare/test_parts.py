@@ -1,0 +1,137 @@
+"""Which split an event belongs to, and what its session is called."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import pairwise
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from recsys.config import Prepare
+from recsys.prepare.parts import (
+    NO_PART,
+    TEST,
+    TRAIN,
+    VALID,
+    by_draw,
+    by_times,
+    last_sessions,
+    last_targets,
+)  # fmt: skip
+from recsys.prepare.sessions import SESSION_TIME, Namer, Rules
+from recsys.prepare.split import SplitTimes
+
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
+
+
+def test_an_embargo_parts_by_time(spark: SparkSession) -> None:
+    events = spark.range(10).select(by_times(F.col("id"), SplitTimes(4, 8, embargo=2)))
+    assert [row[0] for row in events.collect()] == [
+        TRAIN, TRAIN, NO_PART, NO_PART, VALID, VALID, NO_PART, NO_PART, TEST, TEST
+    ]  # fmt: skip
+
+
+def test_the_last_targets_of_each(spark: SparkSession) -> None:
+    rows = [
+        *[("ann", "buy", time) for time in (1, 2, 3, 4, 4)], ("ann", "view", 5),
+        ("bob", "buy", 1), ("bob", "buy", 2),  # the first instant is no target
+        ("cat", "view", 1), ("cat", "buy", 2), ("cat", "buy", 3),
+        ("dan", "view", 1), ("dan", "view", 2), ("dan", "view", 3),
+    ]  # fmt: skip
+    events = spark.createDataFrame(rows, "user_id string, event_type string, timestamp bigint")
+    found = {row.user_id: row[1:] for row in last_targets(events, "user_id", ("buy",)).collect()}
+    assert found == {"ann": (3, 4), "cat": (2, 3)}
+    found = {row.user_id: row[1:] for row in last_targets(events, "user_id", ()).collect()}
+    assert found == {"ann": (4, 5), "cat": (2, 3), "dan": (2, 3)}
+
+
+def test_the_last_sessions_of_each_user(spark: SparkSession) -> None:
+    starts = {"ann": [10, 20, 30, 40], "bob": [10, 20, 30], "cat": [10]}
+    rows = [
+        (user, f"{user}-{start}", start + later)
+        for user, own in starts.items() for start in own for later in (0, 3)
+    ]  # fmt: skip
+    events = spark.createDataFrame(rows, "user_id string, session_id string, timestamp bigint")
+    one = Prepare(split="last_sessions")
+    found = {row.user_id: row[1:] for row in last_sessions(events, one).collect()}
+    assert found == {"ann": (30, 40), "bob": (20, 30)}
+    more = replace(one, valid_sessions=2)
+    assert [tuple(row) for row in last_sessions(events, more).collect()] == [("ann", 20, 40)]
+
+
+def test_users_are_drawn_by_the_seed(spark: SparkSession) -> None:
+    prepare = Prepare(split="users", valid_share=0.1, test_share=0.3)
+    users = spark.range(4000).select(F.col("id").cast("string").alias("user"))
+    columns = [by_draw(F.col("user"), prepare, seed) for seed in (1, 1, 2)]
+    first, again, other = zip(*users.select(*columns).collect(), strict=True)
+    assert first == again != other
+    shares = [first.count(part) / 4000 for part in (TRAIN, VALID, TEST)]
+    assert shares == pytest.approx([0.6, 0.1, 0.3], abs=0.03)
+
+
+def _named(events: list[tuple[str, int]], rules: Rules, size: int) -> list[tuple[str, int]]:
+    namer, found = Namer(rules), []
+    for start in range(0, len(events), size):
+        part = events[start : start + size]
+        users, times = zip(*part, strict=True)
+        times_us = pa.array(times, pa.int64())
+        named = namer.feed(pa.RecordBatch.from_pydict({"user_id": users, "timestamp": times_us}))
+        assert named.column("user_id").to_pylist() == list(users)
+        found += zip(
+            *(named.column(c).to_pylist() for c in ("session_id", SESSION_TIME)), strict=True
+        )
+    return found
+
+
+def _by_hand(events: list[tuple[str, int]], rules: Rules) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    number = start = count = 0
+    for place, (user, time) in enumerate(events):
+        before, last = events[place - 1] if place else (None, 0)
+        day = [(t - (rules.day_start or 0)) // (24 * HOUR) for t in (last, time)]
+        full = rules.max_events is not None and count >= rules.max_events and time > last
+        if user != before:
+            number, start, count = 0, time, 0
+        elif time - last > rules.gap or full or (rules.day_start is not None and day[0] < day[1]):
+            number, start, count = number + 1, time, 0
+        count += 1
+        found.append((f"{user}-{number}", start))
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    events=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 200)), min_size=1, max_size=40),
+    day_start=st.sampled_from([None, 0, 5 * HOUR]),
+    max_events=st.sampled_from([None, 1, 2, 5]),
+    size=st.integers(1, 50),
+)
+def test_sessions_are_those_of_plain_python(
+    events: list[tuple[str, int]], day_start: int | None, max_events: int | None, size: int
+) -> None:
+    rules = Rules(30 * MINUTE, day_start, max_events)
+    in_order = sorted((user, time * 20 * MINUTE) for user, time in events)
+    assert _named(in_order, rules, size) == _by_hand(in_order, rules)
+
+
+def test_a_session_does_not_depend_on_other_users() -> None:
+    draw = random.Random(1)
+    events = sorted((draw.choice("abc"), draw.randrange(3000) * MINUTE) for _ in range(300))
+    rules = Rules(30 * MINUTE, 4 * HOUR, 6)
+    whole = dict(zip(events, _named(events, rules, 64), strict=True))
+    for user in "abc":
+        own = [event for event in events if event[0] == user]
+        assert _named(own, rules, 7) == [whole[event] for event in own]
+        assert all(a <= b for a, b in pairwise(start for _, start in _named(own, rules, 7)))
+
+
+def test_rules_are_as_configured() -> None:
+    prepare = Prepare(session_gap_minutes=5, session_day_boundary_hour=4.5, session_max_events=9)
+    assert Rules.of(prepare) == Rules(5 * MINUTE, 4 * HOUR + 30 * MINUTE, 9)
