@@ -7,6 +7,8 @@ from typing import Literal
 
 from recsys.config.checks import require
 
+ValidationMetric = Literal["recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr@10", "mrr@20"]
+
 
 @dataclass(frozen=True)
 class Train:
@@ -73,7 +75,7 @@ class Train:
     negatives_power: float = 0.5
     negatives_from_batch: bool = False
     basket_power: float = 0.0
-    early_stopping_metric: Literal["recall@20", "mrr@20"] = "recall@20"
+    early_stopping_metric: ValidationMetric = "recall@20"
     patience_epochs: int = 2
     refit: bool = False
     checkpoint_steps: int = 0

@@ -26,12 +26,11 @@ from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.objective import batch_loss, squares
 from recsys.train.optimizer import Optimizer
-from recsys.train.progress import Metrics, Progress, recall_and_reciprocal_rank
+from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
 from recsys.train.schedule import learning_rate
 
 log = logging.getLogger(__name__)
 
-_AT = 20
 _BATCH = {name: tf.TensorSpec([None, None], tf.int32, name) for name in COLUMNS}
 _RATE = tf.TensorSpec([], tf.float32, "rate")
 
@@ -96,7 +95,7 @@ class Trainer:
             is_seen_CL = tf.gather(batch["step"], row_C) < step_C[:, None]
             seen_CL = tf.where(is_seen_CL, tf.gather(batch["item"], row_C), 0)
             scores_CV = ranking.without_history(scores_CV, seen_CL)
-        top_CK, _ = ranking.top_k(scores_CV, _AT + 1)
+        top_CK, _ = ranking.top_k(scores_CV, AT[-1] + 1)
         target_P = tf.gather_nd(scores_CV, tf.stack([case_P, item_P], axis=1))
         rank_P = ranking.target_ranks(top_CK, target_P, case_P)
         return tf.size(row_C), case_P, tf.where(known(item_P), rank_P, 0)
@@ -150,24 +149,18 @@ class Trainer:
         own[:] = 0.0
 
     def validate(self) -> Metrics:
-        """Recall@20 and MRR@20 over the cases of all ranks; unknown targets are misses."""
+        """METRICS over the cases of all ranks; unknown targets are misses."""
         started = time.monotonic()
-        rows = cases = recall = reciprocal = 0.0
+        own = np.zeros(2 + len(METRICS))  # rows, cases, then the metrics' sums
         targets = self.config.train.batch_targets_per_rank
         with batches.open_epoch(self.manifest, ("valid",), self.shard, targets, None) as dataset:
             for batch in dataset:
                 found, case_P, rank_P = (value.numpy() for value in self._valid_step(batch))
-                batch_recall, batch_reciprocal = recall_and_reciprocal_rank(found, case_P, rank_P)
-                rows, cases = rows + len(batch["item"]), cases + found
-                recall, reciprocal = recall + batch_recall, reciprocal + batch_reciprocal
-        sums = ranks.sum_over_ranks([rows, cases, recall, reciprocal], "validation")
-        rows, cases, recall, reciprocal = sums
+                own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
+        rows, cases, *sums = ranks.sum_over_ranks(list(own), "validation")
         batches.check_rows(self.manifest, ("valid",), int(rows))
-        return {
-            "recall@20": recall / max(cases, 1),
-            "mrr@20": reciprocal / max(cases, 1),
-            "valid_seconds": time.monotonic() - started,
-        }
+        means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
+        return {**means, "valid_seconds": time.monotonic() - started}
 
     def _bar(self, dataset: tf.data.Dataset, progress: Progress) -> Iterable[Batch]:
         # A bar on a terminal; a log gets its line when the epoch ends.

@@ -40,16 +40,37 @@ class Progress:
         return asdict(self)
 
 
-def recall_and_reciprocal_rank(
-    cases: int, case_P: npt.NDArray[np.int32], rank_P: npt.NDArray[np.int32]
-) -> tuple[float, float]:
-    """Sums over cases of the share of targets found and of 1 / the best rank.
+# The lengths of list at which validation measures.
+AT = (10, 20)
+METRICS = tuple(f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in AT)
 
-    >>> recall_and_reciprocal_rank(2, np.array([0, 0, 1]), np.array([2, 0, 0]))
-    (0.5, 0.5)
+
+def metric_sums(
+    cases: int, case_P: npt.NDArray[np.int32], rank_P: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float64]:
+    """The sums of METRICS over cases, which may have several targets.
+
+    Args:
+        cases: how many there are
+        case_P: case of each target
+        rank_P: rank of each target from 1, or 0 where it is not among the first 20
+
+    >>> recall_10, recall_20, *_, mrr_20 = metric_sums(2, np.array([0, 0, 1]), np.array([12, 1, 0]))
+    >>> float(recall_10), float(recall_20), float(mrr_20)
+    (0.5, 1.0, 1.0)
     """
     targets_C = np.bincount(case_P, minlength=cases)
-    found_C = np.bincount(case_P, weights=rank_P > 0, minlength=cases)
-    best_C = np.zeros(cases)
-    np.maximum.at(best_C, case_P, np.where(rank_P > 0, 1 / np.maximum(rank_P, 1), 0.0))
-    return float((found_C / np.maximum(targets_C, 1)).sum()), float(best_C.sum())
+    discount_K = 1 / np.log2(np.arange(2, AT[-1] + 2))
+    ideal_K = np.concatenate([[1.0], np.cumsum(discount_K)])  # of no target: any but 0
+    sums: dict[str, float] = {}
+    for k in AT:
+        found_P = (rank_P > 0) & (rank_P <= k)
+        found_C = np.bincount(case_P, weights=found_P, minlength=cases)
+        gain_P = np.where(found_P, discount_K[np.maximum(rank_P, 1) - 1], 0.0)
+        gain_C = np.bincount(case_P, weights=gain_P, minlength=cases)
+        best_C = np.zeros(cases)
+        np.maximum.at(best_C, case_P, np.where(found_P, 1 / np.maximum(rank_P, 1), 0.0))
+        sums[f"recall@{k}"] = float((found_C / np.maximum(targets_C, 1)).sum())
+        sums[f"ndcg@{k}"] = float((gain_C / ideal_K[np.minimum(targets_C, k)]).sum())
+        sums[f"mrr@{k}"] = float(best_C.sum())
+    return np.array([sums[name] for name in METRICS])

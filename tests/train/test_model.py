@@ -8,7 +8,7 @@ from recsys.train.batch import step_days, target_cases, trim
 from recsys.train.batches import COLUMNS
 from recsys.train.model import Recommender
 from recsys.train.objective import batch_loss
-from recsys.train.progress import recall_and_reciprocal_rank
+from recsys.train.progress import METRICS, metric_sums
 from recsys.train.tower import Catalogue
 from tests.datasets import LENGTH, random_rows
 
@@ -123,13 +123,18 @@ def test_unknown_targets_are_not_learnt(model: Recommender) -> None:
     assert (float(loss), float(weight)) == (0.0, 0.0)
 
 
-def test_recall_and_reciprocal_rank_by_hand() -> None:
-    # case 0: 3 targets, ranks 4 and 1, one missed; case 1: missed; case 2: found at 2
-    recall, reciprocal = recall_and_reciprocal_rank(
-        3, np.array([0, 0, 0, 1, 2]), np.array([4, 0, 1, 0, 2])
-    )
-    assert recall == pytest.approx(2 / 3 + 0 + 1)
-    assert reciprocal == pytest.approx(1 + 0 + 1 / 2)
+def test_metrics_by_hand() -> None:
+    # case 0: 3 targets, ranks 4 and 1, one missed; case 1: missed; case 2: found at 12
+    sums = metric_sums(3, np.array([0, 0, 0, 1, 2]), np.array([4, 0, 1, 0, 12]))
+    found = dict(zip(METRICS, sums, strict=True))
+    assert found["recall@10"] == pytest.approx(2 / 3)
+    assert found["recall@20"] == pytest.approx(2 / 3 + 1)
+    assert found["mrr@10"] == pytest.approx(1)
+    assert found["mrr@20"] == pytest.approx(1 + 1 / 12)
+    ideal = 1 + 1 / np.log2(3) + 1 / np.log2(4)
+    first = (1 + 1 / np.log2(5)) / ideal
+    assert found["ndcg@10"] == pytest.approx(first)
+    assert found["ndcg@20"] == pytest.approx(first + 1 / np.log2(13))
 
 
 def test_items_that_nobody_learns_are_not_listed() -> None:
