@@ -73,8 +73,8 @@ HISTORIES: dict[str, str] = {
 }
 
 # One row an item of the vocabulary; more columns: each attribute's value, and "<attribute>_index"
-# as its index in the categories, 1 where it is missing. A list of categories is a list of any
-# length in both, rising and without repeats.
+# as its index in the categories, 1 where it is missing. Of a list of categories both are lists of
+# any length, rising and without repeats.
 ITEMS: dict[str, str] = {
     "item_index": "int",
     "item_id": "string",

@@ -84,9 +84,8 @@ def _named(events: list[tuple[str, int]], rules: Rules, size: int) -> list[tuple
         times_us = pa.array(times, pa.int64())
         named = namer.feed(pa.RecordBatch.from_pydict({"user_id": users, "timestamp": times_us}))
         assert named.column("user_id").to_pylist() == list(users)
-        found += zip(
-            *(named.column(c).to_pylist() for c in ("session_id", SESSION_TIME)), strict=True
-        )
+        columns = [named.column(c).to_pylist() for c in ("session_id", SESSION_TIME)]
+        found += zip(*columns, strict=True)
     return found
 
 

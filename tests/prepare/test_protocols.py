@@ -1,4 +1,4 @@
-"""The published protocols, from the configuration alone: their counts, and the sides of a split."""
+"""The published protocols, from the configuration alone: their counts, and who is on which side."""
 
 from __future__ import annotations
 
