@@ -51,6 +51,7 @@ def write_dataset(place: Path, users: int, items: int) -> None:
             "item_index": pa.array(index, pa.int32()),
             "item_id": [f"product-{number}" for number in index],
             "train_count": pa.array(counts),
+            "valid_count": pa.array(np.zeros(items, np.int64)),
         }
     )
     for name in ("items.parquet", "vocabulary.parquet"):
@@ -84,8 +85,9 @@ def _manifest(version: str, users: int, items: int) -> Manifest:
         url=version, schema_version=SCHEMA_VERSION, code_version="", created_at="", seed=0,
         sequence_length=LENGTH, max_steps=LENGTH, max_step_events=1, max_case_targets=1,
         valid_start=0, test_start=0, first_event=0, last_event=1_800_000_000_000_000, users=users,
-        items=items, vocabulary_fingerprint=f"{items} products", content_fingerprint="",
-        event_types=("view",), platforms=(), categories={}, splits={}, steps=(), quarantine={},
+        items=items, valid_items=0, catalogue_items=0,
+        vocabulary_fingerprint=f"{items} products", content_fingerprint="", event_types=("view",),
+        platforms=(), attributes={}, categories={}, splits={}, steps=(), quarantine={},
         certificate={}, config=settings,
     )  # fmt: skip
 

@@ -87,6 +87,7 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
         (["--train", "3"], "train: expected a section of keys, found '3'"),
         (["--events.latest", "soon"],
          "events.latest: expected a date or time in ISO 8601, found 'soon'"),
+        (["--score.active_since", "soon"], "score.active_since: expected a date or time in"),
         (["--score.as_of", "soon"], "score.as_of: expected a date or time in ISO 8601"),
         (["--events.event_types={view: ''}"], "events.event_types: expected names"),
     ],

@@ -71,7 +71,7 @@ def _histories(
     in_batch = max(plan.score.batch_users, _BATCH_BYTES // row_bytes)
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", in_batch)
     since = config.score.active_since
-    earliest = None if since is None else planning.instant("score.active_since", since)
+    earliest = None if since is None else planning.instant(since)
     for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
         frame = subjects.active(tables.read(spark, url, schema, paths), earliest)
         yield Piece(number, _spread(frame, rows, plan), rows if earliest is None else None)

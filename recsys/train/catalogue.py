@@ -39,10 +39,18 @@ def read_catalogue(dataset: Manifest, config: Config, splits: Sequence[str]) -> 
     return Catalogue(
         vocabulary_size=dataset.vocabulary_size,
         event_type_size=dataset.event_type_size,
+        known_size=FIRST_ITEM + _known_items(dataset, splits, has_features=bool(features)),
         train_counts=np.pad(table[counts].sum(axis=1).to_numpy(np.int64), (FIRST_ITEM, 0)),
         categories={name: _values(table[f"{name}_index"]) for name in features},
         category_sizes={name: dataset.categories[name] for name in features},
     )
+
+
+def _known_items(dataset: Manifest, splits: Sequence[str], has_features: bool) -> int:
+    """The items, from the vocabulary's first on, that a model of the splits can tell apart."""
+    if has_features:
+        return dataset.items
+    return dataset.train_items + (dataset.valid_items if "valid" in splits else 0)
 
 
 def read_item_ids(dataset: Manifest) -> list[str]:

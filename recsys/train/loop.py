@@ -98,7 +98,7 @@ class Trainer:
         top_CK, _ = ranking.top_k(scores_CV, AT[-1] + 1)
         target_P = tf.gather_nd(scores_CV, tf.stack([case_P, item_P], axis=1))
         rank_P = ranking.target_ranks(top_CK, target_P, case_P)
-        return tf.size(row_C), case_P, tf.where(known(item_P), rank_P, 0)
+        return tf.size(row_C), case_P, tf.where(known(self.model.known_only(item_P)), rank_P, 0)
 
     def train_epoch(self, progress: Progress, every: Callable[[Progress], None]) -> Metrics:
         """The rest of an epoch on this rank; `every` is called when a checkpoint is due."""

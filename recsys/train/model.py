@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Train
-from recsys.schemas import FIRST_ITEM
+from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.train.batch import SECONDS_PER_DAY, Batch, Cases, flat_steps, step_days
 from recsys.train.candidates import Candidates
 from recsys.train.cells import Stack
@@ -46,7 +46,9 @@ class Recommender(tf.Module):
         )
         self.stack = Stack(train.cell, width + _CONTEXT, width, train.layers, seed)
         # Nothing is known of an item that training never meets and that has no features.
+        self.known_size = catalogue.known_size or catalogue.vocabulary_size
         met_V = (catalogue.train_counts > 0) | bool(catalogue.categories or catalogue.vectors)
+        met_V[self.known_size :] = False
         self.unlearnt_V = tf.constant(np.where(met_V, 0.0, NO_NEGATIVE), tf.float32)
         self.attention = Attention(width, seed) if train.readout == "attention" else None
         # Normalized vectors are there to keep popularity out of the scores.
@@ -74,9 +76,13 @@ class Recommender(tf.Module):
             return state_CD
         return self.train.scale * tf.math.l2_normalize(state_CD, axis=1)
 
+    def known_only(self, item: tf.Tensor) -> tf.Tensor:
+        """Item indexes, the unknown item in place of those that the model does not know."""
+        return tf.where(item < self.known_size, item, UNKNOWN)
+
     def _step_inputs(self, batch: Batch, noise: Noise | None) -> tf.Tensor:
         """What the network reads [B, T, D + 2]."""
-        event_BLD = self.tower(batch["item"])
+        event_BLD = self.tower(self.known_only(batch["item"]))
         event_BLD += tf.gather(self.event_type_embedding, batch["event_type"])
         event_BLD = _drop(event_BLD, self.train.embedding_dropout, noise)
         step_N, steps = flat_steps(batch["step"])
@@ -165,7 +171,7 @@ class Recommender(tf.Module):
             tf.where(is_latest_CL, tf.gather(days_BL, row_C), 0.0), axis=1, keepdims=True
         )
         days_CL = latest_C1 - tf.gather(days_BL, row_C)
-        return self.repeat(tf.gather(batch["item"], row_C), age_CL, days_CL)
+        return self.repeat(tf.gather(self.known_only(batch["item"]), row_C), age_CL, days_CL)
 
 
 def _drop(values: tf.Tensor, share: float, noise: Noise | None) -> tf.Tensor:

@@ -31,6 +31,7 @@ def batch_loss(
     """
     batch = trim(batch)
     row_C, step_C, case_P, item_P = target_cases(batch)
+    item_P = model.known_only(item_P)
     is_known = known(item_P)
     case_P, item_P = tf.boolean_mask(case_P, is_known), tf.boolean_mask(item_P, is_known)
     weight_P = target_weights(case_P, tf.size(row_C), basket_power)

@@ -25,6 +25,7 @@ class Catalogue:
         vocabulary_size: items, and the reserved indexes before them
         event_type_size: event types, and the reserved indexes before them
         train_counts: events of what is trained on, by item index [V]
+        known_size: indexes from here on are not known yet, whatever the vocabulary has; None: all
         categories: attribute to the value indexes of every item [V, M]; 0 pads
         category_sizes: attribute to the number of its value indexes
         vectors: attribute to numbers of every item [V, M]
@@ -33,6 +34,7 @@ class Catalogue:
     vocabulary_size: int
     event_type_size: int
     train_counts: npt.NDArray[np.int64]
+    known_size: int | None = None
     categories: dict[str, Indexes] = field(default_factory=dict)
     category_sizes: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, Floats] = field(default_factory=dict)
@@ -55,7 +57,10 @@ class ItemTower(tf.Module):
         super().__init__(name="tower")
         self.width = width
         self.normalize = normalize
+        # What training never meets has its features, and nothing of its own.
+        is_met_V1 = tf.constant(catalogue.train_counts[:, None] > 0, tf.float32)
         self.embedding = self._table(catalogue.vocabulary_size, seed, 0, "item_embedding")
+        self.embedding.assign(self.embedding * is_met_V1)
         self.categories = dict(catalogue.categories)
         self.category_embeddings = {
             name: self._table(catalogue.category_sizes[name], seed, 1 + place, f"{name}_embedding")

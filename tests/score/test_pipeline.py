@@ -120,8 +120,6 @@ def test_an_index_writes_what_it_finds(spark: SparkSession, own: World) -> None:
         (small(rules=Rules(at_most={"size": 1})), r"at_most: expected an attribute .*found 'size'"),
         (small(rules=Rules(deny={"size": ["L"]})), r"deny: expected an attribute .*found 'size'"),
         (small(rules=Rules(leave_out={"bought": None})), "one of view, purchase; found 'bought'"),
-        (small(as_of="yesterday"), "score.as_of: expected a time .*'yesterday'"),
-        (small(active_since="soon"), "score.active_since: expected a time"),
     ],
 )  # fmt: skip
 def test_a_wrong_configuration(spark: SparkSession, own: World, score: Score, message: str) -> None:
