@@ -18,7 +18,7 @@ from jsonargparse import Namespace
 from recsys import command, files, manifest, pages
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.evaluate import report
+from recsys.evaluate import report, words
 from recsys.schemas import HISTORIES, RECOMMENDATIONS
 
 USERS = 12
@@ -192,11 +192,11 @@ def users(config: Config) -> list[User]:
 def table_of_systems(figures: dict[str, Any]) -> str:
     """The model and the references side by side, as text."""
     k = max(figures["at"])
-    heads = [f"{report.METRICS[metric]}@{k}" for metric in SHOWN_METRICS]
+    heads = [f"{words.METRICS[metric]}@{k}" for metric in SHOWN_METRICS]
     lines = [" " * 32 + "".join(f"{head:>13}" for head in heads)]
     for system, own in figures["systems"].items():
         values = [f"{own[f'{metric}@{k}']:>13.4f}" for metric in SHOWN_METRICS]
-        lines.append(f"{report.LABELS[system]:<32}" + "".join(values))
+        lines.append(f"{words.SYSTEMS[system]:<32}" + "".join(values))
     return "\n".join(lines)
 
 

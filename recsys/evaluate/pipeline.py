@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -15,17 +14,22 @@ from recsys import command, files, manifest, tables, trained
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.evaluate import references, report
+from recsys.evaluate.catalogue import Catalogue, read_catalogue
 from recsys.evaluate.figures import figures
-from recsys.evaluate.histories import with_earlier
+from recsys.evaluate.histories import whole, with_earlier
 from recsys.evaluate.ranked import Lists, Model, ranked
+from recsys.evaluate.references import hybrid
+from recsys.evaluate.references.hybrid import Hybrid
+from recsys.evaluate.references.system import Longs, System, Training
 from recsys.manifest import Manifest
-from recsys.schemas import CASES, FIRST_ITEM, SEQUENCES, SPLITS, VOCABULARY
+from recsys.schemas import CASES, FIRST_ITEM, SEQUENCES, SPLITS
 from recsys.trained import Trained
 
 log = logging.getLogger(__name__)
 
-# Rows of test that one task ranks, at most.
+# Rows of a split that one task ranks, at most.
 _TASK_ROWS = 4096
+_MICROSECONDS_PER_SECOND = 1_000_000
 
 
 def run(spark: SparkSession, config: Config) -> str:
@@ -57,15 +61,126 @@ def _evaluate(
     spark: SparkSession, config: Config, dataset: Manifest, model: Trained, version: str
 ) -> dict[str, Any]:
     """Writes the cases; the content of metrics.json."""
+    catalogue = read_catalogue(spark, config, dataset)
+    evaluation = Evaluation(spark, config, dataset, catalogue, model.export)
+    systems, first_seen = evaluation.fitted()
     where = files.join(version, "cases")
-    tables.write(_cases(spark, config, dataset, model), where, CASES)
+    tables.write(evaluation.cases("test", systems), where, CASES)
     cases = tables.read(spark, where, CASES).cache()
     check_cases(cases, dataset)
-    vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
-    train_counts_V = by_item(vocabulary, "train_count", dataset.vocabulary_size)
-    content = figures(cases, train_counts_V, config, dataset)
+    content = figures(cases, catalogue, first_seen, config, dataset, model.export)
+    content["blend"] = {
+        name: round(weight, 4)
+        for system in systems
+        if isinstance(system, Hybrid)
+        for name, weight in system.weights.items()
+    }
     cases.unpersist()
     return content
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A dataset's splits, and the systems that rank them.
+
+    Args:
+        spark: the session
+        config: the resolved configuration
+        dataset: the manifest
+        catalogue: what is known of the items
+        export: URL of the model's SavedModel; none evaluates the references alone
+    """
+
+    spark: SparkSession
+    config: Config
+    dataset: Manifest
+    catalogue: Catalogue
+    export: str | None
+
+    def split(self, name: str) -> DataFrame:
+        """schemas.SEQUENCES of a split."""
+        url = files.join(self.dataset.url, "sequences", f"split={name}")
+        return tables.read(self.spark, url, SEQUENCES)
+
+    def fitted(self) -> tuple[list[System | Hybrid], Longs]:
+        """The model and the references of the configuration, and each item's first event [V]."""
+        settings = self.config.evaluate
+        train = whole(self.split("train")).cache()
+        training = self.training(train)
+        model: list[System] = [] if self.export is None else [Model(self.export)]
+        systems: list[System | Hybrid] = [*model, *references.fit(settings.references, training)]
+        if "hybrid" in settings.references:
+            systems.append(self._hybrid(systems, training))
+        first = training.events.groupBy("item").agg(F.min("timestamp").alias("first"))
+        first_seen_V = training.by_item(first)
+        train.unpersist()
+        return systems, first_seen_V
+
+    def training(self, histories: DataFrame) -> Training:
+        """What references are fitted on."""
+        names = {"target_types": self.dataset.config["prepare"]["target_event_types"]}
+        return Training(
+            histories=histories,
+            vocabulary_size=self.dataset.vocabulary_size,
+            valid_start=self.dataset.valid_start // _MICROSECONDS_PER_SECOND,
+            settings=self.config.evaluate,
+            target_types=tuple(
+                index for index, name in enumerate(self.dataset.event_types, FIRST_ITEM)
+                if name in names["target_types"]
+            ),
+            attributes=self.catalogue.attributes,
+            attribute_sizes=self.dataset.categories,
+            seed=self.config.seed,
+        )  # fmt: skip
+
+    def _hybrid(self, systems: list[System | Hybrid], training: Training) -> Hybrid:
+        """The blend, with weights learnt from a part of validation."""
+        settings = self.config.evaluate.hybrid
+        asked = [system for system in systems if system.name in settings.systems]
+        steps = self.dataset.splits["valid"].steps
+        share = min(1.0, settings.most_cases / max(steps, 1))
+        seen = self.cases("valid", asked, settings.length, share).select(
+            "user_id", "step", "system", "targets", "recommended"
+        )
+        names = [system.name for system in asked]
+        table = seen.toArrow()
+        if table.num_rows == 0:
+            raise DataError(f"{self.dataset.url}: expected cases of split valid, found none")
+        weights = hybrid.learn(hybrid.choices(table, names, settings.length))
+        blend = dict(zip(names, map(float, weights), strict=True))
+        log.info("hybrid: %s", ", ".join(f"{name} {own:.3f}" for name, own in blend.items()))
+        return Hybrid(blend, settings.length, training.popularity)
+
+    def cases(
+        self, split: str, systems: list[System | Hybrid], length: int = 0, share: float = 1.0
+    ) -> DataFrame:
+        """schemas.CASES of a split, or of a share of its users.
+
+        Args:
+            split: train, valid or test
+            systems: a hybrid after those that it blends
+            length: of the lists; 0 is the longest of the configuration
+            share: of the users, drawn by their ids
+        """
+        everything = self.split("train")
+        for name in SPLITS[1 : SPLITS.index(split) + 1]:
+            everything = everything.unionByName(self.split(name))
+        asked = self.split(split).where("weight > 0")
+        if share < 1:
+            draw = F.pmod(F.xxhash64("user_id", F.lit(self.config.seed)), F.lit(1_000_000))
+            asked = asked.where(draw < F.lit(int(share * 1_000_000)))
+        rows = with_earlier(asked, everything)
+        lists = Lists(
+            length=length or max(self.config.evaluate.at),
+            exclude_history=self.config.ranking.exclude_history,
+            batch_rows=self.config.evaluate.batch_rows,
+            vocabulary_size=self.dataset.vocabulary_size,
+            threads=int(self.spark.conf.get("spark.task.cpus", "1") or 1),
+        )
+        # More parts than cores, as rows differ in length; each worker loads the model once.
+        cores = self.spark.sparkContext.defaultParallelism
+        parts = max(2 * cores, self.dataset.splits[split].rows // _TASK_ROWS)
+        return ranked(rows.repartition(parts), systems, lists)
 
 
 def _write(config: Config, dataset: Manifest, content: dict[str, Any], version: str) -> None:
@@ -92,62 +207,6 @@ def check_cases(cases: DataFrame, dataset: Manifest) -> None:
                 f"{dataset.url}: expected {expected} cases of split test for {row['system']}, "
                 f"found {row['count']}"
             )
-
-
-def _cases(spark: SparkSession, config: Config, dataset: Manifest, model: Trained) -> DataFrame:
-    splits = {
-        name: tables.read(spark, files.join(dataset.url, "sequences", f"split={name}"), SEQUENCES)
-        for name in SPLITS
-    }
-    everything = splits["train"].unionByName(splits["valid"]).unionByName(splits["test"])
-    rows = with_earlier(splits["test"].where("weight > 0"), everything)
-    facts = references.Facts(
-        bought=bought(splits["train"], dataset.vocabulary_size),
-        target_types=_target_types(dataset),
-        half_life_days=config.evaluate.half_life_days,
-    )
-    systems = [
-        Model(model.export),
-        *references.fit(config.evaluate.references, facts),
-    ]
-    lists = Lists(
-        length=max(config.evaluate.at),
-        exclude_history=config.ranking.exclude_history,
-        batch_rows=config.evaluate.batch_rows,
-        threads=int(spark.conf.get("spark.task.cpus", "1") or 1),
-    )
-    # More parts than cores, as rows differ in length; each worker process loads the model once.
-    cores = spark.sparkContext.defaultParallelism
-    parts = max(2 * cores, dataset.splits["test"].rows // _TASK_ROWS)
-    return ranked(rows.repartition(parts), systems, lists)
-
-
-def bought(train: DataFrame, vocabulary_size: int) -> npt.NDArray[np.int64]:
-    """How often each item is a target of train [V]."""
-    event = F.explode(F.arrays_zip("item", "target")).alias("event")
-    counts = (
-        train.where("weight > 0")
-        .select(event)
-        .where((F.col("event.target") == 1) & (F.col("event.item") >= FIRST_ITEM))
-        .groupBy(F.col("event.item").alias("item_index"))
-        .count()
-    )
-    return by_item(counts, "count", vocabulary_size)
-
-
-def by_item(frame: DataFrame, column: str, vocabulary_size: int) -> npt.NDArray[np.int64]:
-    """A column by item_index [V], 0 where the table has no row."""
-    table = frame.select("item_index", column).toArrow()
-    values_V = np.zeros(vocabulary_size, np.int64)
-    values_V[table.column("item_index").to_numpy()] = table.column(column).to_numpy()
-    return values_V
-
-
-def _target_types(dataset: Manifest) -> tuple[int, ...]:
-    wanted = dataset.config["prepare"]["target_event_types"]
-    return tuple(
-        index for index, name in enumerate(dataset.event_types, FIRST_ITEM) if name in wanted
-    )
 
 
 def _json_lines(url: str) -> list[dict[str, float]]:

@@ -7,37 +7,11 @@ from typing import Any
 
 from recsys import pages
 from recsys.evaluate import pictures
+from recsys.evaluate.words import DESCRIPTIONS, METRICS, QUALITY
+from recsys.evaluate.words import SYSTEMS as LABELS
 from recsys.manifest import Manifest
 from recsys.schemas import SPLITS
 
-METRICS = {
-    "recall": "Recall",
-    "precision": "Precision",
-    "f1": "F1",
-    "ndcg": "NDCG",
-    "mrr": "MRR",
-    "hit_rate": "Hit rate",
-    "coverage": "Coverage",
-    "novelty": "Novelty (bits)",
-}
-LABELS = {
-    "model": "the model",
-    "popular": "most popular items",
-    "own_items": "user's own items",
-    "own_items_recent": "user's own items, recent first",
-    "bought": "what was bought",
-}
-DESCRIPTIONS = {
-    "model": "the trained network, reading the latest events of a user.",
-    "popular": "the items that were most often targets in train, the same for everybody.",
-    "own_items": (
-        "all that the user had before the step: the most frequent first, then the latest, then "
-        "the most popular; where these are too few, popular items."
-    ),
-    "own_items_recent": (
-        "the same, where an event counts half after every half-life (evaluate.half_life_days)."
-    ),
-}
 CURVES = {
     "recall": "What a longer list finds",
     "precision": "What a longer list costs",
@@ -84,8 +58,8 @@ def render(
 
 
 def _best(systems: dict[str, dict[str, float]]) -> dict[str, float]:
-    """The highest value of each metric. Novelty has no best: rare items are not better ones."""
-    names = {name for own in systems.values() for name in own if not name.startswith("novelty")}
+    """The highest value of each metric that is the better the higher."""
+    names = {name for own in systems.values() for name in own if name.split("@", 1)[0] in QUALITY}
     return {name: max(own[name] for own in systems.values()) for name in names}
 
 
