@@ -6,6 +6,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Literal
 
+from recsys.config import floors
 from recsys.config import references as settings
 from recsys.config.checks import require
 from recsys.config.references import ReferenceName
@@ -32,6 +33,8 @@ class Evaluate:
         unknown_targets: what targets are that the vocabulary lacks; miss counts them against
             every system, drop leaves them out, and cases that have no others
         resamples: how often users are drawn again for the 95 % intervals
+        floors: what figures must reach, or the job exits 4 after it has written the report:
+            recall@20, recall@20 over popular (a margin), recall@20 in users=new (a slice), or both
         category: attribute by which diversity, slices and best-sellers tell items apart; null is
             the first of the items' attributes
         examples: cases that the report shows with their lists and reasons
@@ -57,6 +60,7 @@ class Evaluate:
     )
     unknown_targets: Literal["miss", "drop"] = "miss"
     resamples: int = 400
+    floors: dict[str, float] = field(default_factory=dict)
     category: str | None = None
     examples: int = 6
     batch_rows: int = 64
@@ -84,6 +88,8 @@ class Evaluate:
         for key in ("resamples", "examples"):
             value = getattr(self, key)
             require(value >= 0, f"evaluate.{key}", "a number from 0", value)
+        for name in self.floors:
+            floors.parse(name, self.at, self.references)
         if "hybrid" in self.references:
             known = ["model", *(name for name in self.references if name != "hybrid")]
             for name in self.hybrid.systems:

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 import recsys
 from recsys.config import Config
+from recsys.config.floors import SLICE_METRICS, SLICES
 from recsys.evaluate import aggregate, bootstrap, metrics, slices, spread
 from recsys.evaluate.aggregate import Estimate, Estimates, Measuring
 from recsys.evaluate.catalogue import Catalogue
@@ -23,8 +24,6 @@ from recsys.schemas import UNKNOWN
 # Drawn over the length of the list, in at most so many points.
 CURVES = ("recall", "precision", "ndcg")
 _CURVE_POINTS = 25
-# What is shown of each slice, at the longest list.
-SLICE_METRICS = ("recall", "ndcg", "mrr")
 _MICROSECONDS_PER_SECOND = 1_000_000
 # Of the time of train: items first seen in its last part are new.
 _NEW_SHARE = 0.1
@@ -170,7 +169,7 @@ def _slices(found: Estimates, systems: Sequence[str], k: int) -> list[dict[str, 
             values[name].append(value)
     order = {name: slices.value_order(name) for name in values}
     listed = []
-    for name in (name for name in slices.SLICES if len(values.get(name, [])) > 1):
+    for name in (name for name in SLICES if len(values.get(name, [])) > 1):
         for value in sorted(values[name], key=order[name]):
             own = {
                 system: {metric: found[system, name, value, metric, k] for metric in SLICE_METRICS}

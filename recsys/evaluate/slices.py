@@ -23,8 +23,6 @@ from recsys.evaluate.metrics import Bools, Ints, Lists, Longs
 from recsys.schemas import FIRST_ITEM, PADDING
 
 _NAMED = ("event_type", "category", "day")
-SLICES = ("users", "history", "items", "new_items", "event_type", "category", "day")
-
 # The last length of each band of histories, in events.
 HISTORY_BANDS = (5, 20, 100)
 # Values of a slice with more than these are put together: categories as others, days as months.
