@@ -26,8 +26,6 @@ BASKETS = 3
 BASKET_ITEMS = 12  # a large basket has a hundred
 RECOMMENDED_ITEMS = 12
 SHOWN_METRICS = ("recall", "ndcg", "mrr", "hit_rate", "coverage")
-# The attribute that tells best what an item is: the first of these that the catalogue has.
-NAMES = ("name", "title", "product_type", "product_category")
 
 Row = dict[str, Any]
 
@@ -78,7 +76,7 @@ class Catalogue:
     """
 
     def __init__(self, items: pa.Table, attributes: Sequence[str]) -> None:
-        named = [name for name in NAMES if name in attributes]
+        named = [name for name in pages.TITLES if name in attributes]
         self._name = named[0] if named else None
         self._details = [name for name in attributes if name != self._name]
         rows = items.select(["item_index", "item_id", *attributes]).to_pylist()
@@ -96,17 +94,9 @@ class Catalogue:
             return Item("an item too rare to be known", (), times, score)
         name = (row[self._name] if self._name else None) or row["item_id"]
         details = [row[detail] for detail in self._details]
-        return Item(plain(name), tuple(plain(text) for text in details if text), times, score)
-
-
-def plain(text: str) -> str:
-    """Capital letters only where they say something.
-
-    >>> plain("BREAD:ITALIAN/FRENCH"), plain("Private"), plain("22 LB")
-    ('Bread: italian/french', 'Private', '22 lb')
-    """
-    shown = text.capitalize() if text.isupper() else text
-    return shown.replace(":", ": ").replace("  ", " ")
+        return Item(
+            pages.plain(name), tuple(pages.plain(text) for text in details if text), times, score
+        )
 
 
 def choose(histories: list[Row], count: int, seed: int) -> list[Row]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from recsys import files, tables
+from recsys import files, pages, tables
 from recsys.config import Config
 from recsys.errors import ConfigError
+from recsys.evaluate.references.system import Table
 from recsys.manifest import Manifest
-from recsys.schemas import PADDING, UNKNOWN, items_schema
+from recsys.schemas import FIRST_ITEM, PADDING, UNKNOWN, items_schema
 
 
 @dataclass(frozen=True)
@@ -25,61 +25,77 @@ class Catalogue:
     Args:
         item_id: of each item [V]; empty where no item is
         train_count: events of train of each item [V]
-        attributes: index of each item's value of each attribute [V]
-        values: of each attribute, index to value
-        category: the attribute that tells kinds of items apart; none without attributes
+        attributes: the indexes of each item's values of each attribute, at least one each
+        values: of each attribute of a single value, index to value
+        category: the attribute that tells kinds of items apart; none without one of a single value
     """
 
     item_id: list[str]
     train_count: npt.NDArray[np.int64]
-    attributes: Mapping[str, npt.NDArray[np.int32]]
+    attributes: Mapping[str, Table]
     values: Mapping[str, Mapping[int, str]]
     category: str | None
 
     @property
     def category_index(self) -> npt.NDArray[np.int32] | None:
-        """Of each item [V]; none without attributes."""
-        return None if self.category is None else self.attributes[self.category]
+        """Of each item [V]; none without a category."""
+        return None if self.category is None else self.attributes[self.category].column
+
+    def title(self, index: int) -> str:
+        """What an item is called: by the attribute that tells best what it is, or by its id."""
+        if index < FIRST_ITEM:
+            return "an item too rare to be known"
+        for name in pages.TITLES:
+            if name in self.values:
+                table = self.attributes[name]
+                value = self.values[name].get(int(table.column[table.start[index]]))
+                return self.item_id[index] if value is None else pages.plain(value)
+        return self.item_id[index]
 
 
 def read_catalogue(spark: SparkSession, config: Config, dataset: Manifest) -> Catalogue:
     """From the dataset's table of items.
 
     Raises:
-        ConfigError: evaluate.category is no attribute of the items
+        ConfigError: evaluate.category is no attribute of the items, or a list
     """
-    names = list(dataset.categories)
-    category = config.evaluate.category or next(iter(names), None)
-    if category is not None and category not in names:
+    single = [name for name, kind in dataset.attributes.items() if kind == "category"]
+    category = config.evaluate.category or next(iter(single), None)
+    if category is not None and category not in single:
         raise ConfigError(
-            f"evaluate.category: expected an attribute of the items ({', '.join(names) or 'none'})"
-            f", found {category!r}"
+            "evaluate.category: expected an attribute of the items of kind category "
+            f"({', '.join(single) or 'none'}), found {category!r}"
         )
     url = files.join(dataset.url, "items.parquet")
-    table = tables.read(spark, url, items_schema(names)).toArrow().combine_chunks()
+    table = tables.read(spark, url, items_schema(dataset.attributes)).toArrow().combine_chunks()
     place = table.column("item_index").to_numpy()
     size = dataset.vocabulary_size
-
-    def by_index(column: str, kind: Any, missing: Any) -> npt.NDArray[Any]:
-        values_V = np.full(size, missing, kind)
-        values_V[place] = table.column(column).to_numpy()
-        return values_V
-
-    attributes = {name: by_index(f"{name}_index", np.int32, UNKNOWN) for name in names}
-    for value_V in attributes.values():
-        value_V[PADDING] = PADDING
+    item_id = np.full(size, "", object)
+    item_id[place] = table.column("item_id").to_numpy()
+    train_count = np.zeros(size, np.int64)
+    train_count[place] = table.column("train_count").to_numpy()
     return Catalogue(
-        item_id=by_index("item_id", object, "").tolist(),
-        train_count=by_index("train_count", np.int64, 0),
-        attributes=attributes,
-        values={name: _names(table, name) for name in names},
+        item_id=item_id.tolist(),
+        train_count=train_count,
+        attributes={name: _indexes(table, name, size) for name in dataset.attributes},
+        values={name: _names(table, name) for name in single},
         category=category,
     )
 
 
+def _indexes(table: pa.Table, attribute: str, size: int) -> Table:
+    item = table.column("item_index").to_numpy().astype(np.int64)
+    index = table.column(f"{attribute}_index").combine_chunks()
+    if pa.types.is_list(index.type):
+        item = np.repeat(item, index.value_lengths().to_numpy(zero_copy_only=False))
+        index = index.flatten()
+    none = np.setdiff1d(np.arange(size), item)
+    row = np.concatenate([item, none])
+    column = np.concatenate([index.to_numpy(), np.where(none == PADDING, PADDING, UNKNOWN)])
+    return Table.of(size, row, column, np.ones(len(row)))
+
+
 def _names(table: pa.Table, attribute: str) -> dict[int, str]:
-    pairs = table.select([f"{attribute}_index", attribute]).group_by(
-        [f"{attribute}_index", attribute]
-    )
-    rows = pairs.aggregate([]).to_pylist()
-    return {row[f"{attribute}_index"]: row[attribute] for row in rows if row[attribute] is not None}
+    index, value = table.column(f"{attribute}_index"), table.column(attribute)
+    pairs = zip(index.to_pylist(), value.to_pylist(), strict=True)
+    return {number: name for number, name in pairs if name is not None}

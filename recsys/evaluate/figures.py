@@ -117,18 +117,19 @@ def measure(
 ) -> Measuring:
     """What is measured: every metric at every length, curves over the length, and slices."""
     at = sorted(set(config.evaluate.at))
-    known = metrics.Catalogue(catalogue.train_count, catalogue.category_index)
-    shown = [name for name in metrics.available(known, has_vectors=export is not None)]
+    shown = metrics.available(known(catalogue), has_vectors=export is not None)
     drawn = sorted({*at, *_curve_lengths(max(at))})
     columns = {(metric, k): None for metric in shown for k in at}
     columns |= {(metric, k): None for metric in CURVES for k in drawn}
-    start, end = (
-        instant // _MICROSECONDS_PER_SECOND
-        for instant in (dataset.first_event, dataset.valid_start)
+    start, last = (
+        instant // _MICROSECONDS_PER_SECOND for instant in (dataset.first_event, dataset.last_event)
     )
+    # Where the split is not by time there are no such instants.
+    end = (dataset.valid_start or dataset.last_event) // _MICROSECONDS_PER_SECOND
+    test_start = dataset.test_start and dataset.test_start // _MICROSECONDS_PER_SECOND
     slicing = Slicing(
-        test_start=dataset.test_start // _MICROSECONDS_PER_SECOND,
-        last_event=dataset.last_event // _MICROSECONDS_PER_SECOND,
+        test_start=test_start,
+        seconds=last - (test_start or start),
         head_items=slices.head_items(catalogue.train_count),
         is_new_item=first_seen_V >= end - _NEW_SHARE * (end - start),
         event_types=dataset.event_types,
@@ -136,7 +137,7 @@ def measure(
         category_names={} if catalogue.category is None else catalogue.values[catalogue.category],
     )
     return Measuring(
-        catalogue=known,
+        catalogue=known(catalogue),
         columns=tuple(columns),
         slice_columns=tuple((metric, max(at)) for metric in SLICE_METRICS),
         slicing=slicing,
@@ -145,6 +146,11 @@ def measure(
         drop_unknown=config.evaluate.unknown_targets == "drop",
         export=export,
     )
+
+
+def known(catalogue: Catalogue) -> metrics.Catalogue:
+    """What metrics know of the items."""
+    return metrics.Catalogue(catalogue.train_count, catalogue.category_index)
 
 
 def difference(model: Estimate, reference: Estimate) -> dict[str, float]:

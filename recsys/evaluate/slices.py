@@ -36,8 +36,9 @@ class Slicing:
     """What slices depend on; each is made only where there is what it needs.
 
     Args:
-        test_start: instant from which on a user with a first event is new, seconds
-        last_event: of the dataset, seconds
+        test_start: instant from which on a user with a first event is new, seconds; none where
+            test does not start at an instant
+        seconds: that the cases may span
         head_items: so many of the most popular items are the head
         is_new_item: whether an item is new [V]
         event_types: from index FIRST_ITEM on
@@ -45,8 +46,8 @@ class Slicing:
         category_names: index to name
     """
 
-    test_start: int
-    last_event: int = 0
+    test_start: int | None = None
+    seconds: int = 0
     head_items: int = 0
     is_new_item: Bools | None = None
     event_types: tuple[str, ...] = ()
@@ -70,7 +71,8 @@ class Slicing:
 
         target_P = lists.target
         is_known_P = target_P >= FIRST_ITEM
-        yield "users", of_case("history_start") >= self.test_start, {0: "returning", 1: "new"}
+        if self.test_start is not None:
+            yield "users", of_case("history_start") >= self.test_start, {0: "returning", 1: "new"}
         band_P = np.searchsorted(HISTORY_BANDS, of_case("history_events"))
         yield "history", band_P, dict(enumerate(history_names()))
         is_tail_P = target_P >= FIRST_ITEM + self.head_items
@@ -95,8 +97,7 @@ class Slicing:
 
     def _days(self, timestamp_P: Longs) -> tuple[Longs, Mapping[int, str]]:
         day_P = timestamp_P // _SECONDS_PER_DAY
-        days = (self.last_event - self.test_start) // _SECONDS_PER_DAY + 1
-        form = "%Y-%m-%d" if days <= _MOST_DAYS else "%Y-%m"
+        form = "%Y-%m-%d" if self.seconds <= _MOST_DAYS * _SECONDS_PER_DAY else "%Y-%m"
         names = {
             int(day): datetime.datetime.fromtimestamp(day * _SECONDS_PER_DAY, datetime.UTC)
             .strftime(form) for day in np.unique(day_P)

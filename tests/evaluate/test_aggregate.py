@@ -104,7 +104,7 @@ def test_order_and_number_of_parts_change_nothing(spark: SparkSession) -> None:
 def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> None:
     category = np.array([0, 1, 2, 3, 2, 3, 4, 4], np.int32)
     slicing = Slicing(
-        test_start=DAY, last_event=3 * DAY, head_items=2,
+        test_start=DAY, seconds=2 * DAY, head_items=2,
         is_new_item=np.array([False] * 6 + [True] * 2), event_types=("view", "buy"),
         category=category, category_names={2: "red", 3: "blue"},
     )  # fmt: skip

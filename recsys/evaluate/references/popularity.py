@@ -48,7 +48,7 @@ def popular(training: Training) -> Everybody:
 def popular_recent(training: Training) -> Everybody:
     """The same, where an event counts half after every half-life before the end of train."""
     half_life = training.settings.popular_recent.half_life_days
-    days = (F.lit(training.valid_start) - F.col("timestamp")) / F.lit(_SECONDS_PER_DAY)
+    days = (F.lit(training.end) - F.col("timestamp")) / F.lit(_SECONDS_PER_DAY)
     weight = F.round(F.pow(F.lit(2.0), -days / F.lit(half_life)) * F.lit(_UNIT)).cast("bigint")
     decayed = training.bought.groupBy("item").agg(F.sum(weight).alias("weight"))
     return Everybody("popular_recent", places(training.by_item(decayed)))

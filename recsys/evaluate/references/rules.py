@@ -82,13 +82,12 @@ def category_best_sellers(training: Training) -> CategoryBestSellers:
     Raises:
         ConfigError: the items have no attribute to tell categories by
     """
-    attribute = training.settings.category or next(iter(training.attributes), None)
-    if attribute is None or attribute not in training.attributes:
+    if training.category is None:
         raise ConfigError(
-            "evaluate.references: category_best_sellers needs an attribute of the items "
-            f"(items.attributes, evaluate.category), found {attribute or 'none'}"
+            "evaluate.references: category_best_sellers needs an attribute of the items of kind "
+            "category (items.attributes), found none"
         )
-    category_V = training.attributes[attribute]
+    category_V = training.attributes[training.category].column
     counts_V = training.counts.astype(float)
     total_C = np.bincount(category_V, counts_V)
     share_V = counts_V / np.maximum(total_C, 1)[category_V]

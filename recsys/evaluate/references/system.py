@@ -55,20 +55,22 @@ class Training:
     Args:
         histories: of train, as of histories.whole
         vocabulary_size: V
-        valid_start: the end of train, seconds since the epoch
+        end: of train, seconds since the epoch; where it is not known, any later instant
         settings: the references' own
+        category: the attribute that tells kinds of items apart; none without one
         target_types: indexes of the event types that are predicted; empty means all
-        attributes: index of each item's value of each attribute [V]
+        attributes: the indexes of each item's values of each attribute, at least one each
         attribute_sizes: how many values each attribute has, reserved ones counted
         seed: of what draws
     """
 
     histories: DataFrame
     vocabulary_size: int
-    valid_start: int = 0
+    end: int = 0
     settings: Evaluate = field(default_factory=Evaluate)
+    category: str | None = None
     target_types: tuple[int, ...] = ()
-    attributes: Mapping[str, Ints] = field(default_factory=dict)
+    attributes: Mapping[str, Table] = field(default_factory=dict)
     attribute_sizes: Mapping[str, int] = field(default_factory=dict)
     seed: int = 1
 
