@@ -1,7 +1,7 @@
 """What every job does around its work: parse, call, and leave with an exit code.
 
-0: done. 2: the configuration is wrong. 3: the data are wrong. Anything else is a fault of ours
-and keeps its traceback.
+0: done. 2: the configuration is wrong. 3: the data are wrong. 4: the model misses a floor. Anything
+else is a fault of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from recsys.config import Config
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError, DataError, FloorError
 
 log = logging.getLogger("recsys")
 
@@ -121,7 +121,8 @@ def run(
     try:
         config, namespace = parse(command_line, sys.argv[1:])
         work(config, namespace)
-    except (ConfigError, DataError) as error:
-        print(f"{job}: {error}", file=sys.stderr)
+    except (ConfigError, DataError, FloorError) as error:
+        for line in str(error).splitlines():
+            print(f"{job}: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
     sys.exit(0)

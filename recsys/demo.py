@@ -18,7 +18,7 @@ from jsonargparse import Namespace
 from recsys import command, files, manifest, pages
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.evaluate import report
+from recsys.evaluate import report, words
 from recsys.schemas import HISTORIES, RECOMMENDATIONS
 
 USERS = 12
@@ -26,8 +26,6 @@ BASKETS = 3
 BASKET_ITEMS = 12  # a large basket has a hundred
 RECOMMENDED_ITEMS = 12
 SHOWN_METRICS = ("recall", "ndcg", "mrr", "hit_rate", "coverage")
-# The attribute that tells best what an item is: the first of these that the catalogue has.
-NAMES = ("name", "title", "product_type", "product_category")
 
 Row = dict[str, Any]
 
@@ -78,7 +76,7 @@ class Catalogue:
     """
 
     def __init__(self, items: pa.Table, attributes: Sequence[str]) -> None:
-        named = [name for name in NAMES if name in attributes]
+        named = [name for name in pages.TITLES if name in attributes]
         self._name = named[0] if named else None
         self._details = [name for name in attributes if name != self._name]
         rows = items.select(["item_index", "item_id", *attributes]).to_pylist()
@@ -96,17 +94,9 @@ class Catalogue:
             return Item("an item too rare to be known", (), times, score)
         name = (row[self._name] if self._name else None) or row["item_id"]
         details = [row[detail] for detail in self._details]
-        return Item(plain(name), tuple(plain(text) for text in details if text), times, score)
-
-
-def plain(text: str) -> str:
-    """Capital letters only where they say something.
-
-    >>> plain("BREAD:ITALIAN/FRENCH"), plain("Private"), plain("22 LB")
-    ('Bread: italian/french', 'Private', '22 lb')
-    """
-    shown = text.capitalize() if text.isupper() else text
-    return shown.replace(":", ": ").replace("  ", " ")
+        return Item(
+            pages.plain(name), tuple(pages.plain(text) for text in details if text), times, score
+        )
 
 
 def choose(histories: list[Row], count: int, seed: int) -> list[Row]:
@@ -192,11 +182,11 @@ def users(config: Config) -> list[User]:
 def table_of_systems(figures: dict[str, Any]) -> str:
     """The model and the references side by side, as text."""
     k = max(figures["at"])
-    heads = [f"{report.METRICS[metric]}@{k}" for metric in SHOWN_METRICS]
+    heads = [f"{words.METRICS[metric]}@{k}" for metric in SHOWN_METRICS]
     lines = [" " * 32 + "".join(f"{head:>13}" for head in heads)]
     for system, own in figures["systems"].items():
         values = [f"{own[f'{metric}@{k}']:>13.4f}" for metric in SHOWN_METRICS]
-        lines.append(f"{report.LABELS[system]:<32}" + "".join(values))
+        lines.append(f"{words.SYSTEMS[system]:<32}" + "".join(values))
     return "\n".join(lines)
 
 

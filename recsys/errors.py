@@ -1,4 +1,4 @@
-"""The errors that a user can mend, with the exit code that each one gives a job."""
+"""What ends a job with an exit code of its own, and a line that a user can act on."""
 
 
 class ConfigError(ValueError):
@@ -14,3 +14,12 @@ class DataError(ValueError):
     """
 
     exit_code = 3
+
+
+class FloorError(Exception):
+    """The report is written, and a figure in it is below its floor (evaluate.floors).
+
+    The message has one line for each.
+    """
+
+    exit_code = 4

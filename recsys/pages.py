@@ -9,6 +9,8 @@ from typing import Any
 import jinja2
 
 _MICROSECONDS = 1_000_000
+# The attribute that tells best what an item is: the first of these that the catalogue has.
+TITLES = ("name", "title", "product_type", "product_category")
 
 
 def render(template: str, **content: Any) -> str:
@@ -75,6 +77,16 @@ def words(name: str) -> str:
     """
     text = name.replace("_", " ").strip()
     return text[:1].upper() + text[1:]
+
+
+def plain(text: str) -> str:
+    """Capital letters only where they say something.
+
+    >>> plain("BREAD:ITALIAN/FRENCH"), plain("Private"), plain("22 LB")
+    ('Bread: italian/french', 'Private', '22 lb')
+    """
+    shown = text.capitalize() if text.isupper() else text
+    return shown.replace(":", ": ").replace("  ", " ")
 
 
 def data_url(svg: bytes) -> str:

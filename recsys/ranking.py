@@ -29,8 +29,8 @@ def without_reserved(scores_CV: Any) -> tf.Tensor:
     """The scores with padding and the unknown item out of every list."""
     import tensorflow as tf
 
-    scores_CV = tf.convert_to_tensor(scores_CV, tf.float32)
-    worst = tf.fill([tf.shape(scores_CV)[0], FIRST_ITEM], tf.float32.min)
+    scores_CV = tf.convert_to_tensor(scores_CV)
+    worst = tf.fill([tf.shape(scores_CV)[0], FIRST_ITEM], scores_CV.dtype.min)
     return tf.concat([worst, scores_CV[:, FIRST_ITEM:]], axis=1)
 
 
@@ -38,11 +38,11 @@ def without_history(scores_CV: Any, item_CL: Any) -> tf.Tensor:
     """The scores with the items of each case's history out of its list."""
     import tensorflow as tf
 
-    scores_CV = tf.convert_to_tensor(scores_CV, tf.float32)
+    scores_CV = tf.convert_to_tensor(scores_CV)
     cases, events = tf.unstack(tf.shape(item_CL))
     case_N = tf.repeat(tf.range(cases), events)
     places_N2 = tf.stack([case_N, tf.reshape(tf.cast(item_CL, tf.int32), [-1])], axis=1)
-    worst_N = tf.fill([cases * events], tf.float32.min)
+    worst_N = tf.fill([cases * events], scores_CV.dtype.min)
     return tf.tensor_scatter_nd_min(scores_CV, places_N2, worst_N)
 
 

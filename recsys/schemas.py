@@ -138,9 +138,12 @@ CASES: dict[str, str] = {
     "timestamp": "bigint",  # of the step, seconds since the epoch
     "system": "string",  # model, or the name of a reference
     "history_events": "bigint",  # events of the user before the step
+    "history_start": "bigint",  # of the first of these, seconds; of the step where there is none
     "targets": "array<int>",  # item indexes; 1 where the vocabulary does not have the item
+    "target_types": "array<int>",  # index of each target's event type
     "ranks": "array<int>",  # of each target; 0: beyond the longest list, or not in the vocabulary
     "recommended": "array<int>",  # item indexes, best first
+    "is_new": "array<boolean>",  # of each of these: whether the user's history lacks it
 }
 
 # Lists, best first, as one array a subject. The subject of the list home is a user, of next a

@@ -12,15 +12,19 @@ from dataclasses import dataclass, field
 from recsys.config.evaluate import Evaluate, Ranking
 from recsys.config.inputs import AttributeKind, EventColumns, Events, Items
 from recsys.config.prepare import Prepare
+from recsys.config.references import AssociationRules, Fading, ItemKnn, SequentialRules
 from recsys.config.score import Neighbours, Rules, Score, Stock, Subjects
 from recsys.config.train import Train
 
 __all__ = [
+    "AssociationRules",
     "AttributeKind",
     "Config",
     "Evaluate",
     "EventColumns",
     "Events",
+    "Fading",
+    "ItemKnn",
     "Items",
     "Neighbours",
     "Paths",
@@ -28,6 +32,7 @@ __all__ = [
     "Ranking",
     "Rules",
     "Score",
+    "SequentialRules",
     "Stock",
     "Subjects",
     "Train",

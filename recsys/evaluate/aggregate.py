@@ -1,108 +1,244 @@
-"""From cases to figures, on Spark: sums over parts of the table, then the sums of these."""
+"""From cases to figures, on Spark: sums over parts of the table, then the sums of these.
+
+Shapes: N cases, U users, R resamples, M columns (a metric at a list length).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys.evaluate import metrics
-from recsys.schemas import FIRST_ITEM, PADDING, UNKNOWN, ddl
+from recsys import ranking
+from recsys.evaluate import bootstrap, metrics, slices
+from recsys.evaluate.metrics import Lists
+from recsys.evaluate.slices import Slicing
+from recsys.schemas import PADDING, UNKNOWN, ddl
 
+Floats = npt.NDArray[np.float64]
 Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
-# Sums over some of the cases of a system.
-_SUMS = {"system": "string", "metric": "string", "k": "int", "cases": "bigint", "total": "double"}
+# Sums over some of the cases of a system and slice, for the sample and each resample; the metric
+# CASES counts. A column is a metric at a list length.
+_SUMS = {
+    "system": "string", "slice": "string", "value": "string", "metric": "string", "k": "int",
+    "totals": "array<double>",
+}  # fmt: skip
 _SUMS_ARROW = pa.schema(
     [
-        ("system", pa.string()),
-        ("metric", pa.string()),
+        *((name, pa.string()) for name in ("system", "slice", "value", "metric")),
         ("k", pa.int32()),
-        ("cases", pa.int64()),
-        ("total", pa.float64()),
+        ("totals", pa.list_(pa.float64())),
     ]
 )
+_COUNTED = ("cases", 0)
+# Cases whose metrics are computed at once, and parts whose sums are summed at once.
+_CASES_AT_ONCE = 2048
+_PARTS = 64
 
-# The last item of each band of the catalogue by popularity: the first ten, the next ninety, ...
-BANDS = (10, 100, 1_000, 10_000)
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured, and how.
+
+    Args:
+        catalogue: what metrics know of the items
+        columns: metric and list length [M], of all cases
+        slice_columns: metric and list length, of the slices
+        slicing: how cases are sliced; none has no slices
+        resamples: how often users are drawn again
+        seed: of these draws
+        drop_unknown: leave out targets that the vocabulary lacks, and cases that have no other
+        export: of the model whose item vectors tell items apart; none without
+    """
+
+    catalogue: metrics.Catalogue
+    columns: tuple[tuple[str, int], ...]
+    slice_columns: tuple[tuple[str, int], ...] = ()
+    slicing: Slicing | None = None
+    resamples: int = 0
+    seed: int = 0
+    drop_unknown: bool = False
+    export: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Of the longest list."""
+        return max(k for _, k in (*self.columns, *self.slice_columns))
 
 
-def means(
-    cases: DataFrame, at: Sequence[int], self_information_V: npt.NDArray[np.float64]
-) -> DataFrame:
-    """The mean over cases of every metric of metrics.PER_CASE.
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over cases, for the sample and each resample [1 + R], and how many cases."""
+
+    values: Floats
+    cases: int
+
+
+# By system, slice, value of the slice, metric and list length.
+Estimates = Mapping[tuple[str, str, str, str, int], Estimate]
+
+
+def estimates(cases: DataFrame, measuring: Measuring) -> Estimates:
+    """The mean over cases of every column, of all cases and of each slice.
 
     Args:
         cases: schemas.CASES
-        at: list lengths
-        self_information_V: from metrics.self_information
+        measuring: what is measured
 
     Returns:
-        system string, metric string, k int, value double: the same to rounding, whatever the
-        order of the cases
+        the same to rounding, whatever the order and the partitions of the cases
     """
-    needed = cases.select("system", "targets", "ranks", "recommended")
-    return (
-        needed.mapInArrow(_sums(tuple(at), self_information_V), ddl(_SUMS))
-        .groupBy("system", "metric", "k")
-        .agg((F.sum("total") / F.sum("cases")).alias("value"))
-        .select("system", "metric", "k", "value")
+    needed = cases.select(
+        "system", "timestamp", "history_events", "history_start", "targets", "target_types",
+        "ranks", "recommended", "is_new", F.xxhash64("user_id").alias("user"),
+    )  # fmt: skip
+    sums = (
+        needed.coalesce(_PARTS)
+        .mapInArrow(_sums(measuring), ddl(_SUMS))
+        .groupBy("system", "slice", "value")
+        .applyInArrow(_added, ddl(_SUMS))
     )
+    totals = {
+        (row.system, row.slice, row.value, row.metric, row.k): np.array(row.totals)
+        for row in sums.collect()
+    }
+    found = {}
+    for key, total in totals.items():
+        if key[3:] != _COUNTED:
+            counted = totals[*key[:3], *_COUNTED]
+            # A resample may miss every user of a small slice.
+            values = np.divide(total, counted, where=counted > 0, out=np.full(len(total), np.nan))
+            found[key] = Estimate(values, int(counted[0]))
+    return found
 
 
-def _sums(at: Sequence[int], self_information_V: npt.NDArray[np.float64]) -> Work:
+def _sums(measuring: Measuring) -> Work:
     def work(record_batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        totals: dict[tuple[str, str, str], Floats] = {}
+        catalogue = _with_directions(measuring.catalogue, measuring.export)
         for record_batch in record_batches:
-            system_N = record_batch.column("system").to_numpy(zero_copy_only=False)
-            for name in sorted(set(system_N)):
-                own = record_batch.take(pa.array(np.nonzero(system_N == name)[0]))
-                lists = read_lists(own, max(at), self_information_V)
-                yield _sums_of(name, lists, at)
+            for start in range(0, record_batch.num_rows, _CASES_AT_ONCE):
+                _add(totals, record_batch.slice(start, _CASES_AT_ONCE), catalogue, measuring)
+        for key, total_RM in totals.items():
+            yield _rows(key, total_RM, measuring)
 
     return work
 
 
-def _sums_of(system: str, lists: metrics.Lists, at: Sequence[int]) -> pa.RecordBatch:
+def _with_directions(catalogue: metrics.Catalogue, export: str | None) -> metrics.Catalogue:
+    if export is None:
+        return catalogue
+    return dataclasses.replace(catalogue, direction=_directions(export))
+
+
+@functools.lru_cache(maxsize=1)
+def _directions(export: str) -> npt.NDArray[np.float32]:
+    """The model's item vectors at length 1 [V, D], once a process."""
+    ranking.limit_threads(1)
+    vectors_VD = np.asarray(ranking.load(export).items())[:, :-1]  # without what popularity adds
+    length_V1 = np.linalg.norm(vectors_VD, axis=1, keepdims=True)
+    return np.asarray(vectors_VD / np.maximum(length_V1, np.finfo(np.float32).tiny), np.float32)
+
+
+def _add(
+    totals: dict[tuple[str, str, str], Floats],
+    cases: pa.RecordBatch,
+    catalogue: metrics.Catalogue,
+    measuring: Measuring,
+) -> None:
+    """Adds the sums of some cases of any systems."""
+    users = cases.column("user").to_numpy()
+    user_U, of_N = np.unique(users, return_inverse=True)
+    weight_UR = bootstrap.weights(user_U, measuring.resamples, measuring.seed)
+    system_N = cases.column("system").to_numpy(zero_copy_only=False)
+    for system in sorted(set(system_N)):
+        place = np.nonzero(system_N == system)[0]
+        own = cases.take(pa.array(place))
+        lists = read_lists(own, measuring.length, catalogue)
+        kept, case = lists, np.arange(len(place))
+        if measuring.drop_unknown:
+            kept, case = slices.only(lists, lists.target != UNKNOWN)
+        parts = [(("all", ""), measuring.columns, kept, case)]
+        sliced = measuring.slicing.parts(own, lists) if measuring.slicing else ()
+        for name, value, is_in_P in sliced:
+            is_in_P = is_in_P & (lists.target != UNKNOWN) if measuring.drop_unknown else is_in_P
+            parts.append(((name, value), measuring.slice_columns, *slices.only(lists, is_in_P)))
+        for key, columns, chosen, case in parts:
+            if len(case):
+                total_RM = _weighted(chosen, columns, of_N[place[case]], weight_UR)
+                before = totals.get((system, *key), 0)
+                totals[system, *key] = before + total_RM
+
+
+def _weighted(
+    lists: Lists, columns: Sequence[tuple[str, int]], user: npt.NDArray[np.intp], weight_UR: Floats
+) -> Floats:
+    """Sums of the columns, the last of which counts cases, in each sample [1 + R, M + 1]."""
+    value_NM = np.ones((len(lists.targets), len(columns) + 1))
+    for place, (metric, k) in enumerate(columns):
+        value_NM[:, place] = metrics.PER_CASE[metric](lists, k)
+    order = np.argsort(user, kind="stable")
+    distinct, first = np.unique(user[order], return_index=True)
+    by_user = np.add.reduceat(value_NM[order], first, axis=0)
+    return np.asarray(weight_UR[distinct].T @ by_user)
+
+
+def _rows(key: tuple[str, str, str], total_RM: Floats, measuring: Measuring) -> pa.RecordBatch:
+    columns = measuring.columns if key[1] == "all" else measuring.slice_columns
     rows = [
-        {
-            "system": system,
-            "metric": metric,
-            "k": k,
-            "cases": len(lists.targets),
-            "total": float(per_case(lists, k).sum()),
-        }
-        for metric, per_case in metrics.PER_CASE.items()
-        for k in at
-    ]
+        {**dict(zip(("system", "slice", "value"), key, strict=True)),
+         "metric": metric, "k": k, "totals": total_RM[:, place]}
+        for place, (metric, k) in enumerate((*columns, _COUNTED))
+    ]  # fmt: skip
     return pa.RecordBatch.from_pylist(rows, _SUMS_ARROW)
 
 
-def read_lists(
-    cases: pa.RecordBatch, length: int, self_information_V: npt.NDArray[np.float64]
-) -> metrics.Lists:
+def _added(parts: pa.Table) -> pa.Table:
+    """Sums of the parts' sums, of one system and slice; in their order, whatever came first."""
+    rows: dict[tuple[str, int], list[list[float]]] = {}
+    for row in parts.to_pylist():
+        rows.setdefault((row["metric"], row["k"]), []).append(row["totals"])
+    key = {name: parts.column(name)[0].as_py() for name in ("system", "slice", "value")}
+    added = [
+        {**key, "metric": metric, "k": k, "totals": np.sum(sorted(totals), axis=0)}
+        for (metric, k), totals in rows.items()
+    ]
+    return pa.Table.from_pylist(added, _SUMS_ARROW)
+
+
+def read_lists(cases: pa.RecordBatch, length: int, catalogue: metrics.Catalogue) -> Lists:
     """Rows of one system, as metrics read them.
 
     Args:
-        cases: ranks and recommended of schemas.CASES
+        cases: targets, ranks, recommended and is_new of schemas.CASES
         length: K, of the longest list
-        self_information_V: from metrics.self_information
+        catalogue: of the items
     """
-    case_P, _ = _places(cases.column("ranks"))
+    case_P, _ = _places(cases.column("targets"))
     case_n, place_n = _places(cases.column("recommended"))
-    item_n = cases.column("recommended").flatten().to_numpy()
     recommended_NK = np.full((cases.num_rows, length), PADDING, np.int32)
+    is_new_NK = np.zeros((cases.num_rows, length), bool)
     is_first_n = place_n < length
-    recommended_NK[case_n[is_first_n], place_n[is_first_n]] = item_n[is_first_n]
-    return metrics.Lists(
+    where = case_n[is_first_n], place_n[is_first_n]
+    recommended_NK[where] = cases.column("recommended").flatten().to_numpy()[is_first_n]
+    is_new = cases.column("is_new").flatten().to_numpy(zero_copy_only=False)
+    is_new_NK[where] = is_new[is_first_n]
+    return Lists(
         rank=cases.column("ranks").flatten().to_numpy(),
         case=case_P,
+        target=cases.column("targets").flatten().to_numpy(),
         targets=np.bincount(case_P, minlength=cases.num_rows),
         recommended=recommended_NK,
-        self_information=self_information_V,
+        is_new=is_new_NK,
+        catalogue=catalogue,
     )
 
 
@@ -112,67 +248,3 @@ def _places(lists: pa.ListArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     start = np.cumsum(length) - length
     place = np.arange(length.sum()) - np.repeat(start, length)
     return np.repeat(np.arange(len(length)), length), place
-
-
-def coverage(cases: DataFrame, at: Sequence[int], items: int) -> DataFrame:
-    """Share of the catalogue that is in at least one list (Ge et al., RecSys 2010).
-
-    Args:
-        cases: schemas.CASES
-        at: list lengths
-        items: of the catalogue
-
-    Returns:
-        system string, metric string, k int, value double
-    """
-    lengths = F.array(*map(F.lit, at))
-    places = cases.select("system", F.posexplode("recommended").alias("place", "item_index"))
-    best = places.groupBy("system", "item_index").agg(F.min("place").alias("place"))
-    longer = F.filter(lengths, lambda k: k > F.col("place"))
-    return (
-        best.select("system", F.explode(longer).alias("k"))
-        .groupBy("system", "k")
-        .agg((F.count("*") / F.lit(items)).alias("value"))
-        .select("system", F.lit("coverage").alias("metric"), "k", "value")
-    )
-
-
-def bands(cases: DataFrame, k: int, model: str) -> DataFrame:
-    """How often items of each popularity are recommended and bought.
-
-    Popularity is the vocabulary's order, which falls with the training frequency.
-
-    Args:
-        cases: schemas.CASES
-        k: list length
-        model: a system that all cases have, from whose rows the targets are taken
-
-    Returns:
-        what string (a system, or `bought`), band int (place in band_names), events bigint
-    """
-    first = F.explode(F.slice("recommended", 1, k)).alias("item_index")
-    recommended = cases.select(F.col("system").alias("what"), first)
-    bought = cases.where(F.col("system") == model).select(
-        F.lit("bought").alias("what"), F.explode("targets").alias("item_index")
-    )
-    events = recommended.unionByName(bought)
-    return events.groupBy("what", _band().alias("band")).agg(F.count("*").alias("events"))
-
-
-def band_names() -> list[str]:
-    """What stands for each band, by popularity rank.
-
-    >>> band_names()
-    ['1–10', '11–100', '101–1,000', '1,001–10,000', 'beyond', 'unknown']
-    """
-    firsts = [1, *(last + 1 for last in BANDS[:-1])]
-    ranges = [f"{first:,}–{last:,}" for first, last in zip(firsts, BANDS, strict=True)]
-    return [*ranges, "beyond", "unknown"]
-
-
-def _band() -> Column:
-    popularity = F.col("item_index") - FIRST_ITEM  # 0 is the most popular item
-    band = F.when(F.col("item_index") == UNKNOWN, len(BANDS) + 1)
-    for place, last in enumerate(BANDS):
-        band = band.when(popularity < last, place)
-    return band.otherwise(len(BANDS))

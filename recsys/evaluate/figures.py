@@ -3,41 +3,63 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import recsys
 from recsys.config import Config
-from recsys.evaluate import aggregate, metrics, report
-from recsys.evaluate.references import Longs
+from recsys.config.floors import SLICE_METRICS, SLICES
+from recsys.evaluate import aggregate, bootstrap, metrics, slices, spread
+from recsys.evaluate.aggregate import Estimate, Estimates, Measuring
+from recsys.evaluate.catalogue import Catalogue
+from recsys.evaluate.slices import Slicing
 from recsys.manifest import Manifest
 from recsys.schemas import UNKNOWN
 
-# Points of a curve over the length of the list, at most.
+# Drawn over the length of the list, in at most so many points.
+CURVES = ("recall", "precision", "ndcg")
 _CURVE_POINTS = 25
+_MICROSECONDS_PER_SECOND = 1_000_000
+# Of the time of train: items first seen in its last part are new.
+_NEW_SHARE = 0.1
 
 
 def figures(
-    cases: DataFrame, train_counts_V: Longs, config: Config, dataset: Manifest
+    cases: DataFrame,
+    catalogue: Catalogue,
+    first_seen_V: npt.NDArray[np.int64],
+    config: Config,
+    dataset: Manifest,
+    export: str | None,
 ) -> dict[str, Any]:
     """The content of metrics.json, but for the model.
 
     Args:
         cases: schemas.CASES
-        train_counts_V: events of train by item index
+        catalogue: of the items
+        first_seen_V: the first event of each item in train, seconds since the epoch
         config: the resolved configuration
         dataset: the manifest of what the cases are from
+        export: URL of the model's SavedModel, whose vectors tell items apart; none without
     """
     at = sorted(set(config.evaluate.at))
     lengths = sorted({*at, *_curve_lengths(max(at))})
-    means = aggregate.means(cases, lengths, metrics.self_information(train_counts_V))
-    means = means.unionByName(aggregate.coverage(cases, at, dataset.items))
-    values = {(row.system, row.metric, row.k): row.value for row in means.collect()}
-    systems = ["model", *config.evaluate.references]
+    measuring = measure(catalogue, first_seen_V, config, dataset, export)
+    found = aggregate.estimates(cases, measuring)
+    names = [row.system for row in cases.select("system").distinct().collect()]
+    systems = [name for name in ("model", *config.evaluate.references) if name in names]
+    exposed = {
+        (row.system, row.metric, row.k): float(row.value)
+        for row in spread.exposure(cases, at, dataset.items).collect()
+    }
+    shown = dict.fromkeys(metric for metric, _ in measuring.columns)
+    columns = [(metric, k) for metric in shown for k in at]
+    whole = {(key[0], *key[3:]): own for key, own in found.items() if key[1] == "all"}
     return {
         "name": config.name,
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -49,37 +71,155 @@ def figures(
         },
         "split": "test",
         "at": at,
-        **_totals(cases),
+        "unknown_as": config.evaluate.unknown_targets,
+        "category": catalogue.category,
+        **_totals(cases, systems[0]),
+        "measured_cases": whole[systems[0], *columns[0]].cases,
         "systems": {
             system: {
-                f"{metric}@{k}": values[system, metric, k] for metric in report.METRICS for k in at
+                **{f"{metric}@{k}": float(whole[system, metric, k].values[0])
+                   for metric, k in columns},
+                **{f"{metric}@{k}": exposed[system, metric, k]
+                   for metric in ("coverage", "gini") for k in at},
             }
             for system in systems
+        },
+        "intervals": {
+            system: {f"{metric}@{k}": bootstrap.interval(whole[system, metric, k].values)
+                     for metric, k in columns}
+            for system in systems
+        },
+        "differences": {
+            system: {f"{metric}@{k}": difference(whole[systems[0], metric, k],
+                                                 whole[system, metric, k])
+                     for metric, k in columns}
+            for system in systems[1:]
         },
         "curves": {
             "k": lengths,
             **{
-                metric: {name: [values[name, metric, k] for k in lengths] for name in systems}
-                for metric in report.CURVES
+                metric: {name: [float(whole[name, metric, k].values[0]) for k in lengths]
+                         for name in systems}
+                for metric in CURVES
             },
         },
+        "slices": _slices(found, systems, max(at)),
         "popularity": _popularity(cases, systems, max(at)),
-    }
+    }  # fmt: skip
+
+
+def measure(
+    catalogue: Catalogue,
+    first_seen_V: npt.NDArray[np.int64],
+    config: Config,
+    dataset: Manifest,
+    export: str | None,
+) -> Measuring:
+    """What is measured: every metric at every length, curves over the length, and slices."""
+    at = sorted(set(config.evaluate.at))
+    shown = metrics.available(known(catalogue), has_vectors=export is not None)
+    drawn = sorted({*at, *_curve_lengths(max(at))})
+    columns = {(metric, k): None for metric in shown for k in at}
+    columns |= {(metric, k): None for metric in CURVES for k in drawn}
+    start, last = (
+        instant // _MICROSECONDS_PER_SECOND for instant in (dataset.first_event, dataset.last_event)
+    )
+    # Where the split is not by time there are no such instants.
+    end = (dataset.valid_start or dataset.last_event) // _MICROSECONDS_PER_SECOND
+    test_start = dataset.test_start and dataset.test_start // _MICROSECONDS_PER_SECOND
+    slicing = Slicing(
+        test_start=test_start,
+        seconds=last - (test_start or start),
+        head_items=slices.head_items(catalogue.train_count),
+        is_new_item=first_seen_V >= end - _NEW_SHARE * (end - start),
+        event_types=dataset.event_types,
+        category=catalogue.category_index,
+        category_names={} if catalogue.category is None else catalogue.values[catalogue.category],
+    )
+    return Measuring(
+        catalogue=known(catalogue),
+        columns=tuple(columns),
+        slice_columns=tuple((metric, max(at)) for metric in SLICE_METRICS),
+        slicing=slicing,
+        resamples=config.evaluate.resamples,
+        seed=config.seed,
+        drop_unknown=config.evaluate.unknown_targets == "drop",
+        export=export,
+    )
+
+
+def known(catalogue: Catalogue) -> metrics.Catalogue:
+    """What metrics know of the items."""
+    return metrics.Catalogue(catalogue.train_count, catalogue.category_index)
+
+
+def difference(model: Estimate, reference: Estimate) -> dict[str, float]:
+    """How far the model is ahead, on the same resamples of users."""
+    apart = model.values - reference.values
+    low, high = bootstrap.interval(apart)
+    return {
+        "difference": float(apart[0]), "low": low, "high": high,
+        "p": bootstrap.p_value(apart),
+    }  # fmt: skip
 
 
 def _curve_lengths(longest: int) -> list[int]:
     return [int(k) for k in np.unique(np.linspace(1, longest, _CURVE_POINTS).round())]
 
 
-def _totals(cases: DataFrame) -> dict[str, int]:
+def _slices(found: Estimates, systems: Sequence[str], k: int) -> list[dict[str, Any]]:
+    """Each value of each slice that has more than one: its cases, and every system's metrics."""
+    values: dict[str, list[str]] = {}
+    for _, name, value, *_ in sorted(found):
+        if name != "all" and value not in values.setdefault(name, []):
+            values[name].append(value)
+    order = {name: slices.value_order(name) for name in values}
+    listed = []
+    for name in (name for name in SLICES if len(values.get(name, [])) > 1):
+        for value in sorted(values[name], key=order[name]):
+            own = {
+                system: {metric: found[system, name, value, metric, k] for metric in SLICE_METRICS}
+                for system in systems
+            }
+            listed.append(
+                {"slice": name, "value": value, **_slice_figures(own, k)}
+            )  # fmt: skip
+    return listed
+
+
+def _slice_figures(own: Mapping[str, Mapping[str, Estimate]], k: int) -> dict[str, Any]:
+    model, *others = own
+    return {
+        "cases": own[model]["recall"].cases,
+        "systems": {
+            system: {f"{metric}@{k}": float(estimate.values[0])
+                     for metric, estimate in estimates.items()}
+            for system, estimates in own.items()
+        },
+        "intervals": {
+            system: {f"{metric}@{k}": bootstrap.interval(estimate.values)
+                     for metric, estimate in estimates.items()}
+            for system, estimates in own.items()
+        },
+        "differences": {
+            system: {f"{metric}@{k}": difference(own[model][metric], own[system][metric])
+                     for metric in SLICE_METRICS}
+            for system in others
+        },
+    }  # fmt: skip
+
+
+def _totals(cases: DataFrame, system: str) -> dict[str, int]:
     unknown = F.filter("targets", lambda item: item == UNKNOWN)
+    only_unknown = F.size(unknown) == F.size("targets")
     row = (
-        cases.where(F.col("system") == "model")
+        cases.where(F.col("system") == system)
         .agg(
             F.count("*").alias("cases"),
             F.countDistinct("user_id").alias("users"),
             F.sum(F.size("targets")).alias("targets"),
             F.sum(F.size(unknown)).alias("unknown_targets"),
+            F.sum(only_unknown.cast("bigint")).alias("cases_of_unknown_alone"),
         )
         .collect()[0]
     )
@@ -88,9 +228,9 @@ def _totals(cases: DataFrame) -> dict[str, int]:
 
 def _popularity(cases: DataFrame, systems: Sequence[str], k: int) -> dict[str, Any]:
     """Shares of the bands of popularity in what was recommended and in what was bought."""
-    names = aggregate.band_names()
+    names = spread.band_names()
     counts = {name: [0] * len(names) for name in ("bought", *systems)}
-    for row in aggregate.bands(cases, k, model="model").collect():
+    for row in spread.bands(cases, k, model=systems[0]).collect():
         counts[row.what][row.band] = row.events
     return {
         "bands": names,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-_EVENT = ("item", "event_type", "timestamp")
+_EVENT = ("item", "event_type", "timestamp", "session_start")
 
 
 def with_earlier(test: DataFrame, sequences: DataFrame) -> DataFrame:
@@ -18,7 +18,7 @@ def with_earlier(test: DataFrame, sequences: DataFrame) -> DataFrame:
 
         test                                            -> and these columns
         sequence_id  step          item                    first_step  earlier
-        u#7          0 0 1 2 -1    4 9 | 4 | 6 | 0         5           [(4, 1, 1700), ...]
+        u#7          0 0 1 2 -1    4 9 | 4 | 6 | 0         5           [(0, 4, 1, 1700, 1), ...]
 
     Args:
         test: schemas.SEQUENCES, without fillers
@@ -26,15 +26,15 @@ def with_earlier(test: DataFrame, sequences: DataFrame) -> DataFrame:
 
     Returns:
         test's columns; first_step bigint, the number of the row's step 0 in the user's whole
-        history; earlier array<struct<item, event_type, timestamp>>, in time
+        history; earlier, as `history` of `whole`
     """
     users = test.select("user_id").distinct()
-    histories = _histories(sequences.join(users, on="user_id", how="left_semi"))
+    histories = whole(sequences.join(users, on="user_id", how="left_semi"))
     before = F.filter("history", lambda event: event["number"] < F.col("first_step"))
     return (
         test.withColumn("first_step", _first_step())
         .join(histories, on="user_id", how="left")
-        .withColumn("earlier", F.coalesce(F.transform(before, _event), F.array()))
+        .withColumn("earlier", F.coalesce(before, F.array()))
         .select(*test.columns, "first_step", "earlier")
     )
 
@@ -46,8 +46,16 @@ def _first_step() -> Column:
     return first_target - within_row
 
 
-def _histories(sequences: DataFrame) -> DataFrame:
-    """One row a user: history array<struct<number, item, event_type, timestamp>>, in time."""
+def whole(sequences: DataFrame) -> DataFrame:
+    """One row a user with all that the rows hold of its history, each event once.
+
+    Args:
+        sequences: schemas.SEQUENCES
+
+    Returns:
+        user_id string; history array<struct<number bigint, item int, event_type int,
+        timestamp bigint, session_start int>>, in time, where number counts the user's steps
+    """
     rows = sequences.where("weight > 0").select(
         "user_id", _first_step().alias("first_step"), F.array_max("step").alias("steps"),
         F.arrays_zip("step", *_EVENT).alias("event"),
@@ -66,7 +74,3 @@ def _histories(sequences: DataFrame) -> DataFrame:
     )
     event = F.struct(number.alias("number"), *(F.col(f"event.{name}") for name in _EVENT))
     return new_events.groupBy("user_id").agg(F.array_sort(F.collect_list(event)).alias("history"))
-
-
-def _event(event: Column) -> Column:
-    return F.struct(*(event[name].alias(name) for name in _EVENT))

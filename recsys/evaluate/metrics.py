@@ -3,13 +3,14 @@
 A case has targets (the distinct items of the step to predict) and a ranked list. A target that
 is unknown to the vocabulary cannot be found: it has rank 0 and still counts as a target.
 
-Shapes: N cases, P targets of all cases, K length of the lists, V vocabulary.
+Shapes: N cases, P targets of all cases, K length of the lists, V vocabulary, D width of a vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,40 @@ from recsys.schemas import FIRST_ITEM, PADDING
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What metrics know of the items.
+
+    Args:
+        train_count: events of train of each item [V]
+        category: of each item, an index of the attribute that tells kinds apart; none without [V]
+        direction: of each item's vector, of length 1 [V, D]; none without
+    """
+
+    train_count: Longs
+    category: Ints | None = None
+    direction: npt.NDArray[np.float32] | None = None
+
+    @cached_property
+    def self_information(self) -> Floats:
+        """-log2 of each item's share of the events of train, one event added to each item [V].
+
+        -log2((count + 1) / (all counts + items)), so that an item without an event has a value.
+        """
+        smoothed = self.train_count[FIRST_ITEM:] + 1.0
+        bits = -np.log2(smoothed / smoothed.sum())
+        return np.concatenate([np.zeros(FIRST_ITEM), bits])
+
+    @cached_property
+    def relative_count(self) -> Floats:
+        """Events of train of each item over those of an average item [V]; 0 without any event."""
+        counts = self.train_count[FIRST_ITEM:].astype(float)
+        relative = counts / max(counts.mean(), np.finfo(float).tiny)
+        return np.concatenate([np.zeros(FIRST_ITEM), relative])
 
 
 @dataclass(frozen=True)
@@ -26,33 +61,48 @@ class Lists:
 
     Args:
         rank: of each target, from 1; 0 where it is in no list [P]
-        case: of each target [P]
+        case: of each target, rising [P]
+        target: the item of each target [P]
         targets: number of targets of each case, at least 1 [N]
         recommended: item indexes, best first, then PADDING [N, K]
-        self_information: of each item, from `self_information` [V]
+        is_new: whether the user's history lacks the item [N, K]
+        catalogue: of the items
     """
 
     rank: Ints
-    case: npt.NDArray[np.int64]
-    targets: npt.NDArray[np.int64]
+    case: Longs
+    target: Ints
+    targets: Longs
     recommended: Ints
-    self_information: Floats
+    is_new: Bools
+    catalogue: Catalogue
 
     def hits(self, k: int, gain_P: Floats | None = None) -> Floats:
         """Targets among the first k of each list, or the sum of their gains [N]."""
-        found = self._found(k)
+        found = self.found(k)
         weights = None if gain_P is None else gain_P[found]
         return np.bincount(self.case[found], weights, minlength=len(self.targets)).astype(float)
 
     def best_rank(self, k: int) -> Floats:
         """The best rank of a target among the first k; infinity where there is none [N]."""
-        found = self._found(k)
+        found = self.found(k)
         best = np.full(len(self.targets), np.inf)
         np.minimum.at(best, self.case[found], self.rank[found])
         return best
 
-    def _found(self, k: int) -> npt.NDArray[np.bool_]:
+    def found(self, k: int) -> Bools:
+        """Whether a target is among the first k [P]."""
         return (self.rank > 0) & (self.rank <= k)
+
+    def mean_of_items(self, value_V: Floats, k: int) -> Floats:
+        """The mean of the first k recommended items' values [N].
+
+        A list shorter than k counts as it is; an empty one has 0.
+        """
+        first_NK = self.recommended[:, :k]
+        is_item_NK = first_NK != PADDING
+        total_N = np.where(is_item_NK, value_V[first_NK], 0.0).sum(axis=1)
+        return np.asarray(total_N / np.maximum(is_item_NK.sum(axis=1), 1))
 
 
 def recall(lists: Lists, k: int) -> Floats:
@@ -95,35 +145,125 @@ def ndcg(lists: Lists, k: int) -> Floats:
     return np.asarray(lists.hits(k, gain_P) / best_N)
 
 
+def average_precision(lists: Lists, k: int) -> Floats:
+    """Mean precision at the places of the targets [N]; its mean over cases is MAP.
+
+    The sum over the targets found of (targets found up to its rank) / rank, over min(k, targets)
+    (Manning, Raghavan & Schütze, 2008, 8.4; cut at k).
+    """
+    key_P = lists.case * (int(lists.rank.max(initial=0)) + 1) + lists.rank
+    found = lists.found(k)
+    sorted_key = np.sort(key_P[found])
+    case = lists.case[found]
+    first = np.searchsorted(lists.case[found], case)  # targets found in the cases before
+    up_to_rank = np.searchsorted(sorted_key, key_P[found], side="right") - first
+    gain_P = np.zeros(len(key_P))
+    gain_P[found] = up_to_rank / lists.rank[found]
+    return np.asarray(lists.hits(k, gain_P) / np.minimum(lists.targets, k))
+
+
 def novelty(lists: Lists, k: int) -> Floats:
     """Mean self-information of the first k recommended items, in bits [N].
 
-    Zhou et al., PNAS 2010. Higher: less known items. A list shorter than k counts as it is; an
-    empty one has 0.
+    Zhou et al., PNAS 2010. Higher: less known items.
     """
+    return lists.mean_of_items(lists.catalogue.self_information, k)
+
+
+def new_items(lists: Lists, k: int) -> Floats:
+    """Share of the first k recommended items that the user's history lacks [N]; 0 if empty."""
+    is_item_NK = lists.recommended[:, :k] != PADDING
+    new_N = (lists.is_new[:, :k] & is_item_NK).sum(axis=1)
+    return np.asarray(new_N / np.maximum(is_item_NK.sum(axis=1), 1))
+
+
+def serendipity(lists: Lists, k: int) -> Floats:
+    """Share of the k places that hold a target which popularity alone would not have named [N].
+
+    Ge, Delgado-Battenfeld & Jannach (RecSys 2010), with the k most frequent items of train as
+    what a primitive method names; the vocabulary is in their order.
+    """
+    is_unexpected_P = lists.target >= FIRST_ITEM + k
+    return lists.hits(k, is_unexpected_P.astype(float)) / k
+
+
+def popularity_bias(lists: Lists, k: int) -> Floats:
+    """How many times as frequent in train the first k recommended items are as an average item [N].
+
+    The average recommendation popularity of Yin et al. (VLDB 2012), over the catalogue's mean.
+    """
+    return lists.mean_of_items(lists.catalogue.relative_count, k)
+
+
+def category_diversity(lists: Lists, k: int) -> Floats:
+    """Share of the pairs of the first k recommended items that differ in category [N].
+
+    Intra-list diversity (Ziegler et al., WWW 2005) with the distance 0 or 1; a list of fewer than
+    two items has 0.
+    """
+    if lists.catalogue.category is None:
+        raise ValueError("expected items with a category, found none")
+    first_NK = lists.recommended[:, :k]
+    place_K = -1 - np.arange(first_NK.shape[1], dtype=np.int32)  # of no category, each another
+    kind_NK = np.sort(
+        np.where(first_NK == PADDING, place_K, lists.catalogue.category[first_NK]), axis=1
+    )
+    # Of a sorted row: how many equal ones stand before each, so their sum is the alike pairs.
+    place = np.broadcast_to(np.arange(kind_NK.shape[1]), kind_NK.shape)
+    starts = np.ones(kind_NK.shape, bool)
+    starts[:, 1:] = kind_NK[:, 1:] != kind_NK[:, :-1]
+    start_NK = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
+    alike_N = (place - start_NK).sum(axis=1)
+    return _share_of_pairs(lists, k, alike_N.astype(float))
+
+
+def vector_diversity(lists: Lists, k: int) -> Floats:
+    """One minus the mean cosine of the pairs of the first k recommended items' vectors [N].
+
+    Intra-list diversity (Ziegler et al., WWW 2005) by the model's item vectors; a list of fewer
+    than two items has 0. The cosines of all pairs sum up to (|sum of directions|² - items) / 2.
+    """
+    if lists.catalogue.direction is None:
+        raise ValueError("expected items with vectors, found none")
     first_NK = lists.recommended[:, :k]
     is_item_NK = first_NK != PADDING
-    bits_N = np.where(is_item_NK, lists.self_information[first_NK], 0.0).sum(axis=1)
-    return np.asarray(bits_N / np.maximum(is_item_NK.sum(axis=1), 1))
+    directions_NKD = lists.catalogue.direction[first_NK].astype(float) * is_item_NK[:, :, None]
+    total_ND = directions_NKD.sum(axis=1)
+    own_N = np.square(directions_NKD).sum(axis=(1, 2))
+    return _share_of_pairs(lists, k, (np.square(total_ND).sum(axis=1) - own_N) / 2)
 
 
-def self_information(train_counts_V: npt.NDArray[np.int64]) -> Floats:
-    """-log2 of each item's share of the events of train, one event added to each item [V].
+def _share_of_pairs(lists: Lists, k: int, alike_N: Floats) -> Floats:
+    items_N = (lists.recommended[:, :k] != PADDING).sum(axis=1)
+    pairs_N = items_N * (items_N - 1) / 2
+    return np.where(pairs_N > 0, 1 - alike_N / np.maximum(pairs_N, 1), 0.0)
 
-    -log2((count + 1) / (all counts + items)), so that an item without an event has a value.
-    """
-    smoothed = train_counts_V[FIRST_ITEM:] + 1.0
-    bits = -np.log2(smoothed / smoothed.sum())
-    return np.concatenate([np.zeros(FIRST_ITEM), bits])
 
+Metric = Callable[[Lists, int], Floats]
 
 # The means of these over all cases are the figures of a system.
-PER_CASE: Mapping[str, Callable[[Lists, int], Floats]] = {
+PER_CASE: Mapping[str, Metric] = {
     "recall": recall,
     "precision": precision,
     "f1": f1,
     "hit_rate": hit_rate,
     "mrr": mrr,
     "ndcg": ndcg,
+    "map": average_precision,
     "novelty": novelty,
+    "new_items": new_items,
+    "serendipity": serendipity,
+    "popularity_bias": popularity_bias,
+    "category_diversity": category_diversity,
+    "vector_diversity": vector_diversity,
 }
+
+
+def available(catalogue: Catalogue, has_vectors: bool) -> list[str]:
+    """The names of those that can be computed with what is known of the items."""
+    lacks = set()
+    if catalogue.category is None:
+        lacks.add("category_diversity")
+    if not has_vectors:
+        lacks.add("vector_diversity")
+    return [name for name in PER_CASE if name not in lacks]

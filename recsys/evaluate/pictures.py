@@ -13,11 +13,15 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 COLOURS = {
     "model": "#1a5fb4",
-    "own_items_recent": "#c64600",
-    "own_items": "#e5a50a",
     "popular": "#8a93a3",
     "bought": "#2b3245",
+    "own_items_recent": "#c64600",
+    "own_items": "#e5a50a",
+    "item_knn": "#26a269",
+    "session_knn": "#9141ac",
+    "hybrid": "#c01c28",
 }
+_OTHERS = ("#5e4b8b", "#3d7f8f", "#7a6a2f", "#a05a7c", "#4f7a3a", "#996633", "#557799", "#775544")
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "recsys",  # the same picture is the same bytes
     "font.size": 10,
@@ -32,24 +36,33 @@ _STYLE: dict[Any, Any] = {
     "legend.fontsize": 9,
 }
 _INCHES = (5.2, 3.5)
+# Height of the axes in points, and of a line of small text as a share of that.
+_AXES_POINTS = 185
+_APART = 0.055
 
 Series = Mapping[str, Sequence[float]]  # of each system
 Labels = Mapping[str, str]
 
 
 @matplotlib.rc_context(_STYLE)
-def bars(groups: Sequence[str], series: Series, labels: Labels, unit: str) -> bytes:
-    """One group of bars for each group, one bar in it for each series."""
-    figure, axes = _empty()
-    width = 0.84 / len(series)
-    for place, (name, values) in enumerate(series.items()):
-        offset = (place - (len(series) - 1) / 2) * width
-        centres = [group + offset for group in range(len(groups))]
-        axes.bar(centres, values, width * 0.92, color=_colour(name), label=labels[name])
-    axes.set_xticks(range(len(groups)), groups)
-    axes.tick_params(axis="x", length=0)
-    axes.set_ylabel(unit)
-    _legend(axes, columns=2)
+def intervals(
+    values: Mapping[str, float], ranges: Mapping[str, Sequence[float]], labels: Labels, metric: str
+) -> bytes:
+    """A point for each system with its 95 % interval, the best on top."""
+    names = sorted(values, key=lambda name: values[name])
+    figure, axes = _empty(height=0.9 + 0.3 * len(names))
+    for place, name in enumerate(names):
+        low, high = ranges[name]
+        axes.plot([low, high], [place, place], color=_colour(name), linewidth=2)
+        axes.plot(values[name], place, "o", color=_colour(name), markersize=6)
+    axes.set_yticks(range(len(names)), [labels[name] for name in names])
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlim(left=0)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(metric)
     return _svg(figure)
 
 
@@ -66,6 +79,36 @@ def curves(lengths: Sequence[int], series: Series, labels: Labels, metric: str) 
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(axes, columns=2)
+    return _svg(figure)
+
+
+@matplotlib.rc_context(_STYLE)
+def against(
+    across: Mapping[str, float], up: Mapping[str, float], labels: Labels, x: str, y: str
+) -> bytes:
+    """A named point for each system: up and to the right is better."""
+    figure, axes = _empty()
+    for name in across:
+        size = 9 if name == "model" else 6
+        axes.plot(across[name], up[name], "o", color=_colour(name), markersize=size)
+    highest, widest = max(up.values()) or 1, max(across.values()) or 1
+    taken: list[tuple[bool, float]] = []
+    for name in sorted(up, key=lambda name: up[name]):  # from below; names keep off each other
+        is_right = across[name] > 0.55 * widest
+        height = up[name] / highest
+        while any(side == is_right and height - other < _APART for side, other in taken):
+            height += _APART / 4
+        taken.append((is_right, height))
+        axes.annotate(
+            labels[name], (across[name], up[name]), fontsize=8, color=_colour(name), va="center",
+            ha="right" if is_right else "left", textcoords="offset points",
+            xytext=(-7 if is_right else 7, (height - up[name] / highest) * _AXES_POINTS),
+        )  # fmt: skip
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     return _svg(figure)
 
 
@@ -88,7 +131,7 @@ def learning(epochs: Sequence[int], loss: Sequence[float], metric: Sequence[floa
 @matplotlib.rc_context(_STYLE)
 def shares(bands: Sequence[str], series: Series, labels: Labels) -> bytes:
     """How recommendations, and what was bought, spread over the bands of popularity."""
-    figure, axes = _empty()
+    figure, axes = _empty(height=1.4 + 0.34 * len(series))
     left = [0.0] * len(series)
     names = list(series)
     for place, band in enumerate(bands):
@@ -96,7 +139,7 @@ def shares(bands: Sequence[str], series: Series, labels: Labels) -> bytes:
         shade = matplotlib.colormaps["Blues"](0.95 - 0.8 * place / max(len(bands) - 1, 1))
         axes.barh(range(len(names)), values, 0.7, left=left, color=shade, label=band)
         left = [before + value for before, value in zip(left, values, strict=True)]
-    axes.set_yticks(range(len(names)), [labels[name].replace(", ", ",\n") for name in names])
+    axes.set_yticks(range(len(names)), [labels[name] for name in names])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False)
@@ -107,12 +150,26 @@ def shares(bands: Sequence[str], series: Series, labels: Labels) -> bytes:
     return _svg(figure)
 
 
+@matplotlib.rc_context(_STYLE)
+def counts(names: Sequence[str], values: Sequence[int], x: str, y: str) -> bytes:
+    """A bar for each name; of many names only some are written."""
+    figure, axes = _empty()
+    axes.bar(range(len(names)), values, 0.9, color=COLOURS["model"])
+    step = max(1, -(-len(names) // 8))
+    axes.set_xticks(range(0, len(names), step), names[::step], fontsize=8)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    return _svg(figure)
+
+
 def _colour(name: str) -> str:
-    return COLOURS.get(name, "#5e4b8b")
+    return COLOURS.get(name, _OTHERS[sum(name.encode()) % len(_OTHERS)])
 
 
-def _empty() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=_INCHES)
+def _empty(height: float = _INCHES[1]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_INCHES[0], height))
     return figure, figure.subplots()
 
 

@@ -6,26 +6,23 @@ import json
 import logging
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from recsys import command, files, manifest, tables, trained
 from recsys.config import Config
-from recsys.errors import DataError
-from recsys.evaluate import references, report
+from recsys.errors import DataError, FloorError
+from recsys.evaluate import report
+from recsys.evaluate.catalogue import read_catalogue
+from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.figures import figures
-from recsys.evaluate.histories import with_earlier
-from recsys.evaluate.ranked import Lists, Model, ranked
+from recsys.evaluate.floors import missed
+from recsys.evaluate.histories import whole
+from recsys.evaluate.references.hybrid import Hybrid
+from recsys.evaluate.story import story
 from recsys.manifest import Manifest
-from recsys.schemas import CASES, FIRST_ITEM, SEQUENCES, SPLITS, VOCABULARY
-from recsys.trained import Trained
+from recsys.schemas import CASES, SPLITS
 
 log = logging.getLogger(__name__)
-
-# Rows of test that one task ranks, at most.
-_TASK_ROWS = 4096
 
 
 def run(spark: SparkSession, config: Config) -> str:
@@ -36,42 +33,57 @@ def run(spark: SparkSession, config: Config) -> str:
 
     Raises:
         DataError: no dataset or model, a model of another vocabulary, or no test cases
+        FloorError: the report is published, and misses a floor
     """
     dataset = manifest.read(config.paths.dataset)
     model = trained.read(config.paths.model, dataset)
+    catalogue = read_catalogue(spark, config, dataset)
     version = files.new_version(config.paths.report)
     try:
-        content = _evaluate(spark, config, dataset, model, version)
+        evaluation = Evaluation(spark, config, dataset, catalogue, model.export)
+        content = _content(evaluation, files.join(version, "cases"))
         content["model"] = {"version": model.model_version, "url": model.url}
-        _write(config, dataset, content, version)
+        content["missed_floors"] = missed(content, config.evaluate)
+        _write(evaluation, content, version)
     except BaseException:
         if files.exists(version):
             files.remove(version)
         raise
     files.publish(version)
     log.info("%s\nreport: %s", report.summary(content), files.join(version, "report.html"))
+    if content["missed_floors"]:
+        raise FloorError("\n".join(content["missed_floors"]))
     return version
 
 
-def _evaluate(
-    spark: SparkSession, config: Config, dataset: Manifest, model: Trained, version: str
-) -> dict[str, Any]:
+def _content(evaluation: Evaluation, where: str) -> dict[str, Any]:
     """Writes the cases; the content of metrics.json."""
-    where = files.join(version, "cases")
-    tables.write(_cases(spark, config, dataset, model), where, CASES)
+    spark, config, dataset = evaluation.spark, evaluation.config, evaluation.dataset
+    systems, first_seen = evaluation.fitted()
+    tables.write(evaluation.cases("test", systems), where, CASES)
     cases = tables.read(spark, where, CASES).cache()
     check_cases(cases, dataset)
-    vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
-    train_counts_V = by_item(vocabulary, "train_count", dataset.vocabulary_size)
-    content = figures(cases, train_counts_V, config, dataset)
+    content = figures(cases, evaluation.catalogue, first_seen, config, dataset, evaluation.export)
     cases.unpersist()
+    content["blend"] = {
+        name: round(weight, 4)
+        for system in systems
+        if isinstance(system, Hybrid)
+        for name, weight in system.weights.items()
+    }
+    content["story"] = story(whole(evaluation.splits(SPLITS)), dataset.event_types)
+    content["examples"] = evaluation.examples()
     return content
 
 
-def _write(config: Config, dataset: Manifest, content: dict[str, Any], version: str) -> None:
+def _write(evaluation: Evaluation, content: dict[str, Any], version: str) -> None:
+    config = evaluation.config
     settings = command.to_yaml(config)
     epochs = _json_lines(files.join(content["model"]["url"], "metrics.jsonl"))
-    page = report.render(content, dataset, epochs, settings, config.ranking.exclude_history)
+    page = report.render(
+        content, evaluation.dataset, evaluation.catalogue, epochs, settings,
+        config.ranking.exclude_history,
+    )  # fmt: skip
     files.write_json(files.join(version, "metrics.json"), content)
     files.write_bytes(files.join(version, "report.html"), page.encode())
     files.write_bytes(files.join(version, "config.yaml"), settings.encode())
@@ -92,62 +104,6 @@ def check_cases(cases: DataFrame, dataset: Manifest) -> None:
                 f"{dataset.url}: expected {expected} cases of split test for {row['system']}, "
                 f"found {row['count']}"
             )
-
-
-def _cases(spark: SparkSession, config: Config, dataset: Manifest, model: Trained) -> DataFrame:
-    splits = {
-        name: tables.read(spark, files.join(dataset.url, "sequences", f"split={name}"), SEQUENCES)
-        for name in SPLITS
-    }
-    everything = splits["train"].unionByName(splits["valid"]).unionByName(splits["test"])
-    rows = with_earlier(splits["test"].where("weight > 0"), everything)
-    facts = references.Facts(
-        bought=bought(splits["train"], dataset.vocabulary_size),
-        target_types=_target_types(dataset),
-        half_life_days=config.evaluate.half_life_days,
-    )
-    systems = [
-        Model(model.export),
-        *references.fit(config.evaluate.references, facts),
-    ]
-    lists = Lists(
-        length=max(config.evaluate.at),
-        exclude_history=config.ranking.exclude_history,
-        batch_rows=config.evaluate.batch_rows,
-        threads=int(spark.conf.get("spark.task.cpus", "1") or 1),
-    )
-    # More parts than cores, as rows differ in length; each worker process loads the model once.
-    cores = spark.sparkContext.defaultParallelism
-    parts = max(2 * cores, dataset.splits["test"].rows // _TASK_ROWS)
-    return ranked(rows.repartition(parts), systems, lists)
-
-
-def bought(train: DataFrame, vocabulary_size: int) -> npt.NDArray[np.int64]:
-    """How often each item is a target of train [V]."""
-    event = F.explode(F.arrays_zip("item", "target")).alias("event")
-    counts = (
-        train.where("weight > 0")
-        .select(event)
-        .where((F.col("event.target") == 1) & (F.col("event.item") >= FIRST_ITEM))
-        .groupBy(F.col("event.item").alias("item_index"))
-        .count()
-    )
-    return by_item(counts, "count", vocabulary_size)
-
-
-def by_item(frame: DataFrame, column: str, vocabulary_size: int) -> npt.NDArray[np.int64]:
-    """A column by item_index [V], 0 where the table has no row."""
-    table = frame.select("item_index", column).toArrow()
-    values_V = np.zeros(vocabulary_size, np.int64)
-    values_V[table.column("item_index").to_numpy()] = table.column(column).to_numpy()
-    return values_V
-
-
-def _target_types(dataset: Manifest) -> tuple[int, ...]:
-    wanted = dataset.config["prepare"]["target_event_types"]
-    return tuple(
-        index for index, name in enumerate(dataset.event_types, FIRST_ITEM) if name in wanted
-    )
 
 
 def _json_lines(url: str) -> list[dict[str, float]]:

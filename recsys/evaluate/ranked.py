@@ -13,14 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from recsys import ranking
-from recsys.evaluate.cases import Batch, Events
-from recsys.evaluate.references import Scores, System
-from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS, ddl
+from recsys.evaluate.cases import Batch, Events, Ints
+from recsys.evaluate.references.hybrid import Hybrid
+from recsys.evaluate.references.system import Scores, System
+from recsys.schemas import CASES, FIRST_ITEM, PADDING, SEQUENCE_ARRAYS, ddl
 
 _MODEL_INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
+_EARLIER = ("item", "event_type", "timestamp", "number", "session_start")
+# Of cases and items: 64 MiB of doubles, of which a few copies are in memory at a time.
+_SCORES_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -56,50 +61,72 @@ class Lists:
     Args:
         length: items of a list
         exclude_history: leave out what the row holds before the step
-        batch_rows: rows that are scored at once
+        batch_rows: rows that are scored at once, at most
+        vocabulary_size: of the scores of a case
         threads: of TensorFlow in one worker
     """
 
     length: int
     exclude_history: bool
     batch_rows: int
+    vocabulary_size: int
     threads: int = 1
 
 
-def ranked(rows: DataFrame, systems: Sequence[System], lists: Lists) -> DataFrame:
+def ranked(rows: DataFrame, systems: Sequence[System | Hybrid], lists: Lists) -> DataFrame:
     """A row a case and system.
 
     Args:
         rows: test rows as from histories.with_earlier
-        systems: what to evaluate
+        systems: what to evaluate; a hybrid after those that it blends
         lists: how lists are made
 
     Returns:
         schemas.CASES
     """
     inputs = rows.select("user_id", "first_step", *SEQUENCE_ARRAYS, "earlier")
-    return inputs.mapInArrow(_worker(systems, lists), ddl(CASES))
+    # What they have learnt goes to each machine once, and not with every task.
+    sent = rows.sparkSession.sparkContext.broadcast(tuple(systems))
+    return inputs.mapInArrow(_worker(sent, lists), ddl(CASES))
 
 
 def _worker(
-    systems: Sequence[System], lists: Lists
+    systems: Broadcast[tuple[System | Hybrid, ...]], lists: Lists
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def work(record_batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         ranking.limit_threads(lists.threads)
+        most_cases = max(1, _SCORES_AT_ONCE // lists.vocabulary_size)
         for record_batch in record_batches:
             for start in range(0, record_batch.num_rows, lists.batch_rows):
-                batch = read_batch(record_batch.slice(start, lists.batch_rows))
-                if len(batch):
-                    yield from (rank(system, batch, lists) for system in systems)
+                whole = read_batch(record_batch.slice(start, lists.batch_rows))
+                for batch in whole.parts(most_cases) if len(whole) else ():
+                    yield from rank_all(systems.value, batch, lists)
 
     return work
+
+
+def rank_all(
+    systems: Sequence[System | Hybrid], batch: Batch, lists: Lists
+) -> Iterator[pa.RecordBatch]:
+    """Every system's lists for the cases of a batch (CASES)."""
+    blends = [system for system in systems if isinstance(system, Hybrid)]
+    blended = {name: blend.length for blend in blends for name in blend.weights}
+    former: dict[str, Ints] = {}
+    for system in systems:
+        by_hybrid = isinstance(system, Hybrid)
+        scores_NV = system.blended(former) if by_hybrid else system.scores(batch)  # type: ignore[union-attr]
+        best = rank(scores_NV, batch, lists, max(lists.length, blended.get(system.name, 0)))
+        if system.name in blended:
+            former[system.name] = best.item[:, : blended[system.name]]
+        yield _rows(system.name, best, batch, lists.length)
 
 
 def read_batch(rows: pa.RecordBatch) -> Batch:
     """A batch from the columns of `ranked`."""
     earlier = rows.column("earlier")
     lengths = earlier.value_lengths().to_numpy(zero_copy_only=False)
-    item, event_type, timestamp = (_numpy(part) for part in earlier.flatten().flatten())
+    event = earlier.flatten()
+    columns = {name: _numpy(event.field(name)) for name in _EARLIER}
     return Batch(
         user_id=rows.column("user_id").to_numpy(zero_copy_only=False),
         first_step=_numpy(rows.column("first_step")),
@@ -107,7 +134,7 @@ def read_batch(rows: pa.RecordBatch) -> Batch:
             name: _numpy(rows.column(name).flatten()).reshape(rows.num_rows, -1)
             for name in SEQUENCE_ARRAYS
         },
-        earlier=Events(np.repeat(np.arange(rows.num_rows), lengths), item, event_type, timestamp),
+        earlier=Events(row=np.repeat(np.arange(rows.num_rows), lengths), **columns),
     )
 
 
@@ -115,35 +142,61 @@ def _numpy(array: pa.Array) -> npt.NDArray[Any]:
     return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
-def rank(system: System, batch: Batch, lists: Lists) -> pa.RecordBatch:
-    """The system's list for each case of the batch, and the ranks of its targets."""
-    scores_NV = ranking.without_reserved(system.scores(batch))
+@dataclass(frozen=True)
+class Best:
+    """Lists of N cases, and the ranks of their P targets.
+
+    Args:
+        item: best first, then PADDING [N, K]
+        rank: of each target, from 1; 0 where it is not in the list or unknown [P]
+    """
+
+    item: Ints
+    rank: Ints
+
+
+def rank(scores_NV: Scores, batch: Batch, lists: Lists, length: int) -> Best:
+    """The list of each case of the batch, and the ranks of its targets."""
+    scores_NV = ranking.without_reserved(scores_NV)
     if lists.exclude_history:
         scores_NV = ranking.without_history(scores_NV, batch.window_items())
     scores_NV = np.asarray(scores_NV)
-    top_NK, item_NK = (np.asarray(part) for part in ranking.top_k(scores_NV, lists.length + 1))
+    top_NK, item_NK = (np.asarray(part) for part in ranking.top_k(scores_NV, length + 1))
     case_P, target_P = batch.target_case, batch.target_item
     rank_P = np.asarray(ranking.target_ranks(top_NK, scores_NV[case_P, target_P], case_P))
-    is_known_P = target_P >= FIRST_ITEM
-    is_item_NK = top_NK > np.finfo(np.float32).min  # what is left out has the lowest score
-    case_M, place_M = np.nonzero(is_item_NK[:, : lists.length])
+    # What is left out has the lowest score.
+    is_item_NK = top_NK > np.finfo(top_NK.dtype).min
+    item_NK = np.where(is_item_NK, item_NK, PADDING)[:, :length]
+    return Best(item_NK, np.where(target_P >= FIRST_ITEM, rank_P, 0))
+
+
+def _rows(system: str, best: Best, batch: Batch, length: int) -> pa.RecordBatch:
+    case_P = batch.target_case
+    case_M, place_M = np.nonzero(best.item[:, :length])
+    item_M = best.item[case_M, place_M]
     columns = {
         "user_id": pa.array(batch.user_id[batch.row], pa.string()),
-        "step": pa.array(batch.first_step[batch.row] + batch.step, pa.int64()),
+        "step": pa.array(batch.number(), pa.int64()),
         "timestamp": pa.array(batch.timestamp(), pa.int64()),
-        "system": pa.array([system.name] * len(batch)),
+        "system": pa.array([system] * len(batch)),
         "history_events": pa.array(batch.history_events, pa.int64()),
-        "targets": _lists(case_P, target_P, len(batch)),
-        "ranks": _lists(case_P, np.where(is_known_P, rank_P, 0), len(batch)),
-        "recommended": _lists(case_M, item_NK[case_M, place_M], len(batch)),
+        "history_start": pa.array(batch.history_start(), pa.int64()),
+        "targets": _lists(case_P, batch.target_item, len(batch)),
+        "target_types": _lists(case_P, batch.target_event_type(), len(batch)),
+        "ranks": _lists(case_P, np.where(best.rank <= length, best.rank, 0), len(batch)),
+        "recommended": _lists(case_M, item_M, len(batch)),
+        "is_new": _lists(case_M, batch.is_new(case_M, item_M), len(batch), pa.bool_()),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in CASES], names=list(CASES))
 
 
-def _lists(case: npt.NDArray[Any], values: npt.NDArray[Any], cases: int) -> pa.ListArray:
+def _lists(
+    case: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+    cases: int,
+    kind: pa.DataType = pa.int32(),  # noqa: B008  # a constant
+) -> pa.ListArray:
     """One list a case of the values that are its own, in their order."""
     order = np.argsort(case, kind="stable")
     offsets = np.searchsorted(case[order], np.arange(cases + 1))
-    return pa.ListArray.from_arrays(
-        pa.array(offsets, pa.int32()), pa.array(values[order], pa.int32())
-    )
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values[order], kind))

@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys import pages
-from recsys.evaluate import pictures
+from recsys.evaluate import layout, pictures, words
+from recsys.evaluate.catalogue import Catalogue
+from recsys.evaluate.words import METRICS, SYSTEMS
 from recsys.manifest import Manifest
-from recsys.schemas import SPLITS
+from recsys.schemas import FIRST_ITEM, PADDING, SPLITS
 
-METRICS = {
-    "recall": "Recall",
-    "precision": "Precision",
-    "f1": "F1",
-    "ndcg": "NDCG",
-    "mrr": "MRR",
-    "hit_rate": "Hit rate",
-    "coverage": "Coverage",
-    "novelty": "Novelty (bits)",
-}
-LABELS = {
-    "model": "the model",
-    "popular": "most popular items",
-    "own_items": "user's own items",
-    "own_items_recent": "user's own items, recent first",
-    "bought": "what was bought",
-}
-DESCRIPTIONS = {
-    "model": "the trained network, reading the latest events of a user.",
-    "popular": "the items that were most often targets in train, the same for everybody.",
-    "own_items": (
-        "all that the user had before the step: the most frequent first, then the latest, then "
-        "the most popular; where these are too few, popular items."
-    ),
-    "own_items_recent": (
-        "the same, where an event counts half after every half-life (evaluate.half_life_days)."
-    ),
-}
-CURVES = {
-    "recall": "What a longer list finds",
-    "precision": "What a longer list costs",
-    "ndcg": "How well a list is ordered",
-}
+# Besides the model and what is simple, so many references are drawn as curves.
+_CURVES = 4
 # From this share of the better one on, two figures are called different.
 _ALIKE = 0.005
 
@@ -50,6 +22,7 @@ _ALIKE = 0.005
 def render(
     figures: dict[str, Any],
     manifest: Manifest,
+    catalogue: Catalogue,
     epochs: Sequence[dict[str, float]],
     config: str,
     exclude_history: bool,
@@ -59,39 +32,36 @@ def render(
     Args:
         figures: the content of metrics.json
         manifest: of the dataset
+        catalogue: of the items
         epochs: the lines of the model's metrics.jsonl
         config: the resolved configuration, as YAML
         exclude_history: whether lists leave out what the history holds
     """
-    systems = figures["systems"]
     return pages.render(
         "report.html",
         figures=figures,
         manifest=manifest,
         splits=SPLITS,
-        systems=list(systems),
-        labels=LABELS,
-        descriptions=DESCRIPTIONS,
-        metrics=METRICS,
-        best=_best(systems),
+        words=words,
         summary=summary(figures),
         is_ahead=_is_ahead(figures),
+        behind=behind(figures),
         cards=_cards(figures),
+        tables=layout.of_systems(figures),
+        slices=layout.of_slices(figures, _strongest(figures, f"recall@{max(figures['at'])}")),
         pictures=_pictures(figures, epochs),
+        story=_story(figures["story"]),
+        examples=_examples(figures["examples"], catalogue, manifest.event_types),
         exclude_history=exclude_history,
         config=config,
     )
 
 
-def _best(systems: dict[str, dict[str, float]]) -> dict[str, float]:
-    """The highest value of each metric. Novelty has no best: rare items are not better ones."""
-    names = {name for own in systems.values() for name in own if not name.startswith("novelty")}
-    return {name: max(own[name] for own in systems.values()) for name in names}
-
-
 def _strongest(figures: dict[str, Any], name: str) -> str | None:
-    """The reference that is best in a metric."""
-    references = {key: own[name] for key, own in figures["systems"].items() if key != "model"}
+    """The reference that is best in a metric; the hybrid, which has the model in it, is none."""
+    references = {
+        key: own[name] for key, own in figures["systems"].items() if key not in ("model", "hybrid")
+    }
     return max(references, key=lambda key: references[key]) if references else None
 
 
@@ -117,8 +87,9 @@ def summary(figures: dict[str, Any]) -> str:
     if strongest is None:
         return text + "It was compared with nothing."
     text += (
-        f"The strongest reference ({LABELS[strongest]}) finds "
-        f"{pages.percent(systems[strongest][name])}: {_against(found, systems[strongest][name])}."
+        f"The strongest reference ({SYSTEMS[strongest]}) finds "
+        f"{pages.percent(systems[strongest][name])}: {_against(found, systems[strongest][name])}"
+        f"{_sure(figures, strongest, name)}."
     )
     if "popular" in systems and strongest != "popular":
         popular = systems["popular"][name]
@@ -140,6 +111,30 @@ def _against(model: float, reference: float) -> str:
     return f"the model finds {abs(change):.0%} {'more' if change > 0 else 'less'}"
 
 
+def _sure(figures: dict[str, Any], reference: str, name: str) -> str:
+    """Whether the difference is more than chance, where it has an interval."""
+    apart = figures.get("differences", {}).get(reference, {}).get(name)
+    if apart is None or apart["low"] > 0 or apart["high"] < 0:
+        return ""
+    return ", which may be chance"
+
+
+def behind(figures: dict[str, Any]) -> list[str]:
+    """The slices in which the model finds less than the most popular items would."""
+    name = f"recall@{max(figures['at'])}"
+    lines = []
+    for part in figures["slices"]:
+        apart = part["differences"].get("popular", {}).get(name)
+        if apart is not None and apart["difference"] < 0:
+            own, popular = part["systems"]["model"][name], part["systems"]["popular"][name]
+            doubt = "" if apart["high"] < 0 else "; it may be chance"
+            lines.append(
+                f"{words.SLICES[part['slice']]}: {part['value']}, {pages.count(part['cases'])} "
+                f"cases. {pages.percent(own)} against {pages.percent(popular)}{doubt}"
+            )
+    return lines
+
+
 def _cards(figures: dict[str, Any]) -> list[dict[str, str]]:
     k = max(figures["at"])
     cards = []
@@ -149,11 +144,13 @@ def _cards(figures: dict[str, Any]) -> list[dict[str, str]]:
         against = "no reference"
         if strongest is not None:
             value = figures["systems"][strongest][name]
-            against = f"{pages.figure(value)} {LABELS[strongest]}"
+            against = f"{pages.figure(value)} {SYSTEMS[strongest]}"
+        low, high = figures["intervals"]["model"][name]
         cards.append(
             {
                 "metric": f"{METRICS[metric]}@{k}",
                 "value": pages.figure(figures["systems"]["model"][name]),
+                "interval": f"{pages.figure(low)} to {pages.figure(high)}",
                 "against": against,
             }
         )
@@ -162,19 +159,31 @@ def _cards(figures: dict[str, Any]) -> list[dict[str, str]]:
 
 def _pictures(figures: dict[str, Any], epochs: Sequence[dict[str, float]]) -> list[dict[str, str]]:
     k = max(figures["at"])
-    systems, curves, spread = figures["systems"], figures["curves"], figures["popularity"]
-    groups = ["recall", "ndcg", "mrr"]
-    by_system = {name: [own[f"{group}@{k}"] for group in groups] for name, own in systems.items()}
+    systems, spread = figures["systems"], figures["popularity"]
+    recall, ndcg, coverage = (
+        {name: own[f"{metric}@{k}"] for name, own in systems.items()}
+        for metric in ("recall", "ndcg", "coverage")
+    )
+    ranges = {name: own[f"recall@{k}"] for name, own in figures["intervals"].items()}
     drawn = {
-        f"Recall, NDCG and MRR of the first {k} recommendations.": pictures.bars(
-            [f"{METRICS[group]}@{k}" for group in groups], by_system, LABELS, "mean over cases"
+        f"Recall of the first {k} recommendations, with 95 % intervals.": pictures.intervals(
+            recall, ranges, SYSTEMS, f"Recall@{k}"
         ),
+        f"Quality against coverage: what is found, and how much of the catalogue is shown, in {k} "
+        "recommendations.": pictures.against(coverage, ndcg, SYSTEMS, f"Coverage@{k}", f"NDCG@{k}"),
         f"Where the {k} recommendations come from, and what was bought: shares by the item's "
-        "rank in popularity.": pictures.shares(spread["bands"], spread["shares"], LABELS),
+        "rank in popularity.": pictures.shares(spread["bands"], spread["shares"], SYSTEMS),
     }
-    for metric, caption in CURVES.items():
+    captions = {
+        "recall": "What a longer list finds",
+        "precision": "What a longer list costs",
+        "ndcg": "How well a list is ordered",
+    }
+    chosen = _drawn(recall)
+    for metric, caption in captions.items():
+        own = {name: figures["curves"][metric][name] for name in chosen}
         drawn[f"{caption}: {METRICS[metric]} over its length."] = pictures.curves(
-            curves["k"], curves[metric], LABELS, METRICS[metric]
+            figures["curves"]["k"], own, SYSTEMS, METRICS[metric]
         )
     if epochs:
         drawn["How the model learnt."] = pictures.learning(
@@ -182,7 +191,67 @@ def _pictures(figures: dict[str, Any], epochs: Sequence[dict[str, float]]) -> li
             [epoch["loss"] for epoch in epochs],
             [epoch["recall@20"] for epoch in epochs],
         )
+    return _as_pictures(drawn)
+
+
+def _drawn(recall: Mapping[str, float]) -> list[str]:
+    """The model, popularity, and the references that find most: more lines hide each other."""
+    others = [name for name in recall if name not in ("model", "popular")]
+    best = sorted(others, key=lambda name: -recall[name])[:_CURVES]
+    return [name for name in recall if name in ("model", "popular", *best)]
+
+
+def _as_pictures(drawn: Mapping[str, bytes]) -> list[dict[str, str]]:
     return [
         {"address": pages.data_url(picture), "caption": caption}
         for caption, picture in drawn.items()
     ]
+
+
+def _story(story: dict[str, Any]) -> dict[str, Any]:
+    each = "a day" if story["days_each"] == 1 else "a week"
+    days, sessions = story["days"], story["sessions"]
+    drawn = {
+        f"Events {each}.": pictures.counts(list(days), list(days.values()), "", f"events {each}"),
+        "Lengths of sessions.": pictures.counts(
+            list(sessions), list(sessions.values()), "events of a session", "sessions"
+        ),
+    }
+    return {"pictures": _as_pictures(drawn), "funnel": story["funnel"], "users": story["users"]}
+
+
+def _examples(
+    examples: Sequence[dict[str, Any]], catalogue: Catalogue, event_types: Sequence[str]
+) -> list[dict[str, Any]]:
+    """With the names of items, events and days in place of their numbers."""
+    types = dict(enumerate(event_types, FIRST_ITEM))
+    shown = []
+    for own in examples:
+        history = zip(own["history"], own["history_types"], own["history_times"], strict=True)
+        listed = zip(own["recommended"], own["reasons"], strict=True)
+        shown.append(
+            {
+                "user": own["user_id"],
+                "when": _day(own["timestamp"]),
+                "events": own["events"],
+                "history": [
+                    {"item": catalogue.title(item), "kind": types.get(kind, ""), "when": _day(when)}
+                    for item, kind, when in reversed(list(history))
+                ],
+                "targets": [catalogue.title(item) for item in own["targets"]],
+                "recommended": [
+                    {
+                        "item": catalogue.title(item),
+                        "reason": "" if reason == PADDING else catalogue.title(reason),
+                        "is_target": item in own["targets"],
+                    }
+                    for item, reason in listed
+                    if item != PADDING
+                ],
+            }
+        )
+    return shown
+
+
+def _day(seconds: int) -> str:
+    return str(datetime.datetime.fromtimestamp(seconds, datetime.UTC).date())

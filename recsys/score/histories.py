@@ -1,44 +1,18 @@
-"""What a block of histories says: vectors, and what single items gain or lose by it.
+"""Blocks of histories, and what their own items gain or lose.
 
-Shapes: B users, L events of a history, W width of a vector, P pairs of a user and an item.
+Shapes: B users, L events of a history.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys import encoding
+from recsys.encoding import INPUTS, PADS, Encoded, Ints, Pairs, Rows
 from recsys.ranking import Ranker
 from recsys.schemas import FIRST_ITEM
-from recsys.score.shelf import Pairs
-
-Ints = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
-Rows = dict[str, Ints]
-
-# What the model reads of a history.
-INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
-PADS = {"step": -1}
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Users as the model sees them.
-
-    Args:
-        vectors: [B, W]
-        pairs: what items of their histories score more
-    """
-
-    vectors: Floats
-    pairs: Pairs
-
-
-Encode = Callable[[Rows], Encoded]
 
 
 def read(batch: pa.RecordBatch, users: int) -> Rows:
@@ -62,11 +36,11 @@ def encode(ranker: Ranker, rows: Rows, own_items: float = 0.0) -> Encoded:
         rows: of `read`
         own_items: added for each unit of log(1 + events of the item)
     """
-    found = {name: values.numpy() for name, values in ranker.encode(rows).items()}
-    pairs = Pairs(found["row"], found["item"], found["added"])
-    if own_items:
-        pairs = Pairs.joined([pairs, _own(rows["item"], own_items)])
-    return Encoded(found["vectors"], pairs)
+    encoded = encoding.encode(ranker, rows)
+    if not own_items:
+        return encoded
+    own = _own(rows["item"], own_items)
+    return Encoded(encoded.vectors, Pairs.joined([encoded.pairs, own]))
 
 
 def _own(item_BL: Ints, weight: float) -> Pairs:

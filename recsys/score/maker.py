@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from recsys.encoding import Pairs
 from recsys.score.arrange import Lists, diverse_order
 from recsys.score.plan import Plan
-from recsys.score.shelf import Pairs, Shelf
+from recsys.score.shelf import Shelf
 from recsys.score.vectors import Floats
 
 Ints = npt.NDArray[np.int32]

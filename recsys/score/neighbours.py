@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from recsys import ranking
 from recsys.config import Neighbours
-from recsys.score.shelf import Pairs
+from recsys.encoding import Pairs
 from recsys.score.vectors import Floats
 
 Ints = npt.NDArray[np.int32]

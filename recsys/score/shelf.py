@@ -5,56 +5,17 @@ Shapes: B users, W width of a vector, V vocabulary, N items of the shelf, M best
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys import ranking
+from recsys.encoding import Pairs
 from recsys.score import vectors
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """What pairs of a row and an item score beyond the product of their vectors.
-
-    Args:
-        row: [P]
-        item: index in the vocabulary [P]
-        score: what is added [P]; -inf leaves the item out of the row's list
-    """
-
-    row: Ints
-    item: Ints
-    score: Floats
-
-    def of_rows(self, chosen: npt.NDArray[np.intp], rows: int) -> Pairs:
-        """Those of some of so many rows, which are numbered from 0 in their new order."""
-        number = np.full(rows, -1, np.int32)
-        number[chosen] = np.arange(len(chosen))
-        is_chosen = number[self.row] >= 0
-        return Pairs(number[self.row[is_chosen]], self.item[is_chosen], self.score[is_chosen])
-
-    def summed(self) -> Pairs:
-        """One entry a pair, ordered by row and item."""
-        pair_2Q, of_P = np.unique(np.stack([self.row, self.item]), axis=1, return_inverse=True)
-        score_Q = np.zeros(pair_2Q.shape[1], np.float32)
-        np.add.at(score_Q, of_P, self.score)
-        return Pairs(pair_2Q[0], pair_2Q[1], score_Q)
-
-    @staticmethod
-    def joined(parts: Sequence[Pairs]) -> Pairs:
-        """All of them."""
-        return Pairs(
-            np.concatenate([part.row for part in parts]).astype(np.int32),
-            np.concatenate([part.item for part in parts]).astype(np.int32),
-            np.concatenate([part.score for part in parts]).astype(np.float32),
-        )
 
 
 class Shelf(Protocol):

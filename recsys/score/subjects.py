@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys.encoding import INPUTS, PADS
 from recsys.schemas import FIRST_ITEM, HISTORIES
-from recsys.score.histories import INPUTS, PADS
 
 
 def active(histories: DataFrame, since: int | None) -> DataFrame:

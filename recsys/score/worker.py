@@ -17,15 +17,16 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
 from recsys import files, ranking
+from recsys.encoding import Encode, Pairs, Rows
 from recsys.ranking import Ranker
+from recsys.reasons import reasons
 from recsys.schemas import FIRST_ITEM, PADDING, ddl
 from recsys.score import histories, vectors
 from recsys.score.arrange import Lists
 from recsys.score.maker import ListMaker
 from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.plan import EVERYBODY, Ints, Plan
-from recsys.score.reasons import reasons
-from recsys.score.shelf import ExactShelf, Pairs, Shelf
+from recsys.score.shelf import ExactShelf, Shelf
 from recsys.score.table import to_table
 from recsys.score.vectors import Floats
 
@@ -36,7 +37,7 @@ def scored(subjects: DataFrame, plan: Plan) -> DataFrame:
     """The lists of the subjects.
 
     Args:
-        subjects: user_id, the arrays of histories.INPUTS, and, where the plan's rules need them,
+        subjects: user_id, the arrays of encoding.INPUTS, and, where the plan's rules need them,
             left_out and group; of similar items: item_index
         plan: what the lists shall be
 
@@ -110,9 +111,7 @@ class Histories:
         subject = batch.column("user_id")
         return to_table(plan, subject, lists.first(count), reason_BK)
 
-    def _lists(
-        self, batch: pa.RecordBatch, rows: histories.Rows, encode: histories.Encode
-    ) -> Lists:
+    def _lists(self, batch: pa.RecordBatch, rows: Rows, encode: Encode) -> Lists:
         encoded = encode(rows)
         pairs = [encoded.pairs]
         if self._plan.exclude_history:

@@ -20,6 +20,11 @@ STEPS = 6
 # First and last step of the row of a split, and its first target.
 PARTS = {"train": (0, 2, 1), "valid": (1, 3, 3), "test": (3, 5, 4)}
 
+ATTRIBUTES: dict[str, list[str | None]] = {
+    "colour": ["RED", "Blue", None],
+    "size": ["S", "M", "L", "M", "XL"],
+}
+
 History = list[list[int]]
 
 
@@ -57,11 +62,11 @@ def write_dataset(place: Path) -> Manifest:
         "train_count": counts[FIRST_ITEM:],
         "valid_count": np.zeros(ITEMS, np.int64),
     }
-    colours = ["RED", "Blue", None]
-    attributes = {
-        "colour": [colours[index % 3] for index in range(ITEMS)],
-        "colour_index": pa.array([[2, 3, 1][index % 3] for index in range(ITEMS)], pa.int32()),
-    }
+    attributes = {}
+    for name, values in ATTRIBUTES.items():
+        own = [values[index % len(values)] for index in range(ITEMS)]
+        numbers = [UNKNOWN if value is None else FIRST_ITEM + values.index(value) for value in own]
+        attributes |= {name: own, f"{name}_index": pa.array(numbers, pa.int32())}
     _write(folder / "vocabulary.parquet", pa.table(vocabulary))
     _write(folder / "items.parquet", pa.table({**vocabulary, **attributes}))
     day = 86_400_000_000
@@ -72,7 +77,8 @@ def write_dataset(place: Path) -> Manifest:
         users=USERS, items=ITEMS, valid_items=0, catalogue_items=0,
         vocabulary_fingerprint="0123456789abcdef",
         content_fingerprint="fedcba9876543210", event_types=("purchase",), platforms=(),
-        attributes={"colour": "category"}, categories={"colour": 4}, splits=splits,
+        attributes={"colour": "category", "size": "category"},
+        categories={"colour": 4, "size": 5}, splits=splits,
         steps=(Step("read", 200, 190, "10 rows <had> a fault"),),
         quarantine={"price: negative": 10},
         certificate={
@@ -89,7 +95,12 @@ def write_dataset(place: Path) -> Manifest:
 def _write_split(folder: Path, name: str) -> Split:
     first, last, first_target = PARTS[name]
     rows = [
-        row(user, [(step, steps[step]) for step in range(first, last + 1)], first_target)
+        row(
+            user,
+            [(step, steps[step]) for step in range(first, last + 1)],
+            first_target,
+            sessions=(0, 2, 4),
+        )
         for user, steps in histories().items()
     ]
     targets = sum(sum(own["target"]) for own in rows)

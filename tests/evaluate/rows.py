@@ -10,14 +10,28 @@ from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS
 LENGTH = 8
 DAY = 86400
 
+EARLIER = pa.struct(
+    [
+        ("number", pa.int64()), ("item", pa.int32()), ("event_type", pa.int32()),
+        ("timestamp", pa.int64()), ("session_start", pa.int32()),
+    ]
+)  # fmt: skip
+
 # An item of an event, and the number of its step in the user's whole history; a step is a day.
 Step = tuple[int, list[int]]
 
 
-def row(user: str, steps: list[Step], first_target: int, event_type: int = FIRST_ITEM) -> dict:
+def row(
+    user: str,
+    steps: list[Step],
+    first_target: int,
+    event_type: int = FIRST_ITEM,
+    sessions: tuple[int, ...] | None = None,
+) -> dict:
     """A row of schemas.SEQUENCES: all steps from number first_target on are targets.
 
-    Steps are consecutive and numbered from 0 in the user's whole history.
+    Steps are consecutive and numbered from 0 in the user's whole history; a session starts with
+    those of the given numbers, or with each.
     """
     arrays: dict[str, list[int]] = {name: [] for name in SEQUENCE_ARRAYS}
     for number, items in steps:
@@ -26,7 +40,7 @@ def row(user: str, steps: list[Step], first_target: int, event_type: int = FIRST
             arrays["item"].append(item)
             arrays["event_type"].append(event_type)
             arrays["gap_seconds"].append(DAY if number else 0)
-            arrays["session_start"].append(1)
+            arrays["session_start"].append(int(sessions is None or number in sessions))
             arrays["step"].append(number - steps[0][0])
             arrays["timestamp"].append(DAY * number)
             arrays["target"].append(int(number >= first_target and is_first))
@@ -37,14 +51,7 @@ def row(user: str, steps: list[Step], first_target: int, event_type: int = FIRST
 
 def record_batch(rows: list[dict], earlier: list[list[tuple[int, int]]]) -> pa.RecordBatch:
     """What recsys.evaluate.ranked reads; earlier: (step's number, item) of each row's user."""
-    event = pa.struct([("item", pa.int32()), ("event_type", pa.int32()), ("timestamp", pa.int64())])
-    before = [
-        [
-            {"item": item, "event_type": FIRST_ITEM, "timestamp": DAY * number}
-            for number, item in own
-        ]
-        for own in earlier
-    ]
+    before = [[earlier_event(number, item) for number, item in own] for own in earlier]
     columns = {
         "user_id": pa.array([own["user_id"] for own in rows]),
         "first_step": pa.array([first_step(own) for own in rows], pa.int64()),
@@ -55,9 +62,17 @@ def record_batch(rows: list[dict], earlier: list[list[tuple[int, int]]]) -> pa.R
             )
             for name in SEQUENCE_ARRAYS
         },
-        "earlier": pa.array(before, pa.list_(event)),
+        "earlier": pa.array(before, pa.list_(EARLIER)),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def earlier_event(number: int, item: int, session_start: int = 1) -> dict[str, int]:
+    """An event of histories.whole."""
+    return {
+        "number": number, "item": item, "event_type": FIRST_ITEM, "timestamp": DAY * number,
+        "session_start": session_start,
+    }  # fmt: skip
 
 
 def first_step(own: dict) -> int:

@@ -1,86 +1,181 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from recsys.evaluate import aggregate, metrics
-from recsys.schemas import CASES, ddl
-from tests.evaluate.test_metrics import by_hand
+from recsys.evaluate import aggregate, bootstrap, metrics, spread
+from recsys.evaluate.aggregate import Estimates, Measuring
+from recsys.evaluate.slices import Slicing
+from recsys.schemas import CASES, UNKNOWN, ddl
+from tests.evaluate.rows import DAY
+from tests.evaluate.test_metrics import Case, by_hand, catalogue
 
 AT = (1, 2, 4)
-COUNTS = [0, 0, 9, 5, 5, 1, 0, 0]
+KNOWN = dataclasses.replace(catalogue([0, 0, 9, 5, 5, 1, 0, 0]), direction=None)
+NAMES = metrics.available(KNOWN, has_vectors=False)
+COLUMNS = tuple((name, k) for name in NAMES for k in AT)
 
-# (system, targets, ranks, recommended)
-Case = tuple[str, list[int], list[int], list[int]]
-DRAWN: list[Case] = [
-    ("model", [2, 9], [1, 0], [2, 3, 4, 5]),
-    ("model", [1], [0], [3, 2, 4, 5]),
-    ("model", [5, 4, 3], [4, 3, 2], [2, 3, 4, 5]),
-    ("popular", [2, 9], [2, 0], [3, 2]),
-    ("popular", [1], [0], [3, 2]),
-    ("popular", [5, 4, 3], [0, 0, 1], [3, 2]),
-]
+# (system, user, step, targets, ranks, recommended)
+Drawn = tuple[str, str, int, list[int], list[int], list[int]]
 
 
-def cases(spark: SparkSession, rows: list[Case], seed: int, parts: int) -> DataFrame:
+def drawn(users: int = 12) -> list[Drawn]:
+    """Cases of users for two systems; some targets are unknown, and are all of a case."""
+    rng = np.random.default_rng(4)
+    rows: list[Drawn] = []
+    for user in range(users):
+        for step in range(int(rng.integers(1, 4))):
+            targets = [UNKNOWN] * int(rng.integers(0, 2))
+            targets += [int(item) for item in rng.permutation(np.arange(2, 8))[: rng.integers(3)]]
+            targets = targets or [UNKNOWN]
+            for system, places in (("model", 4), ("popular", 2)):
+                items = [int(item) for item in rng.permutation(np.arange(2, 8))[:places]]
+                ranks = [items.index(item) + 1 if item in items else 0 for item in targets]
+                rows.append((system, f"user-{user}", step, targets, ranks, items))
+    return rows
+
+
+ROWS = drawn()
+
+
+def frame(spark: SparkSession, rows: list[Drawn], seed: int, parts: int) -> DataFrame:
     shuffled = random.Random(seed).sample(rows, len(rows))
     values = [
-        ("u", number, 0, system, 3, targets, ranks, recommended)
-        for number, (system, targets, ranks, recommended) in enumerate(shuffled)
-    ]
+        (user, step, DAY * step, system, 3 * step, 0, targets, [2] * len(targets), ranks, items,
+         [item % 2 == 0 for item in items])
+        for system, user, step, targets, ranks, items in shuffled
+    ]  # fmt: skip
     return spark.createDataFrame(values, ddl(CASES)).repartition(parts)
 
 
-def means(frame: DataFrame) -> dict[tuple[str, str, int], float]:
-    bits = metrics.self_information(np.array(COUNTS))
-    return {
-        (row.system, row.metric, row.k): row.value
-        for row in aggregate.means(frame, AT, bits).collect()
+def case_of(row: Drawn, drop: bool) -> Case | None:
+    _, _, _, targets, ranks, items = row
+    pairs = [pair for pair in zip(ranks, targets, strict=True) if not drop or pair[1] != UNKNOWN]
+    if not pairs:
+        return None
+    is_new = [item % 2 == 0 for item in items]
+    return Case([rank for rank, _ in pairs], [item for _, item in pairs], items, is_new)
+
+
+def overall(found: Estimates) -> dict[tuple[str, str, int], np.ndarray]:
+    return {(key[0], *key[3:]): own.values for key, own in found.items() if key[1] == "all"}
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_means_and_their_resamples_equal_plain_loops(spark: SparkSession, drop: bool) -> None:
+    measuring = Measuring(KNOWN, COLUMNS, resamples=5, seed=9, drop_unknown=drop)
+    cases = frame(spark, ROWS, seed=1, parts=3)
+    found = overall(aggregate.estimates(cases, measuring))
+    assert len(found) == 2 * len(COLUMNS)
+    hashes = {
+        row.user_id: row.hash
+        for row in cases.select("user_id", F.xxhash64("user_id").alias("hash")).collect()
     }
-
-
-def test_means_equal_a_plain_loop(spark: SparkSession) -> None:
-    found = means(cases(spark, DRAWN, seed=1, parts=3))
-    assert len(found) == 2 * len(metrics.PER_CASE) * len(AT)
-    for (system, metric, k), value in found.items():
-        own = [case for case in DRAWN if case[0] == system]
-        by_case = [by_hand(metric, ranks, items, COUNTS, k) for _, _, ranks, items in own]
-        assert value == pytest.approx(sum(by_case) / len(by_case), abs=1e-12), (system, metric, k)
+    weights = {
+        user: bootstrap.weights(np.array([number]), 5, 9)[0] for user, number in hashes.items()
+    }
+    assert any(0 in own for own in weights.values())
+    for (system, metric, k), values in found.items():
+        total, counted = np.zeros(6), np.zeros(6)
+        for row in ROWS:
+            case = case_of(row, drop)
+            if row[0] == system and case is not None:
+                total += weights[row[1]] * by_hand(metric, case, KNOWN, k)
+                counted += weights[row[1]]
+        np.testing.assert_allclose(
+            values, total / counted, atol=1e-12, err_msg=f"{system} {metric}"
+        )
 
 
 def test_order_and_number_of_parts_change_nothing(spark: SparkSession) -> None:
-    rows = DRAWN * 7
-    first = means(cases(spark, rows, seed=1, parts=1))
-    second = means(cases(spark, rows, seed=2, parts=5))
+    measuring = Measuring(KNOWN, COLUMNS, resamples=20, seed=9)
+    first = overall(aggregate.estimates(frame(spark, ROWS, seed=1, parts=1), measuring))
+    second = overall(aggregate.estimates(frame(spark, ROWS, seed=2, parts=5), measuring))
     assert first.keys() == second.keys()
-    for key, value in first.items():
-        assert second[key] == pytest.approx(value, rel=1e-12)
+    for key, values in first.items():
+        np.testing.assert_allclose(second[key], values, rtol=1e-12)
 
 
-def test_coverage_counts_each_item_once(spark: SparkSession) -> None:
-    frame = cases(spark, DRAWN, seed=3, parts=2)
+def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> None:
+    category = np.array([0, 1, 2, 3, 2, 3, 4, 4], np.int32)
+    slicing = Slicing(
+        test_start=DAY, seconds=2 * DAY, head_items=2,
+        is_new_item=np.array([False] * 6 + [True] * 2), event_types=("view", "buy"),
+        category=category, category_names={2: "red", 3: "blue"},
+    )  # fmt: skip
+    measuring = Measuring(
+        KNOWN, COLUMNS, slice_columns=(("recall", 4),), slicing=slicing, resamples=2
+    )
     found = {
-        (row.system, row.k): row.value for row in aggregate.coverage(frame, AT, items=6).collect()
+        key[:3]: own
+        for key, own in aggregate.estimates(frame(spark, ROWS, 1, 2), measuring).items()
+        if key[1] != "all"
     }
-    # The model's lists begin with 2, 3, 2, whose second items are 3, 2, 3.
-    assert found == {
-        ("model", 1): 2 / 6, ("model", 2): 2 / 6, ("model", 4): 4 / 6,
-        ("popular", 1): 1 / 6, ("popular", 2): 2 / 6, ("popular", 4): 2 / 6,
-    }  # fmt: skip
+    belongs = {
+        ("items", "head"): lambda row, item: item in (2, 3),
+        ("items", "tail"): lambda row, item: item > 3,
+        ("items", "unknown"): lambda row, item: item == UNKNOWN,
+        ("new_items", "new"): lambda row, item: item in (6, 7),
+        ("new_items", "older"): lambda row, item: 1 < item < 6,
+        ("category", "red"): lambda row, item: item in (2, 4),
+        ("category", "blue"): lambda row, item: item in (3, 5),
+        ("event_type", "view"): lambda row, item: True,
+        ("users", "returning"): lambda row, item: True,
+        ("history", "up to 5"): lambda row, item: 3 * row[2] <= 5,
+        ("history", "6–20"): lambda row, item: 3 * row[2] > 5,
+        ("day", "1970-01-01"): lambda row, item: row[2] == 0,
+        ("day", "1970-01-02"): lambda row, item: row[2] == 1,
+        ("day", "1970-01-03"): lambda row, item: row[2] == 2,
+    }
+    assert {key[1:] for key in found} == set(belongs)
+    for (system, name, value), estimate in found.items():
+        recalls = []
+        for row in ROWS:
+            own = [
+                rank for rank, item in zip(row[4], row[3], strict=True)
+                if row[0] == system and belongs[name, value](row, item)
+            ]  # fmt: skip
+            if own:
+                recalls.append(sum(rank > 0 for rank in own) / len(own))
+        assert estimate.cases == len(recalls), (name, value)
+        assert estimate.values[0] == pytest.approx(np.mean(recalls)), (name, value)
+
+
+def gini(counts: list[int]) -> float:
+    """Half the mean difference of all pairs, over the mean."""
+    pairs = [abs(one - other) for one in counts for other in counts]
+    return sum(pairs) / (2 * len(counts) * sum(counts))
+
+
+def test_coverage_and_gini_equal_plain_loops(spark: SparkSession) -> None:
+    rows = spread.exposure(frame(spark, ROWS, seed=3, parts=2), AT, items=6).collect()
+    found = {(row.system, row.metric, row.k): row.value for row in rows}
+    assert len(found) == 2 * 2 * len(AT)
+    for system in ("model", "popular"):
+        for k in AT:
+            lists = [row[5][:k] for row in ROWS if row[0] == system]
+            counts = [sum(item in own for own in lists) for item in range(2, 8)]
+            assert found[system, "coverage", k] == sum(count > 0 for count in counts) / 6
+            assert found[system, "gini", k] == pytest.approx(gini(counts), abs=1e-12)
+    only = frame(spark, [row for row in ROWS if row[:3] == ("model", "user-0", 0)], 1, 1)
+    alike = {row.metric: row.value for row in spread.exposure(only, (4,), items=4).collect()}
+    assert alike == {"coverage": 1, "gini": 0}
 
 
 def test_bands_of_popularity(spark: SparkSession) -> None:
     # Indexes 2 to 11 are the ten most popular items; 12 and 101 the next; 1 is unknown.
-    rows: list[Case] = [
-        ("model", [2, 12, 1], [0, 0, 0], [11, 12, 102]),
-        ("popular", [2, 12, 1], [0, 0, 0], [2, 3, 4]),
+    rows: list[Drawn] = [
+        ("model", "u", 0, [2, 12, 1], [0, 0, 0], [11, 12, 102]),
+        ("popular", "u", 0, [2, 12, 1], [0, 0, 0], [2, 3, 4]),
     ]
     found = {
-        (row.what, aggregate.band_names()[row.band]): row.events
-        for row in aggregate.bands(cases(spark, rows, seed=1, parts=2), 2, "model").collect()
+        (row.what, spread.band_names()[row.band]): row.events
+        for row in spread.bands(frame(spark, rows, seed=1, parts=2), 2, "model").collect()
     }
     assert found == {
         ("bought", "1–10"): 1, ("bought", "11–100"): 1, ("bought", "unknown"): 1,

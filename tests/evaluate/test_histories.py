@@ -42,6 +42,8 @@ def test_earlier_is_all_before_the_row_and_nothing_else(spark: SparkSession, see
             (item, DAY * step) for step in range(own.first_step) for item in sorted(ADA[step])
         ]
         assert [(event.item, event.timestamp) for event in own.earlier] == expected
+        assert all(event.timestamp == DAY * event.number for event in own.earlier)
+        assert {event.session_start for event in own.earlier} == {1}
 
 
 def test_a_user_whose_history_begins_with_the_row_has_nothing_earlier(spark: SparkSession) -> None:

@@ -1,21 +1,41 @@
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from recsys.evaluate import metrics
-from recsys.schemas import PADDING
+from recsys.schemas import FIRST_ITEM, PADDING
 
 LENGTH = 10
 ITEMS = 30
 
 
-def by_hand(
-    name: str, ranks: list[int], recommended: list[int], counts: list[int], k: int
-) -> float:
+@dataclass(frozen=True)
+class Case:
+    """Of the targets: ranks and items; of the list: items, and which the history lacks."""
+
+    ranks: list[int]
+    targets: list[int]
+    recommended: list[int]
+    is_new: list[bool]
+
+
+def catalogue(counts: list[int]) -> metrics.Catalogue:
+    """Items of three categories, with vectors of length 1."""
+    rng = np.random.default_rng(8)
+    vectors = rng.normal(size=(len(counts), 4))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    category = np.arange(len(counts), dtype=np.int32) % 3 + 2
+    return metrics.Catalogue(np.array(counts), category, vectors.astype(np.float32))
+
+
+def by_hand(name: str, case: Case, known: metrics.Catalogue, k: int) -> float:
     """Each metric of one case, written out."""
+    ranks, counts = case.ranks, [int(count) for count in known.train_count]
     hits = [rank for rank in ranks if 0 < rank <= k]
     share_found, share_right = len(hits) / len(ranks), len(hits) / k
     if name == "recall":
@@ -32,68 +52,118 @@ def by_hand(
     if name == "ndcg":
         best = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(ranks)) + 1))
         return sum(1 / math.log2(rank + 1) for rank in hits) / best
-    known = [item for item in recommended[:k] if item != PADDING]
-    total = sum(count + 1 for count in counts[2:])
-    bits = [-math.log2((counts[item] + 1) / total) for item in known]
-    return sum(bits) / len(bits) if bits else 0.0
+    if name == "map":
+        precisions = [sum(other <= rank for other in hits) / rank for rank in hits]
+        return sum(precisions) / min(k, len(ranks))
+    if name == "serendipity":
+        popular = set(range(FIRST_ITEM, FIRST_ITEM + k))
+        pairs = zip(ranks, case.targets, strict=True)
+        return sum(0 < rank <= k and item not in popular for rank, item in pairs) / k
+    items = [item for item in case.recommended[:k] if item != PADDING]
+    if name == "new_items":
+        new = [is_new for item, is_new in zip(items, case.is_new, strict=False) if item]
+        return mean(new)
+    if name == "popularity_bias":
+        average = sum(counts[2:]) / len(counts[2:])
+        return mean([counts[item] / average for item in items])
+    if name == "novelty":
+        total = sum(count + 1 for count in counts[2:])
+        return mean([-math.log2((counts[item] + 1) / total) for item in items])
+    pairs = list(itertools.combinations(items, 2))
+    if name == "category_diversity":
+        return mean([known.category[one] != known.category[other] for one, other in pairs])
+    return mean([1 - float(known.direction[one] @ known.direction[other]) for one, other in pairs])
 
 
-def random_cases(seed: int, cases: int) -> list[tuple[list[int], list[int]]]:
-    """Ranks of the targets, and the list; some targets are in no list, some lists are short."""
+def mean(values: list) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def random_cases(seed: int, cases: int) -> list[Case]:
+    """Some targets are in no list, some are tied, some lists are short."""
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(cases):
-        places = rng.permutation(np.arange(1, 3 * LENGTH))[: rng.integers(1, 2 * LENGTH)]
+        places = rng.integers(1, 3 * LENGTH, size=rng.integers(1, 2 * LENGTH))
         ranks = [int(place) if place <= LENGTH else 0 for place in places]
+        targets = [int(item) for item in rng.integers(FIRST_ITEM, ITEMS, size=len(ranks))]
         filled = int(rng.integers(0, LENGTH + 1))
         items = [int(item) for item in rng.permutation(np.arange(2, ITEMS))[:filled]]
-        drawn.append((ranks, items + [PADDING] * (LENGTH - filled)))
+        is_new = [bool(new) for new in rng.integers(0, 2, LENGTH)]
+        drawn.append(Case(ranks, targets, items + [PADDING] * (LENGTH - filled), is_new))
     return drawn
 
 
-def lists_of(cases: list[tuple[list[int], list[int]]], counts: list[int]) -> metrics.Lists:
+def lists_of(cases: list[Case], known: metrics.Catalogue) -> metrics.Lists:
     return metrics.Lists(
-        rank=np.array([rank for ranks, _ in cases for rank in ranks], np.int32),
-        case=np.repeat(np.arange(len(cases)), [len(ranks) for ranks, _ in cases]),
-        targets=np.array([len(ranks) for ranks, _ in cases]),
-        recommended=np.array([items for _, items in cases], np.int32),
-        self_information=metrics.self_information(np.array(counts)),
+        rank=np.array([rank for case in cases for rank in case.ranks], np.int32),
+        case=np.repeat(np.arange(len(cases)), [len(case.ranks) for case in cases]),
+        target=np.array([item for case in cases for item in case.targets], np.int32),
+        targets=np.array([len(case.ranks) for case in cases]),
+        recommended=np.array([case.recommended for case in cases], np.int32),
+        is_new=np.array([case.is_new for case in cases]),
+        catalogue=known,
+    )
+
+
+def one(ranks: list[int], recommended: list[int], counts: list[int]) -> metrics.Lists:
+    """A single case whose targets are the items at their ranks, or the last item."""
+    targets = [recommended[rank - 1] if rank else len(counts) - 1 for rank in ranks]
+    return lists_of(
+        [Case(ranks, targets, recommended, [True] * len(recommended))], catalogue(counts)
     )
 
 
 @pytest.mark.parametrize("k", [1, 3, 5, LENGTH])
 @pytest.mark.parametrize("name", list(metrics.PER_CASE))
 def test_equals_a_plain_loop(name: str, k: int) -> None:
-    counts = [0, 0, *range(ITEMS - 2, 0, -1)]
+    known = catalogue([0, 0, *range(ITEMS - 2, 0, -1)])
     cases = random_cases(seed=k, cases=50)
-    expected = [by_hand(name, ranks, items, counts, k) for ranks, items in cases]
-    found = metrics.PER_CASE[name](lists_of(cases, counts), k)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-    assert np.mean(expected) > 0, "the cases must tell something"
+    expected = [by_hand(name, case, known, k) for case in cases]
+    found = metrics.PER_CASE[name](lists_of(cases, known), k)
+    tolerance = 1e-6 if name == "vector_diversity" else 1e-12
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    if name.endswith("diversity") and k == 1:
+        assert not any(expected), "one item has no pair"
+    else:
+        assert np.mean(expected) > 0, "the cases must tell something"
 
 
 def test_known_values() -> None:
     # Three targets at places 1 and 3 and nowhere, in a list of five.
-    counts = [0, 0, 3, 1, 0, 0, 0]
-    lists = lists_of([([1, 0, 3], [2, 3, 4, 5, 6])], counts)
+    lists = one([1, 0, 3], [2, 3, 4, 5, 6], [0, 0, 3, 1, 0, 0, 0])
     assert metrics.recall(lists, 5)[0] == pytest.approx(2 / 3)
     assert metrics.precision(lists, 5)[0] == pytest.approx(2 / 5)
     assert metrics.f1(lists, 5)[0] == pytest.approx(1 / 2)
     assert metrics.mrr(lists, 5)[0] == 1
     # (1 + 1/2) / (1 + 1/log2(3) + 1/2)
     assert metrics.ndcg(lists, 5)[0] == pytest.approx(1.5 / (1.5 + 1 / math.log2(3)))
+    # (1/1 + 2/3) / 3
+    assert metrics.average_precision(lists, 5)[0] == pytest.approx(5 / 9)
     # Shares (3 + 1) / 9 and (1 + 1) / 9.
     assert metrics.novelty(lists, 2)[0] == pytest.approx((math.log2(9 / 4) + math.log2(9 / 2)) / 2)
+    # 3 and 1 events, 4 / 5 of an average item.
+    assert metrics.popularity_bias(lists, 2)[0] == pytest.approx(2 / (4 / 5))
+    # Of the first three places one holds a target beyond the three most popular: none.
+    assert metrics.serendipity(lists, 3)[0] == 0
+    # Items 2 and 5 are of one category, 3 and 6 of another.
+    assert metrics.category_diversity(lists, 5)[0] == pytest.approx(1 - 2 / 10)
 
 
 def test_an_unknown_target_counts_as_a_target() -> None:
-    with_unknown = lists_of([([1, 0], [2, 3])], [0, 0, 1, 1])
-    without = lists_of([([1], [2, 3])], [0, 0, 1, 1])
-    assert metrics.recall(with_unknown, 2)[0] == 0.5
-    assert metrics.recall(without, 2)[0] == 1
+    assert metrics.recall(one([1, 0], [2, 3], [0, 0, 1, 1]), 2)[0] == 0.5
+    assert metrics.recall(one([1], [2, 3], [0, 0, 1, 1]), 2)[0] == 1
 
 
-def test_a_perfect_list_has_ndcg_1_whatever_its_length() -> None:
-    lists = lists_of([([1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7])], [0, 0] + [1] * 6)
+def test_a_perfect_list_has_ndcg_and_map_1_whatever_its_length() -> None:
+    lists = one([1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7], [0, 0] + [1] * 6)
     for k in range(1, 7):
         assert metrics.ndcg(lists, k)[0] == pytest.approx(1)
+        assert metrics.average_precision(lists, k)[0] == pytest.approx(1)
+
+
+def test_what_the_items_do_not_have_is_not_measured() -> None:
+    counts = np.ones(4, np.int64)
+    assert "category_diversity" not in metrics.available(metrics.Catalogue(counts), True)
+    assert "vector_diversity" not in metrics.available(catalogue([0, 0, 1, 1]), False)
+    assert metrics.available(catalogue([0, 0, 1, 1]), True) == list(metrics.PER_CASE)

@@ -10,17 +10,34 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files, ranking
-from recsys.config import Paths, Ranking
+from recsys.config import AssociationRules, Evaluate, ItemKnn, Paths, Ranking, SequentialRules
+from recsys.config.evaluate import REFERENCE_NAMES
+from recsys.config.references import Hybrid, MatrixFactorization, SessionKnn, UserKnn
 from recsys.errors import DataError
-from recsys.evaluate import pipeline
+from recsys.evaluate import metrics, pipeline
 from recsys.manifest import Manifest
-from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS, UNKNOWN
+from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS
 from tests.evaluate import dataset
 from tests.evaluate.dataset import ITEMS, USERS
-from tests.evaluate.test_metrics import by_hand
+from tests.evaluate.plain import Plain
+from tests.evaluate.test_metrics import Case, by_hand
 
 AT = (2, 5)
-REFERENCES = ("popular", "own_items", "own_items_recent")
+LEARNT = ("matrix_factorization", "hybrid")
+REFERENCES = tuple(name for name in REFERENCE_NAMES if name not in LEARNT)
+SETTINGS = Evaluate(
+    at=AT,
+    references=REFERENCE_NAMES,
+    resamples=10,
+    examples=2,
+    item_knn=ItemKnn(neighbours=5, regularisation=2, decay=0.5),
+    user_knn=UserKnn(neighbours=4, regularisation=1),
+    session_knn=SessionKnn(neighbours=3, candidates=5, vote_fading="harmonic"),
+    association_rules=AssociationRules(neighbours=4, decay=0.7),
+    sequential_rules=SequentialRules(neighbours=6, decay=1),
+    matrix_factorization=MatrixFactorization(dimensions=4, iterations=2),
+    hybrid=Hybrid(systems=("model", "own_items_recent", "popular"), length=20),
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,58 +57,51 @@ def model(place: Path, manifest: Manifest) -> str:
 
 @pytest.fixture(scope="module")
 def report(spark: SparkSession, place: Path, manifest: Manifest, model: str) -> Path:
-    return Path(files.local_copy(pipeline.run(spark, dataset.config(place))))
+    config = dataclasses.replace(dataset.config(place), evaluate=SETTINGS)
+    return Path(files.local_copy(pipeline.run(spark, config)))
 
 
-Case = tuple[str, str, int]  # system, user, step
+def plain(settings: Evaluate) -> Plain:
+    """The references, fitted on the first three steps of each user."""
+    train = [steps[:3] for steps in dataset.histories().values()]
+    attributes = [
+        {FIRST_ITEM + index: values[index % len(values)] for index in range(ITEMS)}
+        for values in dataset.ATTRIBUTES.values()
+    ]
+    return Plain(train, ITEMS, settings, attributes)
 
 
-def by_plain_loops() -> tuple[dict[Case, list[int]], dict[tuple[Case, int], int]]:
-    """The whole catalogue in the order of each reference, and each target's rank."""
-    histories = dataset.histories()
-    bought = np.zeros(FIRST_ITEM + ITEMS, np.int64)
-    for steps in histories.values():
-        for items in steps[1:3]:  # the targets of train
-            np.add.at(bought, items, 1)
-    catalogue = range(FIRST_ITEM, FIRST_ITEM + ITEMS)
-    lists: dict[Case, list[int]] = {}
-    ranks: dict[tuple[Case, int], int] = {}
-    for user, steps in histories.items():
-        for step in (4, 5):
-            keys: dict[str, dict[int, tuple[float, ...]]] = {name: {} for name in REFERENCES}
-            for item in catalogue:
-                days = [day for day in range(step) for own in steps[day] if own == item]
-                faded = sum(2.0 ** (-(step - 1 - day) / 60) for day in days)
-                popularity = int(bought[item])
-                keys["popular"][item] = (popularity,)
-                keys["own_items"][item] = (len(days), max(days, default=-1), popularity)
-                keys["own_items_recent"][item] = (faded, popularity)
-            for name, key in keys.items():
-                case = name, user, step
-                lists[case] = sorted(catalogue, key=key.__getitem__, reverse=True)
-                for item in set(steps[step]) - {UNKNOWN}:
-                    ranks[case, item] = sum(key[other] >= key[item] for other in catalogue)
-    return lists, ranks
+@pytest.mark.parametrize("name", REFERENCES)
+def test_references_equal_plain_loops(report: Path, name: str) -> None:
+    """All but two, which are what they are by what they have learnt."""
+    by_loops = plain(SETTINGS)
+    own = [case for case in pq.read_table(report / "cases").to_pylist() if case["system"] == name]
+    assert len(own) == 2 * USERS
+    for case in own:
+        steps = dataset.histories()[case["user_id"]]
+        expected = by_loops.order(name, steps[: case["step"]])
+        best = [item for item, _ in expected]
+        assert case["recommended"] == best[: max(AT)], case
+        keys = dict(expected)
+        for item, rank in zip(case["targets"], case["ranks"], strict=True):
+            place = sum(keys[other] >= keys[item] for other in best) if item in keys else 0
+            assert rank == (place if place <= max(AT) else 0), case
 
 
-def test_references_equal_plain_loops(report: Path) -> None:
-    lists, ranks = by_plain_loops()
+def test_cases_are_what_the_histories_say(report: Path) -> None:
     cases = pq.read_table(report / "cases").to_pylist()
     assert set(cases[0]) == set(CASES)
-    assert len(cases) == (1 + len(REFERENCES)) * 2 * USERS
+    assert len(cases) == (1 + len(SETTINGS.references)) * 2 * USERS
     histories = dataset.histories()
     for case in cases:
         steps = histories[case["user_id"]]
+        before = [item for step in steps[: case["step"]] for item in step]
         assert sorted(case["targets"]) == sorted(steps[case["step"]])
+        assert case["target_types"] == [FIRST_ITEM] * len(case["targets"])
         assert case["timestamp"] == 86400 * case["step"]
-        assert case["history_events"] == sum(map(len, steps[: case["step"]]))
-        if case["system"] == "model":
-            continue
-        key = case["system"], case["user_id"], case["step"]
-        assert case["recommended"] == lists[key][: max(AT)], key
-        for item, rank in zip(case["targets"], case["ranks"], strict=True):
-            expected = ranks.get((key, item), 0)
-            assert rank == (expected if expected <= max(AT) else 0), (key, item)
+        assert case["history_events"] == len(before)
+        assert case["history_start"] == 0
+        assert case["is_new"] == [item not in before for item in case["recommended"]]
 
 
 def test_the_model_is_ranked_by_its_own_scores(
@@ -117,27 +127,33 @@ def test_the_model_is_ranked_by_its_own_scores(
     assert found == expected
 
 
-def test_figures_are_means_over_the_cases(report: Path) -> None:
+def test_figures_are_means_over_the_cases(report: Path, manifest: Manifest) -> None:
     figures = files.read_json(files.as_url(str(report / "metrics.json")))
     cases = pq.read_table(report / "cases").to_pylist()
     assert figures["cases"] == 2 * USERS
     assert figures["users"] == USERS
     assert figures["unknown_targets"] == USERS
-    for system in ("model", *REFERENCES):
+    counts = pq.read_table(files.local_copy(manifest.url) + "/vocabulary.parquet")
+    known = metrics.Catalogue(np.array([0, 0, *counts.column("train_count").to_pylist()]))
+    for system in ("model", *SETTINGS.references):
         own = [case for case in cases if case["system"] == system]
-        for metric in ("recall", "precision", "f1", "mrr", "ndcg", "hit_rate"):
+        for metric in metrics.available(known, has_vectors=False):
             for k in AT:
-                values = [by_hand(metric, case["ranks"], [], [], k) for case in own]
+                values = [by_hand(metric, as_case(case), known, k) for case in own]
                 found = figures["systems"][system][f"{metric}@{k}"]
                 assert found == pytest.approx(np.mean(values)), (system, metric, k)
         covered = {item for case in own for item in case["recommended"][:2]}
         assert figures["systems"][system]["coverage@2"] == pytest.approx(len(covered) / ITEMS)
 
 
+def as_case(row: dict) -> Case:
+    return Case(row["ranks"], row["targets"], row["recommended"], row["is_new"])
+
+
 def test_the_page_holds_all_that_it_shows(report: Path) -> None:
     page = (report / "report.html").read_text()
     assert "Twelve users" in page
-    assert page.count("data:image/svg+xml;base64,") == 6
+    assert page.count("data:image/svg+xml;base64,") == 9
     assert "10 rows &lt;had&gt; a fault" in page, "text of the data is escaped"
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", page)
     assert "@import" not in page

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys.evaluate import cases, references
+from recsys.evaluate import cases
 from recsys.evaluate.ranked import read_batch
-from recsys.evaluate.references import Facts
+from recsys.evaluate.references import popularity
+from recsys.evaluate.references.system import places
 from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS
 from tests.evaluate.rows import DAY, record_batch, row
 
@@ -21,7 +22,7 @@ def order(scores_V: np.ndarray) -> list[int]:
 
 def test_popular_is_the_same_for_all() -> None:
     batch = read_batch(record_batch([row("u", [(0, [2]), (1, [3]), (2, [7])], 1)], [[]]))
-    scores = references.Popular(Facts(BOUGHT)).scores(batch)
+    scores = popularity.Everybody("popular", places(BOUGHT)).scores(batch)
     assert [order(case) for case in scores] == [POPULAR_ORDER, POPULAR_ORDER]
     assert scores[0, 5] == scores[0, 6], "equal counts must stay a tie"
 
@@ -29,7 +30,7 @@ def test_popular_is_the_same_for_all() -> None:
 def test_own_items_by_count_then_latest_then_popularity() -> None:
     steps = [(0, [2, 3]), (1, [2, 5, 6]), (2, [7])]
     batch = read_batch(record_batch([row("u", steps, 2)], [[]]))
-    scores = references.OwnItems(Facts(BOUGHT)).scores(batch)[0]
+    scores = popularity.OwnItems(BOUGHT).scores(batch)[0]
     # 2 twice; 5 and 6 later than 3 and equally popular; the rest by popularity.
     assert order(scores) == [2, 5, 6, 3, 4, 7]
     assert scores[5] == scores[6]
@@ -38,14 +39,14 @@ def test_own_items_by_count_then_latest_then_popularity() -> None:
 def test_own_items_hold_what_came_before_the_row() -> None:
     earlier = [(0, 3), (1, 3), (2, 6)]
     batch = read_batch(record_batch([row("u", [(3, [2]), (4, [7])], 4)], [earlier]))
-    scores = references.OwnItems(Facts(BOUGHT)).scores(batch)[0]
+    scores = popularity.OwnItems(BOUGHT).scores(batch)[0]
     assert order(scores)[:3] == [3, 2, 6]
 
 
 def test_a_case_sees_nothing_of_its_own_step_or_later() -> None:
     steps = [(0, [2]), (1, [3, 3]), (2, [7])]
     batch = read_batch(record_batch([row("u", steps, 1)], [[]]))
-    first, second = references.OwnItems(Facts(BOUGHT)).scores(batch)
+    first, second = popularity.OwnItems(BOUGHT).scores(batch)
     assert order(first) == [2, 4, 5, 6, 7, 3]
     assert order(second) == [3, 2, 4, 5, 6, 7]
 
@@ -54,10 +55,10 @@ def test_old_events_fade() -> None:
     # Item 2 three times, long ago; item 3 once, a day ago.
     earlier = [(0, 2), (1, 2), (2, 2)]
     batch = read_batch(record_batch([row("u", [(200, [3]), (201, [7])], 201)], [earlier]))
-    assert order(references.OwnItems(Facts(BOUGHT)).scores(batch)[0])[:2] == [2, 3]
-    recent = references.OwnItemsRecent(Facts(BOUGHT, half_life_days=60))
+    assert order(popularity.OwnItems(BOUGHT).scores(batch)[0])[:2] == [2, 3]
+    recent = popularity.OwnItemsRecent(BOUGHT, half_life_days=60)
     assert order(recent.scores(batch)[0])[:2] == [3, 2]
-    slow = references.OwnItemsRecent(Facts(BOUGHT, half_life_days=1000))
+    slow = popularity.OwnItemsRecent(BOUGHT, half_life_days=1000)
     assert order(slow.scores(batch)[0])[:2] == [2, 3]
 
 
@@ -65,14 +66,14 @@ def test_only_what_is_predicted_counts_as_bought() -> None:
     view, purchase = FIRST_ITEM, FIRST_ITEM + 1
     viewed = row("u", [(0, [2, 2]), (1, [7])], 1, event_type=view)
     batch = read_batch(record_batch([viewed], [[(0, 3)]]))
-    facts = Facts(BOUGHT, target_types=(purchase,))
-    assert order(references.OwnItems(facts).scores(batch)[0]) == POPULAR_ORDER
-    assert order(references.OwnItems(Facts(BOUGHT, (view,))).scores(batch)[0])[0] == 2
+    own = popularity.OwnItems(BOUGHT, target_types=(purchase,))
+    assert order(own.scores(batch)[0]) == POPULAR_ORDER
+    assert order(popularity.OwnItems(BOUGHT, (view,)).scores(batch)[0])[0] == 2
 
 
 def test_unknown_items_are_nobodys_own() -> None:
     batch = read_batch(record_batch([row("u", [(0, [1, 1]), (1, [7])], 1)], [[]]))
-    scores = references.OwnItems(Facts(BOUGHT)).scores(batch)[0]
+    scores = popularity.OwnItems(BOUGHT).scores(batch)[0]
     assert scores.max() < 1
 
 
@@ -103,7 +104,7 @@ def test_many_cases_at_once_equal_a_plain_loop(
         rows.append(row(str(user), steps, number + int(rng.integers(1, 4))))
         earlier.append([(step, int(rng.integers(FIRST_ITEM, 8))) for step in range(number)])
     batch = read_batch(record_batch(rows, earlier))
-    scores = references.OwnItemsRecent(Facts(BOUGHT, half_life_days=2)).scores(batch)
+    scores = popularity.OwnItemsRecent(BOUGHT, half_life_days=2).scores(batch)
     assert len(batch) > 25
     for case in range(len(batch)):
         own, step = rows[batch.row[case]], batch.step[case]
@@ -121,6 +122,6 @@ def test_scoring_changes_no_input() -> None:
     rows = record_batch([row("u", [(0, [2]), (1, [3])], 1)], [[(0, 5)]])
     batch = read_batch(rows)
     before = {name: batch.arrays[name].copy() for name in SEQUENCE_ARRAYS}
-    references.OwnItemsRecent(Facts(BOUGHT)).scores(batch)
+    popularity.OwnItemsRecent(BOUGHT).scores(batch)
     for name, values in before.items():
         np.testing.assert_array_equal(batch.arrays[name], values)

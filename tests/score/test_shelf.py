@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from recsys.config import Neighbours
+from recsys.encoding import Pairs
 from recsys.schemas import FIRST_ITEM
 from recsys.score.neighbours import NeighbourShelf, build
-from recsys.score.shelf import ExactShelf, Pairs
+from recsys.score.shelf import ExactShelf
 
 USERS, ITEMS, WIDTH = 16, 150, 6
 SIZE = ITEMS + FIRST_ITEM + 10

@@ -6,13 +6,9 @@ Shapes: B users, L events of a history, K length of a list, W width of a vector.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from recsys.encoding import PADS, Encode, Encoded, Floats, Ints, Rows
 from recsys.schemas import PADDING
-from recsys.score.histories import PADS, Encode, Encoded, Rows
-from recsys.score.vectors import Floats
-
-Ints = npt.NDArray[np.int32]
 
 
 def reasons(rows: Rows, item_BK: Ints, vectors_BKW: Floats, encode: Encode) -> Ints:

@@ -1,0 +1,101 @@
+"""What evaluation knows of the items: how frequent they are, what they are, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from recsys import files, pages, tables
+from recsys.config import Config
+from recsys.errors import ConfigError
+from recsys.evaluate.references.system import Table
+from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM, PADDING, UNKNOWN, items_schema
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items of a vocabulary.
+
+    Args:
+        item_id: of each item [V]; empty where no item is
+        train_count: events of train of each item [V]
+        attributes: the indexes of each item's values of each attribute, at least one each
+        values: of each attribute of a single value, index to value
+        category: the attribute that tells kinds of items apart; none without one of a single value
+    """
+
+    item_id: list[str]
+    train_count: npt.NDArray[np.int64]
+    attributes: Mapping[str, Table]
+    values: Mapping[str, Mapping[int, str]]
+    category: str | None
+
+    @property
+    def category_index(self) -> npt.NDArray[np.int32] | None:
+        """Of each item [V]; none without a category."""
+        return None if self.category is None else self.attributes[self.category].column
+
+    def title(self, index: int) -> str:
+        """What an item is called: by the attribute that tells best what it is, or by its id."""
+        if index < FIRST_ITEM:
+            return "an item too rare to be known"
+        for name in pages.TITLES:
+            if name in self.values:
+                table = self.attributes[name]
+                value = self.values[name].get(int(table.column[table.start[index]]))
+                return self.item_id[index] if value is None else pages.plain(value)
+        return self.item_id[index]
+
+
+def read_catalogue(spark: SparkSession, config: Config, dataset: Manifest) -> Catalogue:
+    """From the dataset's table of items.
+
+    Raises:
+        ConfigError: evaluate.category is no attribute of the items, or a list
+    """
+    single = [name for name, kind in dataset.attributes.items() if kind == "category"]
+    category = config.evaluate.category or next(iter(single), None)
+    if category is not None and category not in single:
+        raise ConfigError(
+            "evaluate.category: expected an attribute of the items of kind category "
+            f"({', '.join(single) or 'none'}), found {category!r}"
+        )
+    url = files.join(dataset.url, "items.parquet")
+    table = tables.read(spark, url, items_schema(dataset.attributes)).toArrow().combine_chunks()
+    place = table.column("item_index").to_numpy()
+    size = dataset.vocabulary_size
+    item_id = np.full(size, "", object)
+    item_id[place] = table.column("item_id").to_numpy()
+    train_count = np.zeros(size, np.int64)
+    train_count[place] = table.column("train_count").to_numpy()
+    return Catalogue(
+        item_id=item_id.tolist(),
+        train_count=train_count,
+        attributes={name: _indexes(table, name, size) for name in dataset.attributes},
+        values={name: _names(table, name) for name in single},
+        category=category,
+    )
+
+
+def _indexes(table: pa.Table, attribute: str, size: int) -> Table:
+    item = table.column("item_index").to_numpy().astype(np.int64)
+    index = table.column(f"{attribute}_index").combine_chunks()
+    if pa.types.is_list(index.type):
+        item = np.repeat(item, index.value_lengths().to_numpy(zero_copy_only=False))
+        index = index.flatten()
+    none = np.setdiff1d(np.arange(size), item)
+    row = np.concatenate([item, none])
+    column = np.concatenate([index.to_numpy(), np.where(none == PADDING, PADDING, UNKNOWN)])
+    return Table.of(size, row, column, np.ones(len(row)))
+
+
+def _names(table: pa.Table, attribute: str) -> dict[int, str]:
+    index, value = table.column(f"{attribute}_index"), table.column(attribute)
+    pairs = zip(index.to_pylist(), value.to_pylist(), strict=True)
+    return {number: name for number, name in pairs if name is not None}

@@ -1,0 +1,156 @@
+"""A dataset's splits, and the systems that rank them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsys import files, tables
+from recsys.config import Config
+from recsys.errors import DataError
+from recsys.evaluate import references
+from recsys.evaluate.catalogue import Catalogue
+from recsys.evaluate.examples import examples
+from recsys.evaluate.histories import whole, with_earlier
+from recsys.evaluate.ranked import Lists, Model, ranked
+from recsys.evaluate.references import hybrid
+from recsys.evaluate.references.hybrid import Hybrid
+from recsys.evaluate.references.system import Longs, System, Training
+from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM, SEQUENCES, SPLITS
+
+log = logging.getLogger(__name__)
+
+# Rows of a split that one task ranks, at most.
+_TASK_ROWS = 4096
+_MICROSECONDS_PER_SECOND = 1_000_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A dataset's splits, and the systems that rank them.
+
+    Args:
+        spark: the session
+        config: the resolved configuration
+        dataset: the manifest
+        catalogue: what is known of the items
+        export: URL of the model's SavedModel; none evaluates the references alone
+        learn_from: the splits that references are fitted on
+    """
+
+    spark: SparkSession
+    config: Config
+    dataset: Manifest
+    catalogue: Catalogue
+    export: str | None
+    learn_from: tuple[str, ...] = ("train",)
+
+    def split(self, name: str) -> DataFrame:
+        """schemas.SEQUENCES of a split."""
+        url = files.join(self.dataset.url, "sequences", f"split={name}")
+        return tables.read(self.spark, url, SEQUENCES)
+
+    def splits(self, names: Sequence[str]) -> DataFrame:
+        """Those of several."""
+        return functools.reduce(DataFrame.unionByName, map(self.split, names))
+
+    def fitted(self) -> tuple[list[System | Hybrid], Longs]:
+        """The model and the references of the configuration, and each item's first event [V]."""
+        settings = self.config.evaluate
+        train = whole(self.splits(self.learn_from)).cache()
+        training = self.training(train)
+        model: list[System] = [] if self.export is None else [Model(self.export)]
+        systems: list[System | Hybrid] = [*model, *references.fit(settings.references, training)]
+        if "hybrid" in settings.references:
+            systems.append(self._hybrid(systems, training))
+        first = training.events.groupBy("item").agg(F.min("timestamp").alias("first"))
+        first_seen_V = training.by_item(first)
+        train.unpersist()
+        return systems, first_seen_V
+
+    def training(self, histories: DataFrame) -> Training:
+        """What references are fitted on."""
+        names = {"target_types": self.dataset.config["prepare"]["target_event_types"]}
+        return Training(
+            histories=histories,
+            vocabulary_size=self.dataset.vocabulary_size,
+            end=(self.dataset.valid_start or self.dataset.last_event) // _MICROSECONDS_PER_SECOND,
+            settings=self.config.evaluate,
+            category=self.catalogue.category,
+            target_types=tuple(
+                index for index, name in enumerate(self.dataset.event_types, FIRST_ITEM)
+                if name in names["target_types"]
+            ),
+            attributes=self.catalogue.attributes,
+            attribute_sizes=self.dataset.categories,
+            seed=self.config.seed,
+        )  # fmt: skip
+
+    def _hybrid(self, systems: list[System | Hybrid], training: Training) -> Hybrid:
+        """The blend, with weights learnt from a part of validation."""
+        settings = self.config.evaluate.hybrid
+        asked = [system for system in systems if system.name in settings.systems]
+        steps = self.dataset.splits["valid"].steps
+        share = min(1.0, settings.most_cases / max(steps, 1))
+        seen = self.cases("valid", asked, settings.length, share).select(
+            "user_id", "step", "system", "targets", "recommended"
+        )
+        names = [system.name for system in asked]
+        table = seen.toArrow()
+        if table.num_rows == 0:
+            raise DataError(f"{self.dataset.url}: expected cases of split valid, found none")
+        weights = hybrid.learn(hybrid.choices(table, names, settings.length))
+        blend = dict(zip(names, map(float, weights), strict=True))
+        log.info("hybrid: %s", ", ".join(f"{name} {own:.3f}" for name, own in blend.items()))
+        return Hybrid(blend, settings.length, training.popularity)
+
+    def cases(
+        self, split: str, systems: list[System | Hybrid], length: int = 0, share: float = 1.0
+    ) -> DataFrame:
+        """schemas.CASES of a split, or of a share of its users.
+
+        Args:
+            split: train, valid or test
+            systems: a hybrid after those that it blends
+            length: of the lists; 0 is the longest of the configuration
+            share: of the users, drawn by their ids
+        """
+        rows = self.rows(split)
+        if share < 1:
+            draw = F.pmod(F.xxhash64("user_id", F.lit(self.config.seed)), F.lit(1_000_000))
+            rows = rows.where(draw < F.lit(int(share * 1_000_000)))
+        # More parts than cores, as rows differ in length; each worker loads the model once.
+        cores = self.spark.sparkContext.defaultParallelism
+        parts = max(2 * cores, self.dataset.splits[split].rows // _TASK_ROWS)
+        lists = self.lists(length or max(self.config.evaluate.at))
+        return ranked(rows.repartition(parts), systems, lists)
+
+    def rows(self, split: str) -> DataFrame:
+        """Rows of a split with all that came before them, as of histories.with_earlier."""
+        everything = self.splits(SPLITS[: SPLITS.index(split) + 1])
+        return with_earlier(self.split(split).where("weight > 0"), everything)
+
+    def lists(self, length: int) -> Lists:
+        """How lists are made."""
+        return Lists(
+            length=length,
+            exclude_history=self.config.ranking.exclude_history,
+            batch_rows=self.config.evaluate.batch_rows,
+            vocabulary_size=self.dataset.vocabulary_size,
+            threads=int(self.spark.conf.get("spark.task.cpus", "1") or 1),
+        )
+
+    def examples(self) -> list[dict[str, Any]]:
+        """Some cases of test with the model's lists, as of examples.examples."""
+        count = self.config.evaluate.examples
+        if count == 0 or self.export is None:
+            return []
+        lists = self.lists(max(self.config.evaluate.at))
+        return examples(self.rows("test"), count, self.export, lists, self.config.seed)

@@ -1,0 +1,102 @@
+"""The report's tables, ready to be laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from recsys import pages
+from recsys.evaluate.words import METRICS, QUALITY, SLICES, SYSTEMS
+
+# Beside the model's own: it is ahead, it is behind, or it may be chance.
+AHEAD, BEHIND, CHANCE = "ahead", "behind", "chance"
+
+
+def of_systems(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each list length, from the longest on, a table of quality and one of all else.
+
+    A cell is a value, its interval where it has one, whether it is the best of its column, and
+    how the model compares.
+    """
+    found = []
+    for k in sorted(figures["at"], reverse=True):
+        names = [name for name in METRICS if f"{name}@{k}" in figures["systems"]["model"]]
+        quality = [name for name in names if name in QUALITY]
+        others = [name for name in names if name not in QUALITY]
+        found.append(
+            {"k": k, "quality": _table(figures, quality, k), "others": _table(figures, others, k)}
+        )
+    return found
+
+
+def _table(figures: dict[str, Any], metrics: Sequence[str], k: int) -> dict[str, Any]:
+    systems = figures["systems"]
+    names = [f"{metric}@{k}" for metric in metrics]
+    best = {
+        name: max(own[name] for own in systems.values())
+        for name in names
+        if name.split("@")[0] in QUALITY
+    }
+    rows = [
+        {
+            "system": system,
+            "label": SYSTEMS[system],
+            "cells": [
+                {
+                    "value": pages.figure(own[name]),
+                    "interval": _interval(figures["intervals"].get(system, {}).get(name)),
+                    "is_best": own[name] == best.get(name),
+                    "model_is": _verdict(figures["differences"].get(system, {}).get(name))
+                    if name in best
+                    else None,
+                }
+                for name in names
+            ],
+        }
+        for system, own in systems.items()
+    ]
+    return {"heads": [METRICS[metric] for metric in metrics], "rows": rows}
+
+
+def _interval(found: Sequence[float] | None) -> str | None:
+    return None if found is None else f"{pages.figure(found[0])} – {pages.figure(found[1])}"
+
+
+def _verdict(found: dict[str, float] | None) -> str | None:
+    if found is None:
+        return None
+    if found["low"] > 0:
+        return AHEAD
+    return BEHIND if found["high"] < 0 else CHANCE
+
+
+def of_slices(figures: dict[str, Any], strongest: str | None) -> list[dict[str, Any]]:
+    """Each slice with its values: cases, and recall of the model, popularity and the strongest."""
+    name = f"recall@{max(figures['at'])}"
+    shown = [
+        system
+        for system in dict.fromkeys(("model", "popular", strongest))
+        if system is not None and system in figures["systems"]
+    ]
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for part in figures["slices"]:
+        apart = {system: own[name] for system, own in part["differences"].items()}
+        cells = [
+            {
+                "value": pages.percent(part["systems"][system][name]),
+                "interval": _percents(part["intervals"][system][name]),
+                "model_is": _verdict(apart.get(system)),
+            }
+            for system in shown
+        ]
+        is_behind = "popular" in apart and apart["popular"]["difference"] < 0
+        row = {"value": part["value"], "cases": part["cases"], "cells": cells}
+        tables.setdefault(part["slice"], []).append({**row, "is_behind": is_behind})
+    return [
+        {"slice": key, "label": SLICES[key], "rows": rows, "heads": [SYSTEMS[own] for own in shown]}
+        for key, rows in tables.items()
+    ]
+
+
+def _percents(found: Sequence[float]) -> str:
+    return f"{pages.percent(found[0])} – {pages.percent(found[1])}"

@@ -1,0 +1,155 @@
+"""Parts of the cases in which a system may do better or worse than on the whole.
+
+A slice parts the targets of all cases by what they, their user or their time are. A case counts in
+a part with those of its targets that belong there, and not at all where none does.
+
+Shapes: N cases, P targets, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recsys.evaluate.metrics import Bools, Ints, Lists, Longs
+from recsys.schemas import FIRST_ITEM, PADDING
+
+_NAMED = ("event_type", "category", "day")
+# The last length of each band of histories, in events.
+HISTORY_BANDS = (5, 20, 100)
+# Values of a slice with more than these are put together: categories as others, days as months.
+_MOST_CATEGORIES = 12
+_MOST_DAYS = 35
+_SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """What slices depend on; each is made only where there is what it needs.
+
+    Args:
+        test_start: instant from which on a user with a first event is new, seconds; none where
+            test does not start at an instant
+        seconds: that the cases may span
+        head_items: so many of the most popular items are the head
+        is_new_item: whether an item is new [V]
+        event_types: from index FIRST_ITEM on
+        category: of each item [V]
+        category_names: index to name
+    """
+
+    test_start: int | None = None
+    seconds: int = 0
+    head_items: int = 0
+    is_new_item: Bools | None = None
+    event_types: tuple[str, ...] = ()
+    category: Ints | None = None
+    category_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+
+    def parts(self, cases: pa.RecordBatch, lists: Lists) -> Iterator[tuple[str, str, Bools]]:
+        """Slice, value and whether a target belongs to it [P]; only those that have targets."""
+        for name, code_P, names in self._codes(cases, lists):
+            for code in np.unique(code_P):
+                if value := names.get(int(code)):
+                    yield name, value, code_P == code
+
+    def _codes(
+        self, cases: pa.RecordBatch, lists: Lists
+    ) -> Iterator[tuple[str, npt.NDArray[Any], Mapping[int, str]]]:
+        """Slice, the code of each target's value [P], and what the codes are called."""
+
+        def of_case(column: str) -> Longs:
+            return np.asarray(cases.column(column).to_numpy())[lists.case]
+
+        target_P = lists.target
+        is_known_P = target_P >= FIRST_ITEM
+        if self.test_start is not None:
+            yield "users", of_case("history_start") >= self.test_start, {0: "returning", 1: "new"}
+        band_P = np.searchsorted(HISTORY_BANDS, of_case("history_events"))
+        yield "history", band_P, dict(enumerate(history_names()))
+        is_tail_P = target_P >= FIRST_ITEM + self.head_items
+        yield "items", np.where(is_known_P, is_tail_P, 2), {0: "head", 1: "tail", 2: "unknown"}
+        if self.is_new_item is not None:
+            is_new_P = self.is_new_item[target_P]
+            yield "new_items", np.where(is_known_P, is_new_P, 2), {0: "older", 1: "new"}
+        if len(self.event_types) > 1:
+            code_P = np.asarray(cases.column("target_types").flatten().to_numpy())
+            yield "event_type", code_P, dict(enumerate(self.event_types, FIRST_ITEM))
+        if self.category is not None:
+            yield "category", *self._categories(target_P, self.category)
+        yield "day", *self._days(of_case("timestamp"))
+
+    def _categories(self, target_P: Ints, category_V: Ints) -> tuple[Ints, Mapping[int, str]]:
+        rest = FIRST_ITEM + _MOST_CATEGORIES  # categories are numbered by falling frequency
+        code_P = np.minimum(category_V[target_P], rest)
+        names = {code: name for code, name in self.category_names.items() if code < rest}
+        if len(self.category_names) > len(names):
+            names[rest] = "others"
+        return np.where(target_P >= FIRST_ITEM, code_P, PADDING), names
+
+    def _days(self, timestamp_P: Longs) -> tuple[Longs, Mapping[int, str]]:
+        day_P = timestamp_P // _SECONDS_PER_DAY
+        form = "%Y-%m-%d" if self.seconds <= _MOST_DAYS * _SECONDS_PER_DAY else "%Y-%m"
+        names = {
+            int(day): datetime.datetime.fromtimestamp(day * _SECONDS_PER_DAY, datetime.UTC)
+            .strftime(form) for day in np.unique(day_P)
+        }  # fmt: skip
+        codes = {name: code for code, name in reversed(names.items())}  # a month's first day seen
+        code_P = np.array([codes[names[int(day)]] for day in day_P], np.int64)
+        return code_P, {code: name for name, code in codes.items()}
+
+
+def history_names() -> list[str]:
+    """What the bands of histories are called.
+
+    >>> history_names()
+    ['up to 5', '6–20', '21–100', 'over 100']
+    """
+    middle = [f"{low + 1}–{high}" for low, high in itertools.pairwise(HISTORY_BANDS)]
+    return [f"up to {HISTORY_BANDS[0]}", *middle, f"over {HISTORY_BANDS[-1]}"]
+
+
+def value_order(name: str) -> Callable[[str], tuple[int, str]]:
+    """A key that sorts a slice's values: bands as they rise, names by themselves."""
+    fixed = [*history_names(), "returning", "new", "head", "tail", "unknown", "older"]
+
+    def key(value: str) -> tuple[int, str]:
+        place = fixed.index(value) if value in fixed and name not in _NAMED else 0
+        return (len(fixed) if value == "others" else place), value
+
+    return key
+
+
+def head_items(train_count_V: Longs) -> int:
+    """The fewest of the most popular items that have half of the events of train.
+
+    >>> head_items(np.array([0, 0, 5, 3, 1, 1]))
+    1
+    """
+    counts = np.sort(train_count_V[FIRST_ITEM:])[::-1]
+    return int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) + 1
+
+
+def only(lists: Lists, is_kept_P: Bools) -> tuple[Lists, npt.NDArray[np.intp]]:
+    """The cases with some of their targets, and the place of each that has one [N]."""
+    targets_N = np.bincount(lists.case[is_kept_P], minlength=len(lists.targets))
+    place = np.nonzero(targets_N)[0]
+    number_N = np.cumsum(targets_N > 0) - 1
+    kept = dataclasses.replace(
+        lists,
+        rank=lists.rank[is_kept_P],
+        case=number_N[lists.case[is_kept_P]],
+        target=lists.target[is_kept_P],
+        targets=targets_N[place],
+        recommended=lists.recommended[place],
+        is_new=lists.is_new[place],
+    )
+    return kept, place
