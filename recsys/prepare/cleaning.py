@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsys import tables
 from recsys.errors import DataError
 from recsys.manifest import Step
 from recsys.prepare import events, instants, quarantine
-from recsys.prepare.catalogue import DROPPED_BY, ROWS, apply_rules, catalogue, rules
+from recsys.prepare.across import look_across
+from recsys.prepare.catalogue import ROWS, catalogue
+from recsys.prepare.rules import DROPPED_BY, apply_rules, rules
 from recsys.prepare.work import Work
 from recsys.schemas import EVENTS, QUARANTINE, catalogue_schema
 
@@ -28,6 +30,7 @@ class Clean:
 
     Args:
         events: EVENTS
+        in_order: whether they are in sequences.in_order() of user_id
         items: item_id and the attributes, or none without a catalogue
         rows: clean events
         steps: what was dropped, and why
@@ -38,6 +41,7 @@ class Clean:
     """
 
     events: DataFrame
+    in_order: bool
     items: DataFrame | None
     rows: int
     steps: tuple[Step, ...]
@@ -55,7 +59,7 @@ def clean(work: Work) -> Clean:
         DataError: unreadable input, too many rows at fault, or no event left
     """
     config, now = work.config, instants.now()
-    in_order = rules(config)
+    by_rules = rules(config)
     items, steps = _items(work)
     raw = tables.read_events(work.spark, config.events)
     marked = apply_rules(events.check(raw, config.events, now), items, config)
@@ -71,22 +75,29 @@ def clean(work: Work) -> Clean:
     work.keep(at_fault.select(*QUARANTINE), "quarantine", QUARANTINE)
     left = rows - sum(faults.values())
     steps.append(Step("checks", rows, left, "rows at fault are in quarantine/, with the reason"))
-    for number, rule in enumerate(in_order, start=1):
+    for number, rule in enumerate(by_rules, start=1):
         dropped = counts.dropped.get(number, 0)
         steps.append(Step(rule.name, left, left - dropped, rule.decision))
         left -= dropped
     if not left:
         raise DataError(f"{where}: expected events after {steps[-1].name!r}, found none")
     kept = staged.where(F.col("reason").isNull() & (F.col(DROPPED_BY) == 0)).select(*EVENTS)
+    found, in_order = counts.kept, False
+    if config.prepare.clean.looks_across:
+        across, in_order = look_across(work, kept, left), True
+        kept, left = across.events, across.rows
+        steps += across.steps
+        found = _seen(kept.agg(*_seen_columns()).collect()[0])
     return Clean(
         events=kept,
+        in_order=in_order,
         items=items,
         rows=left,
         steps=tuple(steps),
         faults=faults,
-        first_event=counts.first_event,
-        last_event=counts.last_event,
-        platforms=counts.platforms,
+        first_event=found.first_event,
+        last_event=found.last_event,
+        platforms=found.platforms,
     )
 
 
@@ -106,36 +117,48 @@ def _items(work: Work) -> tuple[DataFrame | None, list[Step]]:
 
 
 @dataclass(frozen=True)
-class _Counts:
-    rows: int
-    faults: dict[str, int]
-    dropped: dict[int, int]
+class _Seen:
     first_event: int
     last_event: int
     platforms: tuple[str, ...]
 
 
-def _counts(staged: DataFrame) -> _Counts:
-    """All that is counted of checked and marked events, in one aggregation."""
-    found = staged.groupBy("reason", DROPPED_BY).agg(
-        F.count(F.lit(1)).alias("rows"),
+@dataclass(frozen=True)
+class _Counts:
+    rows: int
+    faults: dict[str, int]
+    dropped: dict[int, int]
+    kept: _Seen
+
+
+def _seen_columns() -> list[Column]:
+    return [
         F.min("timestamp").alias("first"),
         F.max("timestamp").alias("last"),
         F.collect_set("platform").alias("platforms"),
-    ).collect()  # fmt: skip
+    ]
+
+
+def _seen(row: Row | None) -> _Seen:
+    if row is None:
+        return _Seen(0, 0, ())
+    return _Seen(row["first"], row["last"], tuple(sorted(row.platforms)))
+
+
+def _counts(staged: DataFrame) -> _Counts:
+    """All that is counted of checked and marked events, in one aggregation."""
+    by_fate = staged.groupBy("reason", DROPPED_BY)
+    found = by_fate.agg(F.count(F.lit(1)).alias("rows"), *_seen_columns()).collect()
     faults: dict[str, int] = {}
     for row in found:
         if row.reason is not None:
             faults[row.reason] = faults.get(row.reason, 0) + row.rows
     sound = {row[DROPPED_BY]: row for row in found if row.reason is None}
-    kept = sound.get(0)
     return _Counts(
         rows=sum(row.rows for row in found),
         faults=faults,
         dropped={number: row.rows for number, row in sound.items()},
-        first_event=0 if kept is None else kept["first"],
-        last_event=0 if kept is None else kept["last"],
-        platforms=() if kept is None else tuple(sorted(kept.platforms)),
+        kept=_seen(sound.get(0)),
     )
 
 
