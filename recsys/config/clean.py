@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recsys.config.checks import require
+from recsys.config.checks import require, require_instant
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Clean:
                     "min_item_events", "min_user_events"):  # fmt: skip
             value = getattr(self, key)
             require(value is None or value > 0, f"prepare.clean.{key}", "a positive number", value)
+        require_instant("prepare.clean.start", self.start)
+        require_instant("prepare.clean.end", self.end)
         share, repeat = self.bot_view_share, self.repeat_seconds
         require(
             share is None or 0 < share < 1,

@@ -62,6 +62,11 @@ class Scan:
             period: most for period, most in zip(_PERIODS, limits, strict=True) if most is not None
         }
 
+    @property
+    def carried_events(self) -> int:
+        """Events that are kept for the next batch."""
+        return 0 if self._carried is None else len(self._carried)
+
     def feed(self, batch: pa.RecordBatch) -> pa.Table:
         """The events that stay, and the marks of users that are over."""
         new = pa.Table.from_batches([batch]).combine_chunks()

@@ -28,6 +28,11 @@ class Supported:
         self._enough = False  # whether the user of the last event was seen to have enough
         self._user: str | None = None
 
+    @property
+    def carried_events(self) -> int:
+        """Events that are kept for the next batch, fewer than a user needs."""
+        return 0 if self._carried is None else len(self._carried)
+
     def feed(self, batch: pa.RecordBatch) -> pa.Table:
         """Events of users that have enough, or are over."""
         new = pa.Table.from_batches([batch])
