@@ -56,7 +56,7 @@ def measured(command: list[str], variables: dict[str, str] | None = None) -> Usa
     usage, ended = Usage(), threading.Event()
     before, begun = os.times(), time.monotonic()
     process = subprocess.Popen(
-        [".make/run.sh", *command], cwd=ROOT, env={**os.environ, **(variables or {})},
+        [".make/run.sh", *command], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
