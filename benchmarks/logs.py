@@ -21,16 +21,23 @@ TYPES = ("view", "click", "cart", "purchase")
 _TYPE_SHARES = (0.70, 0.18, 0.08, 0.04)
 
 _HOT_SHARE = 0.02
-_BOT_SHARE, _HEAVY_SHARE = 0.01, 0.02
+_BOT_SHARE = 0.01
 _TWICE_SHARE, _FAULT_SHARE = 0.01, 0.001
 _SESSION_EVENTS, _USER_SESSIONS = 5.5, 4
 _FILES = 8
 
 
-def write_log(folder: Path, events: int, seed: int = 0) -> None:
-    """Parquet files user_id, item_id, event_type, timestamp (ms), price; in the order of time."""
+def write_log(folder: Path, events: int, seed: int = 0, heavy_share: float = 0.02) -> None:
+    """Parquet files user_id, item_id, event_type, timestamp (ms), price; in the order of time.
+
+    Args:
+        folder: where nothing is yet
+        events: rows
+        seed: of all that is drawn
+        heavy_share: of all events, those of the largest user
+    """
     rng = np.random.default_rng(seed)
-    bot, heavy = int(events * _BOT_SHARE), int(events * _HEAVY_SHARE)
+    bot, heavy = int(events * _BOT_SHARE), int(events * heavy_share)
     twice = int(events * _TWICE_SHARE)
     shoppers = events - bot - heavy - twice
     user, time = (

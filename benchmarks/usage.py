@@ -55,8 +55,9 @@ def measured(command: list[str], variables: dict[str, str] | None = None) -> Usa
     """
     usage, ended = Usage(), threading.Event()
     before, begun = os.times(), time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})}
     process = subprocess.Popen(
-        [".make/run.sh", *command], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})},
+        [".make/run.sh", *command], cwd=ROOT, env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

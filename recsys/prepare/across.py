@@ -79,6 +79,12 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
     return left
 
 
+def planned(clean: Clean) -> list[str]:
+    """The steps that are asked for, in their order, in words."""
+    steps = [f"{step.name}: {step.decision}" for step in _noise_steps(clean, 0, None)]
+    return steps + ([f"support: {_support(clean)}"] if clean.asks_support else [])
+
+
 def _end(prepare: Prepare, events: DataFrame) -> int | None:
     """Where support no longer counts."""
     if prepare.clean.min_events_in == "all":
@@ -125,15 +131,17 @@ def _without_kind() -> dict[str, str]:
     return {name: kind for name, kind in SCANNED.items() if name != "kind"}
 
 
-def _noise_steps(clean: Clean, rows: int, found: dict[str, tuple[int, int]]) -> list[Step]:
+def _noise_steps(clean: Clean, rows: int, found: dict[str, tuple[int, int]] | None) -> list[Step]:
+    """The steps of the manifest, by what the marks count; none before they are."""
     steps: list[Step] = []
+    marks = found or {}
 
     def step(name: str, gone: int, decision: str) -> None:
         before = steps[-1].rows_out if steps else rows
         steps.append(Step(name, before, before - gone, decision))
 
     if clean.duplicates:
-        gone = found.get(DUPLICATES, (0, 0))[1]
+        gone = marks.get(DUPLICATES, (0, 0))[1]
         step(DUPLICATES, gone, "dropped: events that equal another one in every column")
     for words, limit in (
         ("events a day", clean.bot_events_per_day),
@@ -141,10 +149,12 @@ def _noise_steps(clean: Clean, rows: int, found: dict[str, tuple[int, int]]) -> 
         ("share of views", clean.bot_view_share),
     ):
         if limit is not None:
-            users, gone = found.get(BOT_PREFIX + words, (0, 0))
-            step(BOT_PREFIX + words, gone, f"dropped: {users} users with more than {limit}")
+            users, gone = marks.get(BOT_PREFIX + words, (0, 0))
+            step(
+                BOT_PREFIX + words, gone, f"dropped: users with more than {limit}, {users} of them"
+            )
     if clean.repeat_seconds is not None:
-        gone = found.get(REPEATS, (0, 0))[1] - found.get(REPEATS_OF_BOTS, (0, 0))[1]
+        gone = marks.get(REPEATS, (0, 0))[1] - marks.get(REPEATS_OF_BOTS, (0, 0))[1]
         window = f"within {clean.repeat_seconds:g} s"
         step(REPEATS, gone, f"dropped: the same of one user, item and type {window}")
     return steps
@@ -179,13 +189,16 @@ def _with_support(work: Work, events: DataFrame, rows: int, end: int | None) -> 
     work.stage(kept, "supported", EVENTS)
     left = work.staged_in_order("supported", EVENTS)
     count = left.count()
-    decision = (
+    decision = f"{_support(clean)}: {known} items in {rounds} rounds"
+    return Left(left, count, (Step("support", rows, count, decision),))
+
+
+def _support(clean: Clean) -> str:
+    where = "of all splits" if clean.min_events_in == "all" else "of train, which alone is judged"
+    return (
         f"dropped: users with fewer than {clean.min_user_events or 1} and items with fewer than "
-        f"{clean.min_item_events or 1} events, {known} items in {rounds} rounds"
+        f"{clean.min_item_events or 1} events {where}"
     )
-    where = "of train, which alone is judged" if end is not None else "of all splits"
-    step = Step("support", rows, count, f"{decision}, {where}")
-    return Left(left, count, (step,))
 
 
 def _without(events: DataFrame, rare: DataFrame | None, end: int | None) -> DataFrame:

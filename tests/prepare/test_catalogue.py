@@ -68,7 +68,7 @@ def test_lists_of_categories_are_sorted_sets(spark: SparkSession) -> None:
 def test_a_rule_drops_by_a_list_too(spark: SparkSession) -> None:
     config = Config(
         items=Items(path=("items",), attributes={"tags": "categories"}),
-        prepare=Prepare(drop_items={"tags": ["old", "own"]}),
+        prepare=Prepare(clean=Clean(drop_items={"tags": ["old", "own"]})),
     )
     rows = [("milk", ["own", "raw"]), ("bag", ["new"]), ("pen", None)]
     items = spark.createDataFrame(rows, "item_id string, tags array<string>")

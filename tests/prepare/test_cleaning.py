@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from recsys import files, manifest, tables
 from recsys.config import Clean, Config, Prepare
 from recsys.errors import ConfigError, DataError
-from recsys.prepare import across, cleaning, rules, work
+from recsys.prepare import across, cleaning, plan, rules, work
 from recsys.prepare.instants import iso
 from recsys.prepare.split import split_times
 from recsys.schemas import EVENTS
@@ -86,7 +86,7 @@ def test_every_step_does_what_it_says_and_says_what_it_did(
     end = None
     if counted_in == "train":
         first, last = min(e.timestamp for e in quiet), max(e.timestamp for e in quiet)
-        end = split_times(config.prepare, first, last).valid_start
+        end = split_times(config.prepare, first, last, lambda before: ()).valid_start
     expected = with_support(quiet, items, users, end)
     if counted_in == "all":
         random.Random(1).shuffle(rows)
@@ -108,7 +108,7 @@ def test_every_step_does_what_it_says_and_says_what_it_did(
         "support": len(quiet) - len(expected),
     }
     assert all(count > 0 for name, count in went.items() if name != "checks")
-    assert "dropped: 1 users with more than 40" in steps["bots by events a day"].decision
+    assert "more than 40, 1 of them" in steps["bots by events a day"].decision
     assert not any(event.user_id in {"robot", "hasty"} for event in found)
 
 
@@ -117,6 +117,23 @@ def test_without_steps_across_events_all_stay(spark: SparkSession, tmp_path: Pat
     found, steps = cleaned(spark, config_of(tmp_path, rows, Clean()))
     assert found == as_events(rows)
     assert list(steps) == ["checks"]
+
+
+def test_a_plan_says_what_a_run_does_and_writes_nothing(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = [*trouble(), ("", "i01", "view", str(START), "1", "1")]
+    config = config_of(tmp_path, rows, replace(CLEAN, min_user_events=5))
+    before = sorted(tmp_path.rglob("*"))
+    said = plan.plan(spark, config)
+    assert sorted(tmp_path.rglob("*")) == before
+    inside = sum(START + DAY <= int(row[3]) < START + 9 * DAY for row in rows)
+    assert f"reads: {tmp_path / 'log-0.csv'} (csv)" in said
+    assert f"keeps: {inside:,} events from " in said
+    place = f"writes: file://{tmp_path / 'dataset'}/versions/"
+    steps = ("user_id: null", "more than 40", "support: dropped: users with", "train before")
+    for words in (*steps, "quarantine/  1 rows", place):
+        assert words in said
 
 
 def test_a_log_of_bots_alone_is_named(spark: SparkSession, tmp_path: Path) -> None:
@@ -160,5 +177,5 @@ def test_impossible_values_are_named(make: Callable[[], Clean], message: str) ->
 def test_the_manifest_of_a_user_without_noise_names_no_bot() -> None:
     steps = across._noise_steps(Clean(bot_events_per_day=3), rows=5, found={})
     assert [(step.rows_in, step.rows_out, step.decision) for step in steps] == [
-        (5, 5, "dropped: 0 users with more than 3")
+        (5, 5, "dropped: users with more than 3, 0 of them")
     ]
