@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).parents[1]
 _BIN = Path(sys.executable).parent
@@ -67,3 +72,49 @@ def spark_submit(
     }
     options = [part for key, value in settings.items() for part in ("--conf", f"{key}={value}")]
     return run(["spark-submit", "--master", master, *options, *command], ROOT, seconds, variables)
+
+
+@contextmanager
+def started(master: str, arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A submitted job, begun; it and all that it started are gone afterwards."""
+    command = ["spark-submit", "--master", master, "--conf", "spark.ui.enabled=false", *arguments]
+    with log.open("wb") as file:
+        job = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        yield job
+    finally:
+        kill_all(job)
+
+
+def kill_all(job: subprocess.Popen[bytes]) -> None:
+    """Kills a job with everything that it started, at once."""
+    if job.poll() is None:
+        everything = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
+        for process in everything:
+            if process.is_running():
+                process.send_signal(signal.SIGKILL)
+        job.wait(30)
+
+
+def wait_for(what: Callable[[], bool], job: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    """Waits for a state of a job that still runs."""
+    until = time.monotonic() + seconds
+    while not what():
+        assert job.poll() is None, "the job ended before"
+        assert time.monotonic() < until, "it took too long"
+        time.sleep(0.05)
+
+
+def executors(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The executors of a job on a local cluster."""
+    name = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
+
+    def runs(process: psutil.Process) -> bool:
+        try:
+            return name in process.cmdline()
+        except psutil.NoSuchProcess:  # or a zombie, which is one of these
+            return False
+
+    return [child for child in psutil.Process(job.pid).children(recursive=True) if runs(child)]

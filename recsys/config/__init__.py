@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from recsys.config.clean import Clean
 from recsys.config.evaluate import Evaluate, Ranking
 from recsys.config.inputs import AttributeKind, EventColumns, Events, Items
 from recsys.config.prepare import Prepare
@@ -19,6 +20,7 @@ from recsys.config.train import Train
 __all__ = [
     "AssociationRules",
     "AttributeKind",
+    "Clean",
     "Config",
     "Evaluate",
     "EventColumns",

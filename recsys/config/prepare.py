@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recsys.config.checks import require, require_instant
+from recsys.config.clean import Clean
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,7 @@ class Prepare:
     """From raw events to the dataset.
 
     Args:
-        drop_items: attribute to values; events of items with one of them are not merchandise
-        drop_without_quantity: drop events whose quantity is 0
-        items_not_in_catalogue: keep or drop events whose item the catalogue does not have
+        clean: which events are left out
         session_gap_minutes: a longer pause starts a new session, where the log has no session_id
         session_day_boundary_hour: hour after midnight UTC at which a day starts, which also ends
             sessions, where the log has no session_id; null lets them go on
@@ -47,9 +46,7 @@ class Prepare:
         groups_multiple_of: row groups of a split are a multiple of this: the most ranks that train
     """
 
-    drop_items: dict[str, list[str]] = field(default_factory=dict)
-    drop_without_quantity: bool = False
-    items_not_in_catalogue: Literal["keep", "drop"] = "keep"
+    clean: Clean = field(default_factory=Clean)
     session_gap_minutes: int = 30
     session_day_boundary_hour: float | None = None
     session_max_events: int | None = None
@@ -85,11 +82,22 @@ class Prepare:
         require(an_hour, "prepare.session_day_boundary_hour", "an hour from 0 to below 24", hour)
         require(most is None or most > 0, "prepare.session_max_events", "a positive number", most)
         self._check_split()
+        self._check_support()
         require(
             self.sequence_length > self.sequence_target_events,
             "prepare.sequence_length",
             f"more than prepare.sequence_target_events ({self.sequence_target_events})",
             self.sequence_length,
+        )
+
+    def _check_support(self) -> None:
+        in_train = self.clean.asks_support and self.clean.min_events_in == "train"
+        by_days = self.split == "time" and self.valid_share is None and self.test_share is None
+        require(
+            by_days or not in_train,
+            "prepare.clean.min_events_in",
+            "all, unless prepare.split is time and no share",
+            "train",
         )
 
     def _check_split(self) -> None:

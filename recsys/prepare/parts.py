@@ -21,6 +21,7 @@ from recsys.config import Config, Prepare
 from recsys.prepare import sessions
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
+from recsys.prepare.ordering import in_order
 from recsys.prepare.sessions import SESSION_TIME
 from recsys.prepare.split import SplitTimes, split_times
 from recsys.prepare.work import Work
@@ -45,12 +46,14 @@ class Parted:
         events: with PART; SESSION_TIME too where a session is a sequence
         by_session: whether a session is a sequence of its own, or a user
         named: whether session_id is every event's session
+        in_order: whether they are in_order() of the subject
         times: the borders, where they are those of all
     """
 
     events: DataFrame
     by_session: bool
     named: bool
+    in_order: bool
     times: SplitTimes | None
 
     @property
@@ -69,19 +72,24 @@ def part(work: Work, cleaned: Clean) -> Parted:
     config, prepare = work.config, work.config.prepare
     by_session = is_by_session(config)
     named = config.events.columns.session_id is not None
-    events, staged = cleaned.events, False
+    events, staged, ordered = cleaned.events, False, cleaned.in_order and not by_session
     if not named and (
         by_session or prepare.split == "last_sessions" or prepare.session_max_events is not None
     ):
-        rules = sessions.Rules.of(prepare)
-        events = sessions.named(events.select(*_NAMES), rules, work.tasks(cleaned.rows))
-        named = staged = True
+        if not cleaned.in_order:
+            tasks = work.tasks(cleaned.rows)
+            events = in_order(events, "user_id", tasks, config.seed, prepare.target_event_types)
+        # A user's sessions come one after another, so that they are in order as well.
+        events = sessions.named(events.select(*_NAMES), sessions.Rules.of(prepare))
+        named = staged = ordered = True
     elif by_session:
         of_session = Window.partitionBy("session_id")
         events = events.select(*_NAMES, F.min("timestamp").over(of_session).alias(SESSION_TIME))
         staged = True
     if staged:
         events = work.stage(events, "sessions", _TIMED)
+        if ordered:
+            events = work.staged_in_order("sessions", _TIMED)
     clock = F.col(SESSION_TIME if by_session else "timestamp")
     times = None
     if prepare.split == "time":
@@ -102,8 +110,8 @@ def part(work: Work, cleaned: Clean) -> Parted:
         if not staged:
             events = events.select(*_NAMES, F.lit(0).cast("bigint").alias(SESSION_TIME))
         parted = events.join(borders, on=key, how="left").withColumn(PART, _by_borders(clock))
-        events = work.stage(parted.drop(*_BORDERS), "parted", _PARTED)
-    return Parted(events, by_session, named, times)
+        events, ordered = work.stage(parted.drop(*_BORDERS), "parted", _PARTED), False
+    return Parted(events, by_session, named, ordered, times)
 
 
 def is_by_session(config: Config) -> bool:

@@ -20,6 +20,7 @@ from recsys.prepare import certificate, instants, report, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.indexing import Indexes, index
+from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
 from recsys.prepare.rows import ROWS, Cutting
 from recsys.prepare.sequences import cut, encode
@@ -151,9 +152,10 @@ def _cut(work: Work, cleaned: Clean, parted: Parted, indexes: Indexes) -> DataFr
         sessions=None if parted.named else Rules.of(prepare),
         by_session=parted.by_session,
     )
-    encoded = encode(
-        parted.events, indexes.vocabulary, indexes.event_types, prepare.target_event_types
-    )
-    tasks = work.tasks(cleaned.rows)
-    rows = cut(encoded, cutting, parted.subject, tasks, work.config.seed)
+    seed, targets = work.config.seed, prepare.target_event_types
+    encoded = encode(parted.events, indexes.vocabulary, indexes.event_types, targets)
+    if not parted.in_order:
+        tasks = work.tasks(cleaned.rows)
+        encoded = in_order(encoded, parted.subject, tasks, seed, targets)
+    rows = cut(encoded, cutting, parted.subject, seed)
     return work.stage(rows, "rows", ROWS, partition_by=("kind",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recsys.manifest import Manifest
+from recsys.manifest import Manifest, Step
 from recsys.prepare import instants
 
 
@@ -16,8 +16,6 @@ def text(manifest: Manifest) -> str:
     step    in  out
     checks  10    9
     """
-    steps: list[Sequence[str]] = [("step", "events in", "events out", "decision")]
-    steps += [(s.name, f"{s.rows_in:,}", f"{s.rows_out:,}", s.decision) for s in manifest.steps]
     splits: list[Sequence[str]] = [
         ("split", "rows", "fillers", "files", "steps", "targets", "unknown targets")
     ]
@@ -27,7 +25,7 @@ def text(manifest: Manifest) -> str:
         for name, s in manifest.splits.items()
     ]  # fmt: skip
     lines = [
-        table(steps),
+        step_table(manifest.steps),
         *(
             [table([("quarantine", "rows"), *manifest.quarantine.items()])]
             if manifest.quarantine
@@ -48,6 +46,13 @@ def _times(manifest: Manifest) -> str:
         return f"events from {first} to {last}, split by {kind}"
     valid, test = instants.iso(manifest.valid_start), instants.iso(manifest.test_start)
     return f"train from {first}, valid from {valid}, test from {test} to {last}"
+
+
+def step_table(steps: Sequence[Step]) -> str:
+    """What every step took in and let through."""
+    rows: list[Sequence[str]] = [("step", "events in", "events out", "decision")]
+    rows += [(s.name, f"{s.rows_in:,}", f"{s.rows_out:,}", s.decision) for s in steps]
+    return table(rows)
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys.prepare.ordering import order
 from recsys.prepare.parts import PART
 from recsys.prepare.rows import ROWS, Cutting
 from recsys.prepare.stream import RowStream
@@ -28,7 +29,9 @@ def encode(
         event_types: from index FIRST_ITEM on
         targets: the types that may be predicted; empty means all
     """
-    known = events.join(vocabulary.select("item_id", "item_index"), on="item_id", how="left")
+    # A broadcast leaves events in their order.
+    indexes = F.broadcast(vocabulary.select("item_id", "item_index"))
+    known = events.join(indexes, on="item_id", how="left")
     event_type = F.lit(UNKNOWN)
     for index in reversed(range(len(event_types))):
         is_type = F.col("event_type") == event_types[index]
@@ -37,44 +40,35 @@ def encode(
         "user_id",
         "session_id",
         "item_id",
+        "event_type",
         "timestamp",
         F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
-        event_type.alias("event_type"),
+        event_type.alias("event_type_index"),
         (F.col("event_type").isin(list(targets)) if targets else F.lit(True)).alias("is_target"),
         PART,
     )
 
 
-def cut(encoded: DataFrame, cutting: Cutting, subject: str, tasks: int, seed: int) -> DataFrame:
+def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFrame:
     """Cuts every subject's history into the rows of the splits and its latest events (ROWS).
 
     Args:
-        encoded: of encode(); session_id may be null where cutting has rules for sessions
+        encoded: of encode(), in_order(); session_id may be null where cutting has rules
         cutting: what it depends on
         subject: column of what a sequence is of
-        tasks: partitions
-        seed: of the order within a step
+        seed: of the order at one instant
     """
-    # An order that depends on neither files nor item ids, and puts lines of one item together.
-    order = F.xxhash64(F.lit(seed), subject, "timestamp", "item_id")
     columns: list[Column] = [
         F.col(subject).alias("user_id"),
         F.col("timestamp"),
-        order.alias("order"),
+        order(seed).alias("order"),
         F.col("item"),
-        F.col("event_type"),
+        F.col("event_type_index").alias("event_type"),
         F.col("is_target"),
         F.col(PART),
     ]
-    ties = [F.col("item"), F.col("is_target").desc(), F.col("event_type")]
     if cutting.sessions is None and not cutting.by_session:
         columns.append(F.col("session_id"))
-        ties.append(F.col("session_id"))
-    sorted_events = (
-        encoded.select(*columns)
-        .repartition(tasks, "user_id")
-        .sortWithinPartitions("user_id", "timestamp", "order", *ties)
-    )
 
     def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stream = RowStream(cutting)
@@ -82,4 +76,4 @@ def cut(encoded: DataFrame, cutting: Cutting, subject: str, tasks: int, seed: in
             yield stream.feed(batch)
         yield stream.finish()
 
-    return sorted_events.mapInArrow(rows, ddl(ROWS))
+    return encoded.select(*columns).mapInArrow(rows, ddl(ROWS))

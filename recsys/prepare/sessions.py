@@ -121,24 +121,22 @@ class Namer:
         return pa.RecordBatch.from_pydict({**kept, **added})
 
 
-def named(events: DataFrame, rules: Rules, tasks: int) -> DataFrame:
-    """Events with session_id and SESSION_TIME by the rules.
+def named(events: DataFrame, rules: Rules) -> DataFrame:
+    """Events with session_id and SESSION_TIME by the rules, in the order in which they were.
 
     Args:
-        events: with user_id and timestamp
+        events: with user_id and timestamp, in order of both in each partition
         rules: when a session ends
-        tasks: partitions
     """
     others = [field for field in events.schema if field.name != "session_id"]
     schema = {field.name: field.dataType.simpleString() for field in others}
-    in_order = events.drop("session_id").repartition(tasks, "user_id")
 
     def name(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         namer = Namer(rules)
         for batch in batches:
             yield namer.feed(batch)
 
-    return in_order.sortWithinPartitions("user_id", "timestamp").mapInArrow(
+    return events.drop("session_id").mapInArrow(
         name, ddl({**schema, "session_id": "string", SESSION_TIME: "bigint"})
     )
 

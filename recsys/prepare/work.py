@@ -64,10 +64,16 @@ class Work:
         partition_by: tuple[str, ...] = (),
     ) -> DataFrame:
         """Computes a table once: written below staging/, which goes at the end, and read back."""
-        url = files.join(self.version, "staging", name)
-        tables.write(frame, url, schema, partition_by)
-        return tables.read(self.spark, url, schema)
+        tables.write(frame, self._staging(name), schema, partition_by)
+        return tables.read(self.spark, self._staging(name), schema)
+
+    def staged_in_order(self, name: str, schema: Mapping[str, str]) -> DataFrame:
+        """A staged table, or one of its folders, with the partitions and the order of its rows."""
+        return tables.read_in_order(self.spark, self._staging(name), schema)
+
+    def _staging(self, name: str) -> str:
+        return files.join(self.version, "staging", name)
 
     def clear(self) -> None:
         """Removes what was only needed on the way."""
-        files.remove(files.join(self.version, "staging"))
+        files.remove(self._staging(""))

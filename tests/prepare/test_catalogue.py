@@ -8,16 +8,19 @@ from dataclasses import replace
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys.config import Config, Items, Prepare
+from recsys.config import Clean, Config, Items, Prepare
 from recsys.errors import ConfigError, DataError
-from recsys.prepare.catalogue import DROPPED_BY, apply_rules, catalogue, rules
+from recsys.prepare.catalogue import catalogue
+from recsys.prepare.rules import DROPPED_BY, apply_rules, rules
 
 CONFIG = Config(
     items=Items(path=("items",), attributes={"kind": "category", "brand": "category"}),
     prepare=Prepare(
-        drop_items={"kind": ["fuel", "coupon"], "brand": ["own"]},
-        drop_without_quantity=True,
-        items_not_in_catalogue="drop",
+        clean=Clean(
+            drop_items={"kind": ["fuel", "coupon"], "brand": ["own"]},
+            drop_without_quantity=True,
+            items_not_in_catalogue="drop",
+        )
     ),
 )
 
@@ -65,7 +68,7 @@ def test_lists_of_categories_are_sorted_sets(spark: SparkSession) -> None:
 def test_a_rule_drops_by_a_list_too(spark: SparkSession) -> None:
     config = Config(
         items=Items(path=("items",), attributes={"tags": "categories"}),
-        prepare=Prepare(drop_items={"tags": ["old", "own"]}),
+        prepare=Prepare(clean=Clean(drop_items={"tags": ["old", "own"]})),
     )
     rows = [("milk", ["own", "raw"]), ("bag", ["new"]), ("pen", None)]
     items = spark.createDataFrame(rows, "item_id string, tags array<string>")

@@ -198,7 +198,7 @@ def test_what_stays_whole_is_on_one_side(
         [row[1:] for row in rows], "session_id string, user_id string, timestamp bigint"
     )
     on_disk = spark.createDataFrame([row[:2] for row in rows], "split string, user_id string")
-    parted = Parted(events, by_session=True, named=True, times=times)
+    parted = Parted(events, by_session=True, named=True, in_order=False, times=times)
     checks = whole_checks(on_disk, parted, prepare)
     assert checks
     if not words:

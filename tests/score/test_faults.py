@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from pyspark.sql import SparkSession
 
@@ -18,7 +15,7 @@ from recsys import files, lock
 from recsys.config import Score
 from recsys.errors import DataError
 from recsys.score import pipeline
-from tests.processes import ROOT, environment, spark_submit
+from tests.processes import executors, kill_all, spark_submit, started, wait_for
 from tests.score.worlds import World, write_world
 
 PARTS = 12
@@ -37,45 +34,12 @@ def arguments(world: World) -> list[str]:
     return ["jobs/score.py", *settings, *places, f"--paths.recommendations={place_of(world)}"]
 
 
+def log_of(world: World) -> Path:
+    return world.folder / "job.log"
+
+
 def place_of(world: World) -> Path:
     return world.folder / "recommendations"
-
-
-@contextmanager
-def started(world: World, master: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The job, begun; it and all that it started are gone afterwards."""
-    log = (world.folder / "job.log").open("wb")
-    command = ["spark-submit", "--master", master, "--conf", "spark.ui.enabled=false"]
-    job = subprocess.Popen(
-        [*command, *arguments(world)], cwd=ROOT, env=environment(), stdout=log, stderr=log,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        yield job
-    finally:
-        kill_all(job)
-
-
-def kill_all(job: subprocess.Popen[bytes]) -> None:
-    """Kills a job with everything that it started, at once."""
-    if job.poll() is None:
-        everything = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
-        for process in everything:
-            with_signal(process, signal.SIGKILL)
-        job.wait(30)
-
-
-def with_signal(process: psutil.Process, number: signal.Signals) -> None:
-    if process.is_running():
-        process.send_signal(number)
-
-
-def wait_for(what: Callable[[], bool], job: subprocess.Popen[bytes], seconds: float = 240) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert job.poll() is None, "the job ended before"
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.05)
 
 
 def records(world: World) -> list[Path]:
@@ -92,7 +56,7 @@ def test_a_driver_that_is_killed_and_two_runs_at_once(
     spark: SparkSession, many_parts: World
 ) -> None:
     world = many_parts
-    with started(world, "local[2]") as job:
+    with started("local[2]", arguments(world), log_of(world)) as job:
         wait_for(lambda: (place_of(world) / lock.LOCK).exists(), job)
         with pytest.raises(DataError, match=r"expected no other run .* found jobs/score.py as"):
             pipeline.run(spark, world.config(score=SCORE))
@@ -113,28 +77,16 @@ def test_a_driver_that_is_killed_and_two_runs_at_once(
 @pytest.mark.slow
 def test_an_executor_that_is_killed_changes_nothing(spark: SparkSession, many_parts: World) -> None:
     world = many_parts
-    with started(world, "local-cluster[2,1,1024]") as job:
+    with started("local-cluster[2,1,1024]", arguments(world), log_of(world)) as job:
         wait_for(lambda: len(records(world)) >= 1, job)
         victim = executors(job)[0]
         os.kill(victim.pid, signal.SIGKILL)
-        assert job.wait(300) == 0, (world.folder / "job.log").read_text()[-3000:]
-    log = (world.folder / "job.log").read_text()
+        assert job.wait(300) == 0, log_of(world).read_text()[-3000:]
+    log = log_of(world).read_text()
     assert "Lost executor" in log
     about = current(world)
     fresh = pipeline.run(spark, world.config(score=SCORE))
     assert about["lists"] == files.read_json(files.join(fresh, files.MANIFEST))["lists"]
-
-
-def executors(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    name = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
-
-    def runs(process: psutil.Process) -> bool:
-        try:
-            return name in process.cmdline()
-        except psutil.NoSuchProcess:  # or a zombie, which is one of these
-            return False
-
-    return [child for child in psutil.Process(job.pid).children(recursive=True) if runs(child)]
 
 
 @pytest.fixture

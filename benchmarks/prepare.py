@@ -1,0 +1,124 @@
+"""What jobs/prepare.py costs on a log of any size, with the trouble that real ones have.
+
+python benchmarks/prepare.py [--events 20000000] [--compare]
+
+On local[2] with 6 GiB: a driver of 4, the rest for Python's workers. With these steps on: mapping,
+validation and quarantine, duplicates, bots, minimum support, sessions by gap, split by time,
+vocabulary, item statistics, sequences and the leakage certificate. The last line is JSON:
+    events              of the log (benchmarks/logs.py)
+    seconds             from the command to its end, without start_up
+    cpu_microseconds_per_event
+                        user and system time of the whole process tree (driver, JVM, Python's
+                        workers) for an event, without start_up
+    peak_mib            most memory of the tree at one time
+    quarantined         rows at fault
+    start_up_seconds, start_up_cpu_seconds
+                        of the job on a log of 2,000 events, which is subtracted above
+and with --compare
+    cost_ratio_10x      processor time of 20M events over that of 2M
+    times_polars        seconds of 5M events, start-up and all, over those of the same steps by
+                        hand (benchmarks/prepare_polars.py)
+    peak_growth         peak memory with one user of 20 % of all events over that with 2 %, at 2M
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import logs  # noqa: E402
+from benchmarks.usage import Usage, measured  # noqa: E402
+from recsys import manifest  # noqa: E402
+
+_SMALL = 2_000
+
+
+def settings(events: int) -> list[str]:
+    """Of the job, besides its paths: those of benchmarks/prepare_polars.py."""
+    columns = {name: name for name in ("user_id", "item_id", "event_type", "timestamp", "price")}
+    return [
+        f"--events.columns={json.dumps(columns)}", "--events.timestamp_unit=ms",
+        "--prepare.clean.duplicates=true",
+        f"--prepare.clean.bot_events_per_day={bot_events_per_day(events)}",
+        "--prepare.clean.min_item_events=5", "--prepare.clean.min_user_events=3",
+        "--prepare.sequence_unit=session", "--prepare.sequence_length=50",
+        "--prepare.sequence_target_events=25", "--prepare.rows_per_group=2048",
+    ]  # fmt: skip
+
+
+def bot_events_per_day(events: int) -> int:
+    """A quarter of the bot's, and far above the events a day of the largest user."""
+    return max(50, events // 400)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the job."""
+
+    usage: Usage
+    quarantined: int
+
+
+def job(folder: Path, events: int, heavy_share: float = 0.02) -> Run:
+    log, dataset = folder / f"log-{events}-{heavy_share}", folder / f"dataset-{events}"
+    logs.write_log(log, events, heavy_share=heavy_share)
+    paths = [f"--events.path=[{log}]", f"--paths.dataset={dataset}"]
+    spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "4g"]
+    usage = measured([*spark, "jobs/prepare.py", *paths, *settings(events)])
+    made = manifest.read(str(dataset))
+    print(f"{events} events: {usage.seconds:.1f} s, {usage.cpu_seconds:.1f} s of processors, "
+          f"{usage.peak_mib:.0f} MiB", flush=True)  # fmt: skip
+    return Run(usage, sum(made.quarantine.values()))
+
+
+def by_hand(folder: Path, events: int) -> float:
+    """Seconds of the same in Polars."""
+    log = folder / f"log-{events}-0.02"
+    limit = f"--bot_events_per_day={bot_events_per_day(events)}"
+    script = ["python", "benchmarks/prepare_polars.py", str(log), str(folder / "polars"), limit]
+    usage = measured(script, {"POLARS_MAX_THREADS": "2"})
+    print(f"by hand: {usage.seconds:.1f} s, {usage.cpu_seconds:.1f} s of processors", flush=True)
+    return usage.seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=20_000_000)
+    parser.add_argument("--compare", action="store_true", help="with a tenth, and with Polars")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        print(json.dumps(figures(Path(name), options.events, options.compare)))
+
+
+def figures(folder: Path, events: int, compare: bool) -> dict[str, float]:
+    small, run = job(folder, _SMALL).usage, job(folder, events)
+    cpu = run.usage.cpu_seconds - small.cpu_seconds
+    found: dict[str, float] = {
+        "events": events,
+        "seconds": round(run.usage.seconds - small.seconds, 1),
+        "cpu_microseconds_per_event": round(cpu / events * 1e6, 2),
+        "peak_mib": round(run.usage.peak_mib),
+        "quarantined": run.quarantined,
+        "start_up_seconds": round(small.seconds, 1),
+        "start_up_cpu_seconds": round(small.cpu_seconds, 1),
+    }
+    if compare:
+        large = run.usage if events == 20_000_000 else job(folder, 20_000_000).usage
+        tenth, middle = job(folder, 2_000_000).usage, job(folder, 5_000_000).usage
+        heavy = job(folder / "heavy", 2_000_000, heavy_share=0.2).usage
+        ratio = (large.cpu_seconds - small.cpu_seconds) / (tenth.cpu_seconds - small.cpu_seconds)
+        found["cost_ratio_10x"] = round(ratio, 2)
+        found["times_polars"] = round(middle.seconds / by_hand(folder, 5_000_000), 2)
+        found["peak_growth"] = round(heavy.peak_mib / tenth.peak_mib, 2)
+    return found
+
+
+if __name__ == "__main__":
+    main()

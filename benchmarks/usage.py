@@ -1,0 +1,78 @@
+"""What a command and all that it starts use: processor time and memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+_EVERY_SECONDS = 0.2
+
+
+@dataclass
+class Usage:
+    """Of a command that ended well.
+
+    Args:
+        seconds: from start to end
+        cpu_seconds: user and system time of the whole process tree
+        peak_mib: most memory of the tree at one time; a page that several share counts once
+    """
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_mib: float = 0.0
+    _seen: dict[tuple[int, float], float] = field(default_factory=dict)
+
+    def look(self, pid: int) -> None:
+        """Takes the tree's times and memory as they are now."""
+        memory = 0
+        try:
+            tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        except psutil.Error:
+            return
+        for process in tree:
+            try:
+                times = process.cpu_times()
+                self._seen[process.pid, process.create_time()] = times.user + times.system
+                memory += process.memory_full_info().pss
+            except psutil.Error:
+                pass  # it just ended
+        self.peak_mib = max(self.peak_mib, memory / 2**20)
+
+
+def measured(command: list[str], variables: dict[str, str] | None = None) -> Usage:
+    """Runs a command in the project's environment and returns what it used.
+
+    Processes that nobody waits for are counted up to their last look; those that were waited for
+    are in the kernel's sum. The larger of both counts.
+    """
+    usage, ended = Usage(), threading.Event()
+    before, begun = os.times(), time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})}
+    process = subprocess.Popen(
+        [".make/run.sh", *command], cwd=ROOT, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def watch() -> None:
+        while not ended.wait(_EVERY_SECONDS):
+            usage.look(process.pid)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    _, errors = process.communicate()
+    ended.set()
+    watcher.join()
+    usage.seconds, after = time.monotonic() - begun, os.times()
+    waited = sum(after[2:4]) - sum(before[2:4])
+    usage.cpu_seconds = max(waited, sum(usage._seen.values()))
+    if process.returncode:
+        raise RuntimeError(f"{command}: {errors[-3000:]}")
+    return usage

@@ -1,0 +1,242 @@
+"""The steps of the cleaning that look at several events: duplicates, bots, repeats, support.
+
+All of them walk over the events in the order of users and time, which is made once; what they
+leave is staged in that order, one file a partition, so that whoever reads it finds it so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys.config import Clean, Prepare
+from recsys.errors import DataError
+from recsys.manifest import Step
+from recsys.prepare.behaviour import (
+    BOT_PREFIX,
+    DUPLICATES,
+    EVENT,
+    MARK,
+    REPEATS,
+    REPEATS_OF_BOTS,
+    SCANNED,
+    Scan,
+)
+from recsys.prepare.ordering import in_order
+from recsys.prepare.split import split_times
+from recsys.prepare.support import Supported, item_counts
+from recsys.prepare.work import Work
+from recsys.schemas import EVENTS, ddl
+
+_EVENTS = ddl(EVENTS)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a step left.
+
+    Args:
+        events: EVENTS, in order
+        rows: how many
+        steps: of the manifest
+    """
+
+    events: DataFrame
+    rows: int
+    steps: tuple[Step, ...]
+
+
+def look_across(work: Work, events: DataFrame, rows: int) -> Left:
+    """Runs the steps that the configuration asks for, of which there is at least one.
+
+    Args:
+        work: whose configuration counts
+        events: EVENTS
+        rows: how many
+
+    Raises:
+        DataError: no event is left
+    """
+    config, prepare = work.config, work.config.prepare
+    ordered = in_order(events, "user_id", work.tasks(rows), config.seed, prepare.target_event_types)
+    if prepare.clean.compares_events:
+        left = _without_noise(work, ordered, rows)
+    else:
+        work.stage(ordered, "ordered", EVENTS)
+        left = Left(work.staged_in_order("ordered", EVENTS), rows, ())
+    if prepare.clean.asks_support and left.rows:
+        supported = _with_support(work, left.events, left.rows, _end(prepare, left.events))
+        left = Left(supported.events, supported.rows, (*left.steps, *supported.steps))
+    if not left.rows:
+        raise DataError(
+            f"{', '.join(config.events.path)}: expected events after {left.steps[-1].name!r}, "
+            "found none"
+        )
+    return left
+
+
+def planned(clean: Clean) -> list[str]:
+    """The steps that are asked for, in their order, in words."""
+    steps = [f"{step.name}: {step.decision}" for step in _noise_steps(clean, 0, None)]
+    return steps + ([f"support: {_support(clean)}"] if clean.asks_support else [])
+
+
+def _end(prepare: Prepare, events: DataFrame) -> int | None:
+    """Where support no longer counts."""
+    if prepare.clean.min_events_in == "all":
+        return None
+    time = F.col("timestamp")
+    first, last = events.agg(F.min(time), F.max(time)).collect()[0]
+    times = split_times(prepare, first, last, lambda before: ())
+    return times.valid_start - times.embargo
+
+
+def _without_noise(work: Work, events: DataFrame, rows: int) -> Left:
+    """Without duplicates, bots and repeats.
+
+    Args:
+        work: whose configuration counts
+        events: EVENTS, in order of user_id
+        rows: how many
+    """
+    clean = work.config.prepare.clean
+
+    def scan(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stream = Scan(clean)
+        for batch in batches:
+            yield from stream.feed(batch).to_batches()
+        yield from stream.finish().to_batches()
+
+    staged = work.stage(events.mapInArrow(scan, ddl(SCANNED)), "scanned", SCANNED, ("kind",))
+    marks = staged.where(F.col("kind") == MARK).select("what", "user_id", "count")
+    found = {
+        row.what: (row.users, row.events)
+        for row in marks.groupBy("what").agg(
+            F.count("user_id").alias("users"), F.sum("count").alias("events")
+        ).collect()
+    }  # fmt: skip
+    left = work.staged_in_order(f"scanned/kind={EVENT}", _without_kind()).select(*EVENTS)
+    bots = marks.where(F.col("what").startswith(BOT_PREFIX)).select("user_id")
+    if any(what.startswith(BOT_PREFIX) for what in found):
+        left = left.join(F.broadcast(bots), on="user_id", how="left_anti").select(*EVENTS)
+    steps = _noise_steps(clean, rows, found)
+    return Left(left, steps[-1].rows_out, tuple(steps))
+
+
+def _without_kind() -> dict[str, str]:
+    return {name: kind for name, kind in SCANNED.items() if name != "kind"}
+
+
+def _noise_steps(clean: Clean, rows: int, found: dict[str, tuple[int, int]] | None) -> list[Step]:
+    """The steps of the manifest, by what the marks count; none before they are."""
+    steps: list[Step] = []
+    marks = found or {}
+
+    def step(name: str, gone: int, decision: str) -> None:
+        before = steps[-1].rows_out if steps else rows
+        steps.append(Step(name, before, before - gone, decision))
+
+    if clean.duplicates:
+        gone = marks.get(DUPLICATES, (0, 0))[1]
+        step(DUPLICATES, gone, "dropped: events that equal another one in every column")
+    for words, limit in (
+        ("events a day", clean.bot_events_per_day),
+        ("events a minute", clean.bot_events_per_minute),
+        ("share of views", clean.bot_view_share),
+    ):
+        if limit is not None:
+            users, gone = marks.get(BOT_PREFIX + words, (0, 0))
+            step(
+                BOT_PREFIX + words, gone, f"dropped: users with more than {limit}, {users} of them"
+            )
+    if clean.repeat_seconds is not None:
+        gone = marks.get(REPEATS, (0, 0))[1] - marks.get(REPEATS_OF_BOTS, (0, 0))[1]
+        window = f"within {clean.repeat_seconds:g} s"
+        step(REPEATS, gone, f"dropped: the same of one user, item and type {window}")
+    return steps
+
+
+def _with_support(work: Work, events: DataFrame, rows: int, end: int | None) -> Left:
+    """Without items and users that have too few events.
+
+    Args:
+        work: whose configuration counts
+        events: EVENTS, in order of user_id
+        rows: how many
+        end: events from this instant on neither count nor go; none for no such instant
+    """
+    clean = work.config.prepare.clean
+    rare: DataFrame | None = None
+    rounds = known = 0
+    while clean.min_item_events is not None:
+        counts = _counts(clean, _without(events, rare, end), end)
+        rounds += 1
+        below = counts.groupBy("item_id").agg(F.sum("count").alias("count"))
+        below = below.where(F.col("count") < clean.min_item_events).select("item_id")
+        more = work.stage(below, f"rare-{rounds}", {"item_id": "string"})
+        found = more.count()
+        if not found:
+            break
+        known += found
+        rare = more if rare is None else rare.unionByName(more)
+        if clean.min_user_events is None:
+            break
+    kept = _supported(clean, _without(events, rare, end), end)
+    work.stage(kept, "supported", EVENTS)
+    left = work.staged_in_order("supported", EVENTS)
+    count = left.count()
+    decision = f"{_support(clean)}: {known} items in {rounds} rounds"
+    return Left(left, count, (Step("support", rows, count, decision),))
+
+
+def _support(clean: Clean) -> str:
+    where = "of all splits" if clean.min_events_in == "all" else "of train, which alone is judged"
+    return (
+        f"dropped: users with fewer than {clean.min_user_events or 1} and items with fewer than "
+        f"{clean.min_item_events or 1} events {where}"
+    )
+
+
+def _without(events: DataFrame, rare: DataFrame | None, end: int | None) -> DataFrame:
+    """Without events of rare items; those after the end stay."""
+    if rare is None:
+        return events
+    marked = F.broadcast(rare.withColumn("rare", F.lit(True)))
+    gone = F.col("rare").isNotNull()
+    if end is not None:
+        gone &= F.col("timestamp") < end
+    return events.join(marked, on="item_id", how="left").where(~gone).select(*EVENTS)
+
+
+def _supported(clean: Clean, events: DataFrame, end: int | None) -> DataFrame:
+    if clean.min_user_events is None:
+        return events
+    least = clean.min_user_events
+
+    def filtered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stream = Supported(least, end)
+        for batch in batches:
+            yield from stream.feed(batch).to_batches()
+        if (rest := stream.finish()) is not None:
+            yield from rest.to_batches()
+
+    return events.mapInArrow(filtered, _EVENTS)
+
+
+def _counts(clean: Clean, events: DataFrame, end: int | None) -> DataFrame:
+    """How many events of users that have enough each item has, in parts."""
+    least = clean.min_user_events or 1
+
+    def counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stream = Supported(least, end)
+        for batch in batches:
+            yield from item_counts(stream.feed(batch), end).to_batches()
+        if (rest := stream.finish()) is not None:
+            yield from item_counts(rest, end).to_batches()
+
+    narrow = events.select("user_id", "item_id", "timestamp")
+    return narrow.mapInArrow(counted, "item_id string, count bigint")

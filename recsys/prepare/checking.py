@@ -1,0 +1,155 @@
+"""The first pass over the log: check every row, see which rule drops it, count both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from recsys import tables
+from recsys.config import Config, Items
+from recsys.errors import DataError
+from recsys.manifest import Step
+from recsys.prepare import events, instants, quarantine
+from recsys.prepare.catalogue import ROWS, catalogue
+from recsys.prepare.rules import DROPPED_BY, apply_rules, rules
+from recsys.schemas import EVENTS, catalogue_schema
+
+_CHECKED = {**events.CHECKED, DROPPED_BY: "int"}
+_EXAMPLES = 100
+
+# Computes a table once and gives it back; a plan computes it again instead.
+Stage = Callable[[DataFrame, str, dict[str, str]], DataFrame]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The log after its first pass.
+
+    Args:
+        log: events.CHECKED and DROPPED_BY of every row
+        items: item_id and the attributes, or none without a catalogue
+        rows: that are left
+        steps: what was dropped, and why
+        faults: reason to rows
+        seen: of the events that are left
+    """
+
+    log: DataFrame
+    items: DataFrame | None
+    rows: int
+    steps: tuple[Step, ...]
+    faults: dict[str, int]
+    seen: Seen
+
+    @property
+    def events(self) -> DataFrame:
+        """EVENTS that are left."""
+        stays = F.col("reason").isNull() & (F.col(DROPPED_BY) == 0)
+        return self.log.where(stays).select(*EVENTS)
+
+
+def checked(spark: SparkSession, config: Config, stage: Stage) -> Checked:
+    """Reads, checks, and drops by the rules.
+
+    Raises:
+        ConfigError: a rule lacks what it needs
+        DataError: unreadable input, too many rows at fault, or no event left
+    """
+    by_rules, now = rules(config), instants.now()
+    items, steps = _items(spark, config.items, stage)
+    raw = tables.read_events(spark, config.events)
+    marked = apply_rules(events.check(raw, config.events, now), items, config)
+    with tables.reading("events.path"):
+        staged = stage(marked, "events", _CHECKED)
+        counts = _counts(staged)
+    rows, faults = counts.rows, counts.faults
+    where = ", ".join(config.events.path)
+    if not rows:
+        raise DataError(f"{where}: expected events, found none")
+    quarantine.require_few(rows, faults, _examples(staged, faults), config.events)
+    left = rows - sum(faults.values())
+    steps.append(Step("checks", rows, left, "rows at fault are in quarantine/, with the reason"))
+    for number, rule in enumerate(by_rules, start=1):
+        dropped = counts.dropped.get(number, 0)
+        steps.append(Step(rule.name, left, left - dropped, rule.decision))
+        left -= dropped
+    if not left:
+        raise DataError(f"{where}: expected events after {steps[-1].name!r}, found none")
+    return Checked(staged, items, left, tuple(steps), faults, counts.kept)
+
+
+def _items(spark: SparkSession, items: Items, stage: Stage) -> tuple[DataFrame | None, list[Step]]:
+    if not items.path:
+        return None, []
+    raw = tables.read_items(spark, items)
+    schema = {**catalogue_schema(items.attributes), ROWS: "bigint"}
+    with tables.reading("items.path"):
+        staged = stage(catalogue(raw, items), "catalogue", schema)
+    found = staged.agg(F.sum(ROWS).alias("rows"), F.count("item_id").alias("items")).collect()[0]
+    if not found["items"]:
+        raise DataError(f"{', '.join(items.path)}: expected items, found none")
+    step = Step("catalogue", found.rows, found["items"], "one row an item; rows without an id go")
+    return staged.where(F.col("item_id").isNotNull()).drop(ROWS), [step]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of events: their first and last instant, microseconds, and platforms."""
+
+    first_event: int
+    last_event: int
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Counts:
+    rows: int
+    faults: dict[str, int]
+    dropped: dict[int, int]
+    kept: Seen
+
+
+def seen(events: DataFrame) -> Seen:
+    """Reads the events for it."""
+    return _seen(events.agg(*_seen_columns()).collect()[0])
+
+
+def _seen_columns() -> list[Column]:
+    return [
+        F.min("timestamp").alias("first"),
+        F.max("timestamp").alias("last"),
+        F.collect_set("platform").alias("platforms"),
+    ]
+
+
+def _seen(row: Row | None) -> Seen:
+    if row is None:
+        return Seen(0, 0, ())
+    return Seen(row["first"], row["last"], tuple(sorted(row.platforms)))
+
+
+def _counts(staged: DataFrame) -> _Counts:
+    """All that is counted of checked and marked events, in one aggregation."""
+    by_fate = staged.groupBy("reason", DROPPED_BY)
+    found = by_fate.agg(F.count(F.lit(1)).alias("rows"), *_seen_columns()).collect()
+    faults: dict[str, int] = {}
+    for row in found:
+        if row.reason is not None:
+            faults[row.reason] = faults.get(row.reason, 0) + row.rows
+    sound = {row[DROPPED_BY]: row for row in found if row.reason is None}
+    return _Counts(
+        rows=sum(row.rows for row in found),
+        faults=faults,
+        dropped={number: row.rows for number, row in sound.items()},
+        kept=_seen(sound.get(0)),
+    )
+
+
+def _examples(staged: DataFrame, faults: dict[str, int]) -> Iterator[str]:
+    """Raw rows of the most frequent fault, read when somebody asks for the first."""
+    reason = max(faults.items(), key=lambda fault: (fault[1], fault[0]))[0]
+    rows = staged.where(F.col("reason") == reason).select("row").limit(_EXAMPLES)
+    yield from [row.row for row in rows.collect()]

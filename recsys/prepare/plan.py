@@ -1,0 +1,64 @@
+"""What a run would read, keep and write, said without writing anything."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from pyspark.sql import SparkSession
+
+from recsys import files
+from recsys.config import Config, Prepare
+from recsys.prepare import instants
+from recsys.prepare.across import planned
+from recsys.prepare.checking import Checked, checked
+from recsys.prepare.report import step_table, table
+from recsys.prepare.split import split_times
+from recsys.schemas import SPLITS
+
+log = logging.getLogger(__name__)
+
+
+def plan(spark: SparkSession, config: Config) -> str:
+    """Reads the log once and logs what a run would do; returns it as text.
+
+    Raises:
+        ConfigError: the configuration contradicts itself or the data's names
+        DataError: the data are not what the configuration says
+    """
+    found = checked(spark, config, lambda frame, name, schema: frame)
+    text = "\n\n".join(_lines(config, found))
+    log.info("%s", text)
+    return text
+
+
+def _lines(config: Config, found: Checked) -> Iterator[str]:
+    yield f"reads: {', '.join(config.events.path)} ({config.events.format})"
+    if config.items.path:
+        yield f"reads: {', '.join(config.items.path)} ({config.items.format})"
+    yield step_table(found.steps)
+    if found.faults:
+        yield table([("quarantine", "rows"), *found.faults.items()])
+    first, last = instants.iso(found.seen.first_event), instants.iso(found.seen.last_event)
+    yield f"keeps: {found.rows:,} events from {first} to {last}"
+    if steps := planned(config.prepare.clean):
+        yield "of which these steps may drop more:\n" + "\n".join(f"  {step}" for step in steps)
+    yield _split(config.prepare, found)
+    yield f"writes: {files.join(files.as_url(config.paths.dataset), 'versions', '<new>')}/"
+    rows, multiple = config.prepare.rows_per_group, config.prepare.groups_multiple_of
+    groups = f"files of at most {rows} rows, a multiple of {multiple}"
+    yield "\n".join(
+        [
+            *(f"  sequences/split={split}/  {groups}" for split in SPLITS),
+            "  histories/  vocabulary.parquet  items.parquet  categories.parquet",
+            f"  quarantine/  {sum(found.faults.values()):,} rows",
+            "  manifest.json  config.yaml",
+        ]
+    )
+
+
+def _split(prepare: Prepare, found: Checked) -> str:
+    if prepare.split != "time" or prepare.valid_share is not None or prepare.test_share is not None:
+        return f"splits: by {prepare.split}"
+    times = split_times(prepare, found.seen.first_event, found.seen.last_event, lambda before: ())
+    return f"splits: {times}"

@@ -1,0 +1,71 @@
+"""Users and items with too few events, in turns until nothing changes (a k-core, Seidman 1983).
+
+An item's events count where their user has enough events of items that have enough events: the
+set of such items only ever shrinks, and what is left does not depend on the order of removal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.prepare.behaviour import changes
+from recsys.prepare.cutting import ends, starts
+
+
+class Supported:
+    """Feed it batches of events sorted by user, then finish it; it gives those that stay.
+
+    Args:
+        min_events: of a user
+        end: events from this instant on neither count nor go; none for no such instant
+    """
+
+    def __init__(self, min_events: int, end: int | None) -> None:
+        self._min_events, self._end = min_events, end
+        self._carried: pa.Table | None = None
+        self._enough = False  # whether the user of the last event was seen to have enough
+        self._user: str | None = None
+
+    @property
+    def carried_events(self) -> int:
+        """Events that are kept for the next batch, fewer than a user needs."""
+        return 0 if self._carried is None else len(self._carried)
+
+    def feed(self, batch: pa.RecordBatch) -> pa.Table:
+        """Events of users that have enough, or are over."""
+        new = pa.Table.from_batches([batch])
+        if self._carried is not None:
+            new = pa.concat_tables([self._carried, new])
+        return self._advance(new.combine_chunks(), final=False)
+
+    def finish(self) -> pa.Table | None:
+        """What is left; none where nothing ever came."""
+        return None if self._carried is None else self._advance(self._carried, final=True)
+
+    def _advance(self, table: pa.Table, final: bool) -> pa.Table:
+        if not len(table):
+            self._carried = table
+            return table
+        user_change = changes(table, "user_id")
+        time = np.asarray(table["timestamp"].chunk(0).to_numpy(zero_copy_only=False))
+        counts = np.ones(len(time), np.bool_) if self._end is None else time < self._end
+        total = np.cumsum(counts)
+        first, last = starts(user_change), ends(user_change)
+        enough = total[last] - total[first] + counts[first] >= self._min_events
+        if self._enough and table["user_id"][0].as_py() == self._user:
+            enough |= first == 0
+        self._user, self._enough = table["user_id"][-1].as_py(), bool(enough[-1])
+        # After an event that does not count no other of the user does.
+        waits = (first == first[-1]) & ~enough & (counts[-1] and not final)
+        self._carried = table.filter(pa.array(waits)).combine_chunks()
+        return table.filter(pa.array((enough | ~counts) & ~waits))
+
+
+def item_counts(events: pa.Table, end: int | None) -> pa.Table:
+    """item_id and count of the events before an instant."""
+    if end is not None:
+        events = events.filter(pc.less(events["timestamp"], end))
+    counted = events["item_id"].value_counts()
+    return pa.table({"item_id": counted.field("values"), "count": counted.field("counts")})

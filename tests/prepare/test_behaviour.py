@@ -1,0 +1,146 @@
+"""Duplicates, bots, repeats and support, in batches of any size, against plain Python."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from recsys.config import Clean
+from recsys.prepare.behaviour import EVENT, MARK, Scan
+from recsys.prepare.support import Supported, item_counts
+from recsys.schemas import EVENTS
+from tests.prepare.cleaned import Event, in_order, with_support, without_noise
+
+SECOND, DAY = 1_000_000, 86_400_000_000
+_TYPES = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64()}
+SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in EVENTS.items()])
+ALL = Clean(
+    duplicates=True, bot_events_per_day=14, bot_events_per_minute=6, bot_view_share=0.7,
+    bot_share_events=12, repeat_seconds=20,
+)  # fmt: skip
+
+
+def drawn(seed: int, events: int = 300, users: int = 12) -> list[Event]:
+    draw = random.Random(seed)
+
+    def event() -> Event:
+        user, day = draw.randrange(users), draw.randrange(4)
+        time = day * 86_400 + draw.choice((draw.randrange(300), draw.randrange(60_000)))
+        kind = draw.choice(("view", "view", "cart") if user % 3 else ("view",) * 9 + ("cart",))
+        price = draw.choice((None, 1.5, 2.0))
+        session = draw.choice((None, "s1"))
+        return Event(f"u{user:02}", session, f"i{draw.randrange(6)}", kind, time * SECOND, None,
+                     price, draw.choice((None, 1.0)))  # fmt: skip
+
+    found = [event() for _ in range(events)]
+    return in_order(found + draw.choices(found, k=events // 5))
+
+
+def batches(events: list[Event], draw: random.Random) -> Iterator[pa.RecordBatch]:
+    start = 0
+    while start < len(events):
+        size = draw.choice((0, 1, 2, 7, 50))
+        rows = [event._asdict() for event in events[start : start + size]]
+        yield pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+        start += size
+
+
+@pytest.mark.parametrize(
+    "clean",
+    [
+        ALL,
+        Clean(duplicates=True),
+        Clean(repeat_seconds=20),
+        Clean(repeat_seconds=0),
+        Clean(bot_events_per_minute=6, repeat_seconds=300),
+        Clean(bot_events_per_day=14),
+        Clean(bot_view_share=0.7, bot_share_events=12),
+    ],
+    ids=str,
+)
+def test_noise_is_found_whatever_the_batches(clean: Clean) -> None:
+    met = 0
+    for seed in range(12):
+        events = drawn(seed)
+        expected, gone = without_noise(events, clean)
+        scan, rows = Scan(clean), []
+        for batch in batches(events, random.Random(seed)):
+            rows += scan.feed(batch).to_pylist()
+        rows += scan.finish().to_pylist()
+        marks: dict[str, list[int]] = {}
+        for row in rows:
+            if row["kind"] == MARK:
+                found = marks.setdefault(row["what"], [0, 0])
+                found[0] += row["user_id"] is not None
+                found[1] += row["count"]
+        bots = {row["user_id"] for row in rows if (row["what"] or "").startswith("bots by ")}
+        kept = [Event(*(row[name] for name in EVENTS)) for row in rows
+                if row["kind"] == EVENT and row["user_id"] not in bots]  # fmt: skip
+        assert kept == expected
+        assert marks["duplicates"][1] == gone.get("duplicates", [0, 0])[1]
+        repeats = marks["repeats"][1] - marks.get("repeats of bots", [0, 0])[1]
+        assert repeats == gone.get("repeats", [0, 0])[1]
+        by_threshold = {what: found for what, found in marks.items() if what.startswith("bots by")}
+        assert by_threshold == {what: n for what, n in gone.items() if what.startswith("bots by")}
+        met += bool(gone)
+    assert met
+
+
+def test_what_is_carried_does_not_grow_with_the_user() -> None:
+    scan = Scan(ALL)
+    for start in range(0, 4000, 100):
+        events = [
+            Event("u", None, f"i{n % 9}", "view", n * SECOND) for n in range(start, start + 100)
+        ]
+        scan.feed(next(batches_of(events)))
+        assert scan.carried_events <= 21
+    marks = [row for row in scan.finish().to_pylist() if row["user_id"] == "u"]
+    assert marks[0]["what"] == "bots by events a day"
+    assert marks[0]["count"] == 4000
+
+
+def batches_of(events: list[Event]) -> Iterator[pa.RecordBatch]:
+    yield pa.RecordBatch.from_pylist([event._asdict() for event in events], schema=SCHEMA)
+
+
+@pytest.mark.parametrize("end", [None, 2 * DAY])
+@pytest.mark.parametrize(("items", "users"), [(8, 6), (1, 9), (14, 10), (20, 1)])
+def test_support_is_the_core_whatever_the_batches(items: int, users: int, end: int | None) -> None:
+    sizes = set()
+    for seed in range(8):
+        draw = random.Random(seed)
+        some = drawn(seed, events=120, users=20)
+        events = [e for e in some if draw.random() < 0.2 + 0.8 * (e.item_id > "i2")]
+        expected = with_support(events, items, users, end)
+        rare: set[str] = set()
+        while True:
+            late = {e for e in events if end is not None and e.timestamp >= end}
+            left = [e for e in events if e.item_id not in rare or e in late]
+            kept, counts = supported(left, users, end, draw)
+            more = {item for item, count in counts.items() if count < items}
+            rare |= more
+            if not more:
+                break
+        assert kept == expected
+        sizes.add(len(events) - len(expected))
+    assert max(sizes) > 0
+
+
+def supported(
+    events: list[Event], users: int, end: int | None, draw: random.Random
+) -> tuple[list[Event], dict[str, int]]:
+    stream, tables = Supported(users, end), []
+    for batch in batches(events, draw):
+        tables.append(stream.feed(batch))
+        assert stream.carried_events < users
+    if (rest := stream.finish()) is not None:
+        tables.append(rest)
+    counts: dict[str, int] = {}
+    for table in tables:
+        for row in item_counts(table, end).to_pylist():
+            counts[row["item_id"]] = counts.get(row["item_id"], 0) + row["count"]
+    kept = [Event(**row) for table in tables for row in table.to_pylist()]
+    return in_order(kept), counts
