@@ -65,19 +65,23 @@ def spark_submit(
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Submits a job; options of spark-submit's own can go before it."""
+    return run([*_submit(master), *command], ROOT, seconds, variables)
+
+
+def _submit(master: str) -> list[str]:
     settings = {
         "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": "2",
         "spark.executor.extraJavaOptions": JVM_OPTIONS,
     }
     options = [part for key, value in settings.items() for part in ("--conf", f"{key}={value}")]
-    return run(["spark-submit", "--master", master, *options, *command], ROOT, seconds, variables)
+    return ["spark-submit", "--master", master, *options]
 
 
 @contextmanager
 def started(master: str, arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A submitted job, begun; it and all that it started are gone afterwards."""
-    command = ["spark-submit", "--master", master, "--conf", "spark.ui.enabled=false", *arguments]
+    command = [*_submit(master), *arguments]
     with log.open("wb") as file:
         job = subprocess.Popen(
             command, cwd=ROOT, env=environment(), stdout=file, stderr=file, start_new_session=True
