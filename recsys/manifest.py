@@ -85,6 +85,8 @@ class Manifest:
         last_event: microseconds since the epoch
         users: users (or sessions) with a history
         items: entries of the vocabulary without padding and unknown
+        valid_items: those behind the items of train that came with validation, for a refit
+        catalogue_items: those behind these that the catalogue alone has, or is rare in both
         vocabulary_fingerprint: of its item ids in their order
         content_fingerprint: of the sequences, whatever the order in which they were written
         event_types: from index FIRST_ITEM on
@@ -113,6 +115,8 @@ class Manifest:
     last_event: int
     users: int
     items: int
+    valid_items: int
+    catalogue_items: int
     vocabulary_fingerprint: str
     content_fingerprint: str
     event_types: tuple[str, ...]
@@ -124,6 +128,11 @@ class Manifest:
     quarantine: dict[str, int]
     certificate: dict[str, Any]
     config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def train_items(self) -> int:
+        """The items that train has enough of: the first of the vocabulary."""
+        return self.items - self.valid_items - self.catalogue_items
 
     @property
     def vocabulary_size(self) -> int:

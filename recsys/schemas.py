@@ -79,6 +79,7 @@ ITEMS: dict[str, str] = {
     "item_index": "int",
     "item_id": "string",
     "train_count": "bigint",
+    "valid_count": "bigint",
 }
 
 
@@ -92,7 +93,7 @@ def items_schema(attributes: Mapping[str, str]) -> dict[str, str]:
         attributes: name to kind
 
     >>> list(items_schema({"brand": "category"}))
-    ['item_index', 'item_id', 'train_count', 'brand', 'brand_index']
+    ['item_index', 'item_id', 'train_count', 'valid_count', 'brand', 'brand_index']
     """
     schema = dict(ITEMS)
     for name, kind in attributes.items():
@@ -109,10 +110,14 @@ def catalogue_schema(attributes: Mapping[str, str]) -> dict[str, str]:
     return {"item_id": "string", **{name: _VALUES[kind][0] for name, kind in attributes.items()}}
 
 
+# From FIRST_ITEM on without gaps, ties by item_id: the manifest's train_items that train has enough
+# of, by falling train_count; behind them what prepare.vocabulary_tail adds: valid_items that train
+# and validation together have enough of, by falling valid_count; then the catalogue's others.
 VOCABULARY: dict[str, str] = {
-    "item_index": "int",  # from FIRST_ITEM on, by falling train_count, ties by item_id
+    "item_index": "int",
     "item_id": "string",
     "train_count": "bigint",  # events of train
+    "valid_count": "bigint",  # events of validation
 }
 
 # The values of the category attributes; 0 pads, 1 is unknown (or missing).

@@ -55,6 +55,7 @@ def write_dataset(
             "item_index": pa.array(range(FIRST_ITEM, FIRST_ITEM + items), pa.int32()),
             "item_id": ids,
             "train_count": pa.array(range(items, 0, -1), pa.int64()),
+            "valid_count": pa.array([0] * items, pa.int64()),
             "colour_index": pa.array(
                 [FIRST_ITEM + index % 3 for index in range(items)], pa.int32()
             ),
@@ -67,7 +68,7 @@ def write_dataset(
         url=version, schema_version=SCHEMA_VERSION, code_version="test", created_at="", seed=0,
         sequence_length=LENGTH, max_steps=LENGTH, max_step_events=step_events,
         max_case_targets=step_events, valid_start=0, test_start=0, first_event=0, last_event=0,
-        users=groups * rows_per_group, items=items,
+        users=groups * rows_per_group, items=items, valid_items=0, catalogue_items=0,
         vocabulary_fingerprint=hashlib.sha256("".join(ids).encode()).hexdigest()[:16],
         content_fingerprint="", event_types=("view",), platforms=(),
         attributes={"colour": "category"}, categories={"colour": 5},

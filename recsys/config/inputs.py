@@ -111,8 +111,12 @@ class Items:
             list(self.attributes),
         )
         for name in self.attributes:
-            reserved = name in {"rows", "item_id", "item_index", "train_count"} or any(
-                name == f"{other}_index" for other in self.attributes
-            )
+            reserved = name in {
+                "rows",
+                "item_id",
+                "item_index",
+                "train_count",
+                "valid_count",
+            } or any(name == f"{other}_index" for other in self.attributes)
             usable = name.isidentifier() and not reserved
             require(usable, "items.attributes", "a plain name that no table uses itself", name)

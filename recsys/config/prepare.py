@@ -38,6 +38,9 @@ class Prepare:
         valid_sessions: validation's sessions of a user, where split is last_sessions
         test_sessions: test's sessions of a user, where split is last_sessions
         vocabulary_min_count: rarer items (in train) become the unknown item
+        vocabulary_tail: which items follow those of train in the vocabulary: none; valid, those
+            that train and validation together have enough of, for a refit; catalogue, these and
+            all others of the catalogue
         sequence_length: events in one row, context and targets together
         sequence_target_events: at most this many events of a row are targets, the rest is context
         rows_per_group: rows of one Parquet file, which is one row group
@@ -63,6 +66,7 @@ class Prepare:
     valid_sessions: int = 1
     test_sessions: int = 1
     vocabulary_min_count: int = 5
+    vocabulary_tail: Literal["none", "valid", "catalogue"] = "none"
     sequence_length: int = 128
     sequence_target_events: int = 64
     rows_per_group: int = 256

@@ -11,9 +11,8 @@ from pyspark.sql import functions as F
 from recsys.config import Prepare
 from recsys.errors import DataError
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
-from recsys.prepare.parts import Parted
+from recsys.prepare.parts import PART, TRAIN, VALID, Parted
 from recsys.prepare.split import SplitTimes
-from recsys.prepare.vocabulary import train_counts
 from recsys.schemas import FIRST_ITEM, SPLITS
 
 
@@ -46,27 +45,59 @@ def certificate(checks: list[Check]) -> dict[str, Any]:
     return {"holds": True, "checks": [vars(check) for check in checks]}
 
 
-def vocabulary_check(vocabulary: DataFrame, events: DataFrame, min_count: int) -> Check:
-    """The vocabulary is what the train events alone give, counted and sorted anew.
+def vocabulary_checks(
+    vocabulary: DataFrame, events: DataFrame, catalogue: DataFrame | None, prepare: Prepare
+) -> list[Check]:
+    """The vocabulary is what the train events alone give, counted and sorted anew, and its tail
+    what validation and the catalogue add.
 
     Args:
         vocabulary: as written
         events: clean events of all splits, with PART
-        min_count: of an item in train
+        catalogue: with item_id, or none
+        prepare: the least count of an item, and the tail
     """
-    counted = train_counts(events, "item_id").where(F.col("train_count") >= min_count)
-    again = sorted((-row.train_count, row.item_id) for row in counted.collect())
-    written = sorted(
-        (row.item_index, -row.train_count, row.item_id) for row in vocabulary.collect()
+    least, tail = prepare.vocabulary_min_count, prepare.vocabulary_tail
+    count = {part: F.count_if(F.col(PART) == part) for part in (TRAIN, VALID)}
+    known = events.groupBy("item_id").agg(count[TRAIN].alias("train"), count[VALID].alias("valid"))
+    enough = F.col("train") >= least
+    rows = known.where(enough if tail == "none" else enough | (F.col("valid") > 0)).collect()
+    counts = {row.item_id: (row.train, row.valid) for row in rows}
+    head = sorted((-train, item) for item, (train, _) in counts.items() if train >= least)
+    behind = sorted(
+        (-valid, item)
+        for item, (train, valid) in counts.items()
+        if train < least <= train + valid and valid
     )
-    expected = [(index, *entry) for index, entry in enumerate(again, start=FIRST_ITEM)]
-    different = len(set(written) ^ set(expected))
-    return Check(
-        "vocabulary from train alone",
-        f"the {len(expected)} items that train gives, with its counts, in its order",
-        f"{len(written)} items, {different} entries that differ",
-        different == 0 and len(written) == len(expected),
-    )
+    order = [item for _, item in (*head, *behind)]
+    if tail == "catalogue" and catalogue is not None:
+        offered = {row.item_id for row in catalogue.select("item_id").collect()}
+        order += sorted(offered - set(order))
+    written = vocabulary.collect()
+    wrong = {"train": 0, "tail": 0}
+    for row in written:
+        place = row.item_index - FIRST_ITEM
+        expected = order[place] if 0 <= place < len(order) else None
+        range_name = "train" if place < len(head) else "tail"
+        counted = counts.get(row.item_id, (row.train_count, row.valid_count))
+        wrong[range_name] += (row.item_id, row.train_count, row.valid_count) != (expected, *counted)
+    size = len(written) if len({row.item_index for row in written}) == len(written) else 0
+    found = [f"{count} entries that differ" for count in wrong.values()]
+    return [
+        Check(
+            "vocabulary from train alone",
+            f"the {len(head)} items that train gives, with its counts, in its order",
+            found[0],
+            not wrong["train"],
+        ),
+        Check(
+            "vocabulary behind train",
+            f"the {len(order) - len(head)} items that {tail} adds, in order",
+            found[1],
+            not wrong["tail"],
+        ),
+        Check("vocabulary entries", f"{len(order)}", f"{size}", size == len(order)),
+    ]
 
 
 def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:

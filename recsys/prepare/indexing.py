@@ -10,7 +10,7 @@ from recsys import files
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Step
 from recsys.prepare import features
-from recsys.prepare.vocabulary import train_counts, vocabulary
+from recsys.prepare.vocabulary import came_with_valid, train_counts, vocabulary
 from recsys.prepare.work import Work, together
 from recsys.schemas import CATEGORIES, FIRST_ITEM, VOCABULARY, items_schema
 
@@ -25,7 +25,7 @@ class Indexes:
         vocabulary: VOCABULARY, as written
         event_types: from index FIRST_ITEM on
         step: of the manifest
-        items: entries of the vocabulary
+        ranges: entries of the vocabulary that are of train, came with valid, with the catalogue
         fingerprint: of the item ids in their order
         categories: attribute to the number of its indexes
     """
@@ -33,7 +33,7 @@ class Indexes:
     vocabulary: DataFrame
     event_types: tuple[str, ...]
     step: Step
-    items: int
+    ranges: tuple[int, int, int]
     fingerprint: str
     categories: dict[str, int]
 
@@ -51,7 +51,7 @@ def index(work: Work, events: DataFrame, catalogue: DataFrame | None) -> Indexes
         DataError: more event types than a log of behaviour has
     """
     prepare = work.config.prepare
-    found = vocabulary(events, prepare.vocabulary_min_count)
+    found = vocabulary(events, catalogue, prepare)
     type_counts, known = together(
         lambda: _event_types(events),
         lambda: work.keep(found, "vocabulary.parquet", VOCABULARY),
@@ -66,7 +66,11 @@ def index(work: Work, events: DataFrame, catalogue: DataFrame | None) -> Indexes
         lambda: sorted(known.collect(), key=lambda row: row.item_index),
         lambda: _write_features(work, known, catalogue),
     )
-    if not in_order:
+    least = prepare.vocabulary_min_count
+    of_train = [row for row in in_order if row.train_count >= least]
+    tail = in_order[len(of_train) :]
+    of_valid = sum(came_with_valid(row.train_count, row.valid_count, least) for row in tail)
+    if not of_train:
         raise DataError(
             f"{', '.join(work.config.events.path)}: expected items with at least "
             f"{prepare.vocabulary_min_count} events in train (prepare.vocabulary_min_count), "
@@ -74,16 +78,17 @@ def index(work: Work, events: DataFrame, catalogue: DataFrame | None) -> Indexes
         )
     train_events = sum(type_counts.values())
     unknown = train_events - sum(row.train_count for row in in_order)
+    added = f", and {len(tail)} behind them ({prepare.vocabulary_tail})" if tail else ""
     step = Step(
         "vocabulary", train_events, train_events,
-        f"{len(in_order)} items; those with fewer than {prepare.vocabulary_min_count} events in "
-        f"train are the unknown item: {unknown} of its events",
+        f"{len(of_train)} items with at least {least} events in train{added}; the others are the "
+        f"unknown item: {unknown} of its events",
     )  # fmt: skip
     return Indexes(
         vocabulary=known,
         event_types=tuple(type_counts),
         step=step,
-        items=len(in_order),
+        ranges=(len(of_train), of_valid, len(tail) - of_valid),
         fingerprint=files.fingerprint(row.item_id for row in in_order),
         categories=categories,
     )

@@ -60,10 +60,10 @@ def _build(work: Work) -> manifest.Manifest:
         log.info("%s", parted.times)
     indexes = index(work, parted.events, cleaned.items)
     rows = _cut(work, cleaned, parted, indexes)
-    written, vocabulary_holds = together(
+    written, of_vocabulary = together(
         lambda: writing.write_rows(work, rows),
-        lambda: certificate.vocabulary_check(
-            indexes.vocabulary, parted.events, prepare.vocabulary_min_count
+        lambda: certificate.vocabulary_checks(
+            indexes.vocabulary, parted.events, cleaned.items, prepare
         ),
     )
     on_disk = writing.read_back(work)
@@ -82,7 +82,7 @@ def _build(work: Work) -> manifest.Manifest:
     checks = certificate.row_checks(sums, written.planned_steps)
     if parted.times is not None and not parted.by_session:
         checks += certificate.time_checks(sums, parted.times)
-    proof = certificate.certificate([vocabulary_holds, *checks, *of_subjects, *of_whole])
+    proof = certificate.certificate([*of_vocabulary, *checks, *of_subjects, *of_whole])
     ties = {split: row.tied_steps for split, row in sums.items()}
     proof = {**proof, "tied_steps": ties}
     return _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
@@ -115,7 +115,9 @@ def _manifest(
         first_event=cleaned.first_event,
         last_event=cleaned.last_event,
         users=written.users,
-        items=indexes.items,
+        items=sum(indexes.ranges),
+        valid_items=indexes.ranges[1],
+        catalogue_items=indexes.ranges[2],
         vocabulary_fingerprint=indexes.fingerprint,
         content_fingerprint=files.fingerprint(
             f"{split} {row.rows} {row.hash}" for split, row in sorted(sums.items())

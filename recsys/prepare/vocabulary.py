@@ -1,29 +1,66 @@
-"""Indexes for items, event types and category values, from train alone."""
+"""The index of every item: those of train first, in an order that train alone decides."""
 
 from __future__ import annotations
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys.prepare.parts import PART, TRAIN
+from recsys.config import Prepare
+from recsys.prepare.parts import PART, TRAIN, VALID
 from recsys.schemas import FIRST_ITEM, VOCABULARY
 
 
-def vocabulary(events: DataFrame, min_count: int) -> DataFrame:
-    """The items that train has at least min_count events of.
+def vocabulary(events: DataFrame, catalogue: DataFrame | None, prepare: Prepare) -> DataFrame:
+    """The items that train has enough events of, and behind them what vocabulary_tail asks for.
+
+        item_id  train_count  valid_count   (at least 2 events)
+        oil      5            0             of train, by falling train_count
+        tea      3            1
+        new      1            4             train and valid together, by falling valid_count
+        hay      0            0             of the catalogue, by item_id
 
     Args:
         events: with PART
-        min_count: rarer items are left out, and so become the unknown item
+        catalogue: with item_id, or none
+        prepare: the least count, and the tail
 
     Returns:
-        VOCABULARY, in one partition and sorted: by falling train_count, ties by item_id
+        VOCABULARY, in one partition and sorted
     """
-    counts = train_counts(events, "item_id").where(F.col("train_count") >= min_count)
+    counts = item_counts(events)
+    if prepare.vocabulary_tail == "catalogue" and catalogue is not None:
+        counts = counts.join(
+            catalogue.select("item_id", F.lit(True).alias("offered")), on="item_id", how="full"
+        ).fillna(0, ["train_count", "valid_count"])
+    else:
+        counts = counts.withColumn("offered", F.lit(None).cast("boolean"))
+    train, valid = F.col("train_count"), F.col("valid_count")
+    added = F.lit(prepare.vocabulary_tail != "none")
+    of_range = (
+        F.when(train >= prepare.vocabulary_min_count, 0)
+        .when(added & (valid > 0) & (train + valid >= prepare.vocabulary_min_count), 1)
+        .when(F.col("offered"), 2)
+    )
+    falling = F.when(F.col("range") == 0, -train).when(F.col("range") == 1, -valid).otherwise(0)
+    ranged = counts.withColumn("range", of_range).where(F.col("range").isNotNull())
     # What fits an embedding fits one partition, in which Spark's running number has no gaps.
-    in_order = counts.repartition(1).sortWithinPartitions(F.col("train_count").desc(), "item_id")
+    in_order = ranged.repartition(1).sortWithinPartitions("range", falling, "item_id")
     index = F.monotonically_increasing_id() + FIRST_ITEM
     return in_order.withColumn("item_index", index.cast("int")).select(*VOCABULARY)
+
+
+def came_with_valid(train_count: int, valid_count: int, least: int) -> bool:
+    """Whether an item that is rare in train is not so in train and validation together."""
+    return train_count < least and valid_count > 0 and train_count + valid_count >= least
+
+
+def item_counts(events: DataFrame) -> DataFrame:
+    """How many events of train and of valid have each item: item_id, train_count, valid_count."""
+    counted = events.where(F.col(PART).isin(TRAIN, VALID)).groupBy("item_id")
+    return counted.agg(
+        F.count_if(F.col(PART) == TRAIN).alias("train_count"),
+        F.count_if(F.col(PART) == VALID).alias("valid_count"),
+    )
 
 
 def train_counts(events: DataFrame, column: str) -> DataFrame:

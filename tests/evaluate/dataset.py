@@ -55,6 +55,7 @@ def write_dataset(place: Path) -> Manifest:
         "item_index": indexes,
         "item_id": [f"item-{index}" for index in indexes.to_pylist()],
         "train_count": counts[FIRST_ITEM:],
+        "valid_count": np.zeros(ITEMS, np.int64),
     }
     colours = ["RED", "Blue", None]
     attributes = {
@@ -68,7 +69,8 @@ def write_dataset(place: Path) -> Manifest:
         url=version, schema_version=SCHEMA_VERSION, code_version="test", created_at="", seed=1,
         sequence_length=LENGTH, max_steps=3, max_step_events=3, max_case_targets=3,
         valid_start=3 * day, test_start=4 * day, first_event=0, last_event=5 * day,
-        users=USERS, items=ITEMS, vocabulary_fingerprint="0123456789abcdef",
+        users=USERS, items=ITEMS, valid_items=0, catalogue_items=0,
+        vocabulary_fingerprint="0123456789abcdef",
         content_fingerprint="fedcba9876543210", event_types=("purchase",), platforms=(),
         attributes={"colour": "category"}, categories={"colour": 4}, splits=splits,
         steps=(Step("read", 200, 190, "10 rows <had> a fault"),),

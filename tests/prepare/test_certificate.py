@@ -15,14 +15,14 @@ from recsys.prepare.certificate import (
     row_checks,
     subject_checks,
     time_checks,
-    vocabulary_check,
+    vocabulary_checks,
     whole_checks,
 )  # fmt: skip
 from recsys.prepare.facts import facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.writing import sums
-from recsys.schemas import SEQUENCES, ddl
+from recsys.schemas import SEQUENCES, VOCABULARY, ddl
 
 TIMES = SplitTimes(valid_start=100_000_000, test_start=200_000_000)
 PLANNED = {"train": 2, "valid": 1, "test": 1}
@@ -208,25 +208,36 @@ def test_what_stays_whole_is_on_one_side(
         certificate(checks)
 
 
+HEAD = [(2, "jam", 2, 0), (3, "tea", 2, 1)]
+TAIL = [(4, "fig", 1, 2), (5, "ale", 0, 0)]
+
+
 @pytest.mark.parametrize(
-    ("written", "wrong"),
+    ("tail", "rows", "wrong"),
     [
-        ([(2, "jam", 2), (3, "tea", 2)], 0),
-        ([(2, "tea", 4), (3, "jam", 2)], 4),  # counted with the events of test
-        ([(2, "tea", 2), (3, "jam", 2)], 4),  # ties not by id
-        ([(2, "jam", 2)], 1),
-        ([(2, "jam", 2), (3, "tea", 2), (4, "new", 1)], 1),
+        ("none", HEAD, ""),
+        ("catalogue", HEAD + TAIL, ""),
+        ("none", [(2, "tea", 4, 1), (3, "jam", 2, 0)], "from train alone"),  # counted with test
+        ("none", [(2, "tea", 2, 1), (3, "jam", 2, 0)], "from train alone"),  # ties not by id
+        ("none", HEAD[:1], "entries"),
+        ("none", [*HEAD, (4, "new", 1, 0)], "behind train"),
+        ("valid", [(2, "fig", 1, 2), *HEAD], "from train alone"),  # validation decides the order
+        ("catalogue", [*HEAD, (4, "ale", 0, 0), (5, "fig", 1, 2)], "behind train"),
+        ("catalogue", [*HEAD, (4, "fig", 1, 9), TAIL[1]], "behind train"),
     ],
 )
 def test_the_vocabulary_is_counted_again(
-    spark: SparkSession, written: list[tuple[int, str, int]], wrong: int
+    spark: SparkSession, tail: Any, rows: list[tuple[int, str, int, int]], wrong: str
 ) -> None:
-    rows = [("tea", 0), ("tea", 0), ("jam", 0), ("jam", 0), ("rye", 0), ("tea", 1), ("tea", 2)]
-    events = spark.createDataFrame(rows, "item_id string, part int")
-    table = spark.createDataFrame(written, "item_index int, item_id string, train_count bigint")
-    check = vocabulary_check(table, events, min_count=2)
-    assert check.holds == (wrong == 0)
-    assert f"{wrong} entries that differ" in check.found
+    parts = {"tea": [0, 0, 1, 2, 2], "jam": [0, 0], "rye": [0, 2], "fig": [0, 1, 1]}
+    frame = [(item, part) for item, own in parts.items() for part in own]
+    events = spark.createDataFrame(frame, "item_id string, part int")
+    offered = spark.createDataFrame([("ale",), ("jam",)], "item_id string")
+    prepare = Prepare(vocabulary_min_count=2, vocabulary_tail=tail)
+    table = spark.createDataFrame(rows, ddl(VOCABULARY))
+    checks = vocabulary_checks(table, events, offered, prepare)
+    failed = [check.name for check in checks if not check.holds]
+    assert failed[:1] == ([f"vocabulary {wrong}"] if wrong else [])
 
 
 def test_the_first_check_that_fails_is_named() -> None:

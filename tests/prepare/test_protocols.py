@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from recsys import files
 from recsys.manifest import Manifest
 from recsys.prepare import pipeline
-from recsys.schemas import SPLITS, UNKNOWN
+from recsys.schemas import SPLITS
 from tests.data import configuration, data
 from tests.processes import ROOT
 
@@ -51,10 +51,15 @@ def test_yoochoose_64(spark: SparkSession, tmp_path: Path) -> None:
     train = events[events["session_id"].isin(side["train"])]
     items = _table(made, "vocabulary.parquet")
     counts = train.groupby("item_id").size()
-    assert dict(zip(items["item_id"], items["train_count"], strict=True)) == counts.to_dict()
+    head, tail = items[: made.train_items], items[made.train_items :]
+    assert dict(zip(head["item_id"], head["train_count"], strict=True)) == counts.to_dict()
+    held = events[events["session_id"].isin(side["valid"])].groupby("item_id").size()
+    added = held[~held.index.isin(counts.index)]
+    assert dict(zip(tail["item_id"], tail["valid_count"], strict=True)) == added.to_dict()
+    assert made.valid_items == len(added) > 0 == made.catalogue_items
     test = events[events["session_id"].isin(side["test"])].sort_values("timestamp")
     targets = test[test.duplicated("session_id")]
-    missed = ~targets["item_id"].isin(counts.index)
+    missed = ~targets["item_id"].isin(items["item_id"])
     assert made.splits["test"].unknown_targets == missed.sum() > 0
 
 
@@ -66,7 +71,7 @@ def test_beauty(spark: SparkSession, tmp_path: Path) -> None:
     )  # fmt: skip
     made = pipeline.run(spark, config)
     checks = {step.name: step.rows_out for step in made.steps}
-    assert (checks["checks"], checks["catalogue"], made.users) == (198_502, 12_101, 22_363)
+    assert (checks["checks"], made.items, made.users) == (198_502, 12_101, 22_363)
     steps = {split: made.splits[split].steps for split in SPLITS}
     assert steps == {"train": 198_502 - 3 * 22_363, "valid": 22_363, "test": 22_363}
 
@@ -81,10 +86,7 @@ def test_beauty(spark: SparkSession, tmp_path: Path) -> None:
             asked = [index for index, target in zip(row.item, row.target, strict=True) if target]
             assert asked == items[-1:]
             expected = histories[row.user_id][:last][-51:]
-            assert len(items) == len(expected)
-            found = [names.get(index) for index in items]
-            assert all(a in (b, None) for a, b in zip(found, expected, strict=True))
-            assert (found[-1] is None) == (asked == [UNKNOWN])
+            assert [names[index] for index in items] == expected
 
     attributes = pd.read_parquet(catalogue).set_index("item_id")["attributes"]
     values = _table(made, "categories.parquet").set_index("value_index")["value"]

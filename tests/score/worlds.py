@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from recsys import files, manifest
 from recsys.config import Config, Paths, Train
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, HISTORIES
+from recsys.schemas import FIRST_ITEM, HISTORIES, VOCABULARY
 from tests.datasets import LENGTH, random_rows
 
 DAY = 86400
@@ -54,7 +54,7 @@ def write_world(folder: Path, files_of_histories: int = 4) -> World:
     version = files.new_version(str(folder / "dataset"))
     place = Path(files.local_copy(version))
     _write(items, place / "items.parquet", 1)
-    _write(items.select(["item_index", "item_id", "train_count"]), place / "vocabulary.parquet", 1)
+    _write(items.select(list(VOCABULARY)), place / "vocabulary.parquet", 1)
     _write(_table(histories, users), place / "histories", files_of_histories)
     _write(_sequences(), place / "sequences" / "split=train", 1)
     dataset = _manifest(version)
@@ -72,6 +72,7 @@ def _items(rng: np.random.Generator) -> pa.Table:
             "item_index": pa.array(index, pa.int32()),
             "item_id": [f"item-{place}" for place in index],
             "train_count": pa.array(np.sort(rng.integers(1, 60, size=ITEMS))[::-1], pa.int64()),
+            "valid_count": pa.array(np.zeros(ITEMS, np.int64)),
             "colour": pa.array(COLOURS).take(pa.array(colour)),
             "brand": pa.array(BRANDS).take(pa.array(brand)),
             "colour_index": pa.array(colour + FIRST_ITEM, pa.int32()),
@@ -136,7 +137,8 @@ def _manifest(version: str) -> Manifest:
         url=version, schema_version=manifest.SCHEMA_VERSION, code_version="test", created_at="",
         seed=0, sequence_length=LENGTH, max_steps=LENGTH, max_step_events=3, max_case_targets=3,
         valid_start=0, test_start=0, first_event=0, last_event=30 * DAY * 1_000_000, users=USERS,
-        items=ITEMS, vocabulary_fingerprint="of-this-world", content_fingerprint="",
+        items=ITEMS, valid_items=0, catalogue_items=0,
+        vocabulary_fingerprint="of-this-world", content_fingerprint="",
         event_types=EVENT_TYPES, platforms=(),
         attributes={"colour": "category", "brand": "category"},
         categories={"colour": len(COLOURS) + FIRST_ITEM, "brand": len(BRANDS) + FIRST_ITEM},
