@@ -89,4 +89,5 @@ def test_a_dataset_of_another_schema_version_exits_3(shop: Shop, tmp_path: Path)
     arguments = [*shop.arguments, "--paths.dataset", str(tmp_path)]
     ended = run([sys.executable, "jobs/train.py", "--check", *arguments])
     assert ended.returncode == 3
-    assert "expected schema_version 1, found 0; run jobs/prepare.py again" in ended.stderr
+    expected = f"expected schema_version {SCHEMA_VERSION}, found 0; run jobs/prepare.py again"
+    assert expected in ended.stderr

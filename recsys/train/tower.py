@@ -25,19 +25,19 @@ class Catalogue:
         vocabulary_size: items, and the reserved indexes before them
         event_type_size: event types, and the reserved indexes before them
         train_counts: events of what is trained on, by item index [V]
-        known_size: indexes from here on are not known yet, whatever the vocabulary has; None: all
         categories: attribute to the value indexes of every item [V, M]; 0 pads
         category_sizes: attribute to the number of its value indexes
         vectors: attribute to numbers of every item [V, M]
+        known_size: indexes from here on are not known yet, whatever the vocabulary has; None: all
     """
 
     vocabulary_size: int
     event_type_size: int
     train_counts: npt.NDArray[np.int64]
-    known_size: int | None = None
     categories: dict[str, Indexes] = field(default_factory=dict)
     category_sizes: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, Floats] = field(default_factory=dict)
+    known_size: int | None = None
 
 
 class ItemTower(tf.Module):
