@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys import files, manifest
+from recsys.schemas import SCHEMA_VERSION
 from tests.processes import run, spark_submit
 from tests.shop import Shop
 
