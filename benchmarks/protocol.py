@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 from recsys import files  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
+_CHOICE = "choice.json"
 
 
 def arguments(purpose: str | None, events: Path, items: Path | None = None) -> argparse.Namespace:
@@ -75,8 +76,8 @@ def _figures(
         "prepare_seconds": _job([*spark, "jobs/prepare.py", *settings]),
         "train_seconds": _job([*ranks, sys.executable, "jobs/train.py", *settings]),
     }
-    choice = _write_choice(work)
-    seconds["evaluate_seconds"] = _evaluate([*spark, "jobs/evaluate.py", *settings], choice)
+    _write_choice(work)
+    seconds["evaluate_seconds"] = _evaluate([*spark, "jobs/evaluate.py", *settings], work)
     report = files.read_json(
         files.join(files.current(str(work / "report"), "jobs/evaluate.py"), "metrics.json")
     )
@@ -85,7 +86,7 @@ def _figures(
         **{name: round(value, 4) for name, value in found.items()},
         "seconds": round(time.monotonic() - started, 1),
         **{name: round(value, 1) for name, value in seconds.items()},
-        "epochs": choice_epochs(choice),
+        "epochs": float(_chosen(work)["validation"]["epoch"]),
     }
 
 
@@ -100,23 +101,28 @@ def _job(command: list[str]) -> float:
     return time.monotonic() - started
 
 
-def _write_choice(work: Path) -> Path:
+def _write_choice(work: Path) -> None:
     """What validation chose, as it stands before test is read."""
-    model = files.current(str(work / "model"), "jobs/train.py")
-    about = files.read_json(files.join(model, "model.json"))
-    choice = work / "choice.json"
+    about = _model(work)
     chosen = {"model_version": about["model_version"], "validation": about["best"]}
-    choice.write_text(json.dumps(chosen, indent=2))
-    return choice
+    (work / _CHOICE).write_text(json.dumps(chosen, indent=2))
 
 
-def choice_epochs(choice: Path) -> float:
-    """The number of epochs that validation chose."""
-    content: dict[str, Any] = json.loads(choice.read_text())
-    return float(content["validation"]["epoch"])
+def _model(work: Path) -> dict[str, Any]:
+    model = files.current(str(work / "model"), "jobs/train.py")
+    return dict(files.read_json(files.join(model, "model.json")))
 
 
-def _evaluate(command: list[str], choice: Path) -> float:
-    if not choice.exists() or not json.loads(choice.read_text())["validation"]:
+def _chosen(work: Path) -> dict[str, Any]:
+    choice = work / _CHOICE
+    if not choice.exists():
         sys.exit(f"{choice}: expected the choice by validation before test is read, found none")
+    return dict(json.loads(choice.read_text()))
+
+
+def _evaluate(command: list[str], work: Path) -> float:
+    """Reads test, with the model that was chosen and no other."""
+    chosen, found = _chosen(work)["model_version"], _model(work)["model_version"]
+    if chosen != found:
+        sys.exit(f"{work / _CHOICE}: expected the choice of model {found}, found {chosen}")
     return _job(command)

@@ -110,6 +110,7 @@ def write_model(place: Path, dataset: Path, dimensions: int) -> None:
     about = {
         "model_version": f"{dimensions}-dimensions",
         "vocabulary_fingerprint": described.vocabulary_fingerprint,
+        "trained_on": ["train"],
     }
     files.write_json(files.join(version, "model.json"), about)
     files.publish(version)

@@ -16,10 +16,12 @@ class Trained:
     Args:
         url: of the version
         model_version: the fingerprint of its weights, vocabulary and configuration
+        trained_on: the splits that it was fitted to
     """
 
     url: str
     model_version: str
+    trained_on: tuple[str, ...] = ("train",)
 
     @property
     def export(self) -> str:
@@ -42,4 +44,4 @@ def read(place: str, dataset: Manifest) -> Trained:
             f"{where}: expected vocabulary_fingerprint {dataset.vocabulary_fingerprint} of "
             f"{dataset.url}, found {found}; run jobs/train.py again"
         )
-    return Trained(url, about["model_version"])
+    return Trained(url, about["model_version"], tuple(about["trained_on"]))

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from recsys import files, tables
 from recsys.config import Config
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.evaluate import references
 from recsys.evaluate.catalogue import Catalogue
 from recsys.evaluate.examples import examples
@@ -81,7 +81,7 @@ class Evaluation:
         return Training(
             histories=histories,
             vocabulary_size=self.dataset.vocabulary_size,
-            end=(self.dataset.valid_start or self.dataset.last_event) // _MICROSECONDS_PER_SECOND,
+            end=(self._end() or self.dataset.last_event) // _MICROSECONDS_PER_SECOND,
             settings=self.config.evaluate,
             category=self.catalogue.category,
             target_types=tuple(
@@ -93,8 +93,23 @@ class Evaluation:
             seed=self.config.seed,
         )  # fmt: skip
 
+    def _end(self) -> int | None:
+        """Where the splits that are learnt from end; none where the split is not by time."""
+        is_refit = "valid" in self.learn_from
+        return self.dataset.test_start if is_refit else self.dataset.valid_start
+
     def _hybrid(self, systems: list[System | Hybrid], training: Training) -> Hybrid:
-        """The blend, with weights learnt from a part of validation."""
+        """The blend, with weights learnt from a part of validation.
+
+        Raises:
+            ConfigError: the systems have seen validation, which then tells nothing of them
+            DataError: validation has no cases
+        """
+        if "valid" in self.learn_from:
+            raise ConfigError(
+                "evaluate.references: expected no hybrid, whose weights validation decides, with a "
+                "model that was fitted to validation (train.refit), found hybrid"
+            )
         settings = self.config.evaluate.hybrid
         asked = [system for system in systems if system.name in settings.systems]
         steps = self.dataset.splits["valid"].steps

@@ -32,6 +32,7 @@ def run(spark: SparkSession, config: Config) -> str:
         the URL of the report's version: metrics.json, report.html, cases/, config.yaml
 
     Raises:
+        ConfigError: a hybrid is asked for, and the model was fitted to validation
         DataError: no dataset or model, a model of another vocabulary, or no test cases
         FloorError: the report is published, and misses a floor
     """
@@ -40,7 +41,10 @@ def run(spark: SparkSession, config: Config) -> str:
     catalogue = read_catalogue(spark, config, dataset)
     version = files.new_version(config.paths.report)
     try:
-        evaluation = Evaluation(spark, config, dataset, catalogue, model.export)
+        # References learn from what the model learnt from, or one of them would know more.
+        evaluation = Evaluation(
+            spark, config, dataset, catalogue, model.export, learn_from=model.trained_on
+        )
         content = _content(evaluation, files.join(version, "cases"))
         content["model"] = {"version": model.model_version, "url": model.url}
         content["missed_floors"] = missed(content, config.evaluate)

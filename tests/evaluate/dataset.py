@@ -131,7 +131,12 @@ def _write(folder: Path, table: pa.Table) -> None:
     pq.write_table(table, folder / "part-0.parquet")
 
 
-def write_model(place: Path, manifest: Manifest, fingerprint: str | None = None) -> str:
+def write_model(
+    place: Path,
+    manifest: Manifest,
+    fingerprint: str | None = None,
+    trained_on: tuple[str, ...] = ("train",),
+) -> str:
     """Publishes an untrained model below the place; its version's URL."""
     from recsys.config import Train
     from recsys.train import export
@@ -148,6 +153,7 @@ def write_model(place: Path, manifest: Manifest, fingerprint: str | None = None)
         "model_version": "untrained",
         "vocabulary_fingerprint": fingerprint or manifest.vocabulary_fingerprint,
         "dataset": manifest.url,
+        "trained_on": list(trained_on),
     }
     files.write_json(files.join(version, "model.json"), about)
     lines = b'{"epoch": 1, "loss": 3.0, "recall@20": 0.1, "mrr@20": 0.1}\n' * 2

@@ -13,7 +13,7 @@ from recsys import files, ranking
 from recsys.config import AssociationRules, Evaluate, ItemKnn, Paths, Ranking, SequentialRules
 from recsys.config.evaluate import REFERENCE_NAMES
 from recsys.config.references import Hybrid, MatrixFactorization, SessionKnn, UserKnn
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.evaluate import metrics, pipeline
 from recsys.manifest import Manifest
 from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS
@@ -204,3 +204,24 @@ def test_cases_that_the_manifest_does_not_count_are_an_error(
     nothing = dataclasses.replace(manifest, splits={**manifest.splits, "test": empty})
     with pytest.raises(DataError, match="expected target steps in split test, found none"):
         pipeline.check_cases(cases, nothing)
+
+
+def test_references_learn_from_what_a_refitted_model_learnt_from(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    manifest = dataset.write_dataset(tmp_path)
+    dataset.write_model(tmp_path, manifest, trained_on=("train", "valid"))
+    asked = Evaluate(at=AT, references=("popular",), resamples=2, examples=0)
+    config = dataclasses.replace(dataset.config(tmp_path), evaluate=asked)
+    report = Path(files.local_copy(pipeline.run(spark, config)))
+    first_four = [steps[:4] for steps in dataset.histories().values()]
+    popular = Plain(first_four, ITEMS, asked, []).order("popular", [])
+    for case in pq.read_table(report / "cases").to_pylist():
+        if case["system"] == "popular":
+            assert case["recommended"] == [item for item, _ in popular][: max(AT)]
+
+    blend = dataclasses.replace(
+        asked, references=("popular", "hybrid"), hybrid=Hybrid(systems=("model", "popular"))
+    )
+    with pytest.raises(ConfigError, match="expected no hybrid"):
+        pipeline.run(spark, dataclasses.replace(config, evaluate=blend))

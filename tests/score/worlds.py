@@ -166,6 +166,7 @@ def write_model(
     about = {
         "model_version": f"model-{seed}",
         "vocabulary_fingerprint": vocabulary or dataset.vocabulary_fingerprint,
+        "trained_on": ["train"],
     }
     files.write_json(files.join(version, "model.json"), about)
     files.publish(version)

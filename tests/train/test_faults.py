@@ -47,9 +47,10 @@ class Runs:
             timeout=_DEADLINE_SECONDS,
         )  # fmt: skip
 
-    def start(self, model: str) -> subprocess.Popen[str]:
+    def start(self, model: str, *more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command(model), env=environment(), cwd=ROOT, text=True, start_new_session=True,
+            self.command(model, *more), env=environment(), cwd=ROOT, text=True,
+            start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -62,6 +63,15 @@ class Runs:
         last = sorted((version / "checkpoints").glob("*.npz"))[-1]
         lines = (version / "metrics.jsonl").read_text().splitlines()
         return dict(np.load(last)), [json.loads(line) for line in lines]
+
+    def refitted(self, model: str) -> dict[str, np.ndarray]:
+        """The weights after the refit, which was on train and validation."""
+        version = Path(files.local_copy(files.current(str(self.folder / model), "")))
+        about = json.loads((version / "model.json").read_text())
+        assert about["trained_on"] == ["train", "valid"]
+        epochs = (version / "refit.jsonl").read_text().splitlines()
+        assert len(epochs) == about["best"]["epoch"]
+        return dict(np.load(sorted((version / "refit").glob("*.npz"))[-1]))
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +163,20 @@ def test_a_failed_run_leaves_the_former_model_current(runs: Runs) -> None:
     assert ended.returncode != 0
     assert "expected a finite loss, found" in ended.stderr
     assert files.current(place, "") == before
+
+
+def test_a_refit_that_is_stopped_goes_on_as_if_never_stopped(runs: Runs) -> None:
+    launcher = runs.start("refit", "--train.refit", "true")
+    _until(lambda: bool(list((runs.folder / "refit").glob("versions/*/refit/*.json"))))
+    ranks = _ranks_of(launcher)
+    for process in (psutil.Process(launcher.pid), *ranks):
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(ranks, timeout=_DEADLINE_SECONDS)
+    launcher.wait(timeout=_DEADLINE_SECONDS)
+    for model, more in (("refit", ("--train.resume", "true")), ("refit_undisturbed", ())):
+        ended = runs.run(model, "--train.refit", "true", *more)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+    found, expected = (runs.refitted(model) for model in ("refit", "refit_undisturbed"))
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-6, err_msg=name)

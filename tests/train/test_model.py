@@ -145,3 +145,24 @@ def test_items_that_nobody_learns_are_not_listed() -> None:
     row, step, *_ = target_cases(rows)
     listed = tf.math.top_k(model.scores(rows, row, step), 3).indices.numpy()
     assert set(listed.ravel()) <= {0, 1, 2, 3, 5}
+
+
+def test_items_that_are_not_known_yet_are_the_unknown_one() -> None:
+    known = FIRST_ITEM + 4
+    size = ITEMS + FIRST_ITEM
+    model = Recommender(
+        Train(embedding_size=4), Catalogue(size, 4, np.ones(size, np.int64), known_size=known), 1
+    )
+    rows = {name: tf.constant(values) for name, values in _rows().items()}
+    unknown = {**rows, "item": tf.where(rows["item"] < known, rows["item"], 1)}
+    row, step, *_ = target_cases(rows)
+    scores = model.scores(rows, row, step).numpy()
+    np.testing.assert_allclose(scores, model.scores(unknown, row, step).numpy())
+    assert scores[:, known:].max() < scores[:, FIRST_ITEM:known].min()
+    # Nor are they learnt: the loss is that of the targets that are known.
+    weights = [
+        float(batch_loss(model, batch, "cross_entropy", 0.0, None, None)[1])
+        for batch in (rows, unknown)
+    ]
+    is_known = (rows["item"] >= FIRST_ITEM) & (rows["item"] < known)
+    assert weights == [float(tf.reduce_sum(rows["target"] * tf.cast(is_known, tf.int32)))] * 2

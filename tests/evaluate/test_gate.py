@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from recsys.config import Evaluate
+from recsys.config.floors import METRICS, parse
+from recsys.errors import ConfigError
+from recsys.evaluate import metrics, words
+from recsys.evaluate.floors import missed
+
+FIGURES = {
+    "systems": {"model": {"recall@20": 0.3, "mrr@5": 0.2}, "popular": {"recall@20": 0.1}},
+    "slices": [
+        {
+            "slice": "users", "value": "new",
+            "systems": {"model": {"recall@20": 0.04}, "popular": {"recall@20": 0.05}},
+        }
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("floor", "least", "line"),
+    [
+        ("recall@20", 0.3, None),
+        ("recall@20", 0.31, "evaluate.floors.recall@20: expected at least 0.31, found 0.3"),
+        ("recall@20 over popular", 0.2, None),
+        ("recall@20 over popular", 0.25, "expected at least 0.25, found 0.2"),
+        ("recall@20 in users=new", 0.05, "expected at least 0.05, found 0.04"),
+        ("recall@20 in users=new", 0.03, None),
+        ("recall@20 over popular in users=new", 0, "expected at least 0, found -0.01"),
+        ("recall@20 in category=toys", 0.1, "expected at least 0.1, found none"),
+    ],
+)
+def test_a_figure_below_its_floor_is_a_line(floor: str, least: float, line: str | None) -> None:
+    lines = missed(FIGURES, Evaluate(references=("popular",), floors={floor: least}))
+    assert len(lines) == (0 if line is None else 1)
+    assert line is None or line in lines[0]
+
+
+def test_each_missed_floor_has_its_line() -> None:
+    floors = {"recall@20": 0.5, "mrr@5": 0.1, "recall@20 over popular": 0.5}
+    lines = missed(FIGURES, Evaluate(references=("popular",), floors=floors))
+    assert [line.split(":")[0] for line in lines] == [
+        "evaluate.floors.recall@20", "evaluate.floors.recall@20 over popular",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("floor", "message"),
+    [
+        ("recal@20", "expected a metric (recall, precision,"),
+        ("recall", "expected METRIC@K"),
+        ("recall@30", "expected a list length of evaluate.at (5, 10, 20), found 30"),
+        ("recall@20 over nothing", "expected one of evaluate.references (popular), found"),
+        ("recall@20 in nowhere=1", "expected a slice (users,"),
+        ("recall@5 in users=new", "expected a metric of slices (recall, ndcg, mrr) at 20"),
+        ("novelty@20 in users=new", "expected a metric of slices (recall, ndcg, mrr) at 20"),
+    ],
+)
+def test_a_floor_of_nothing_is_a_wrong_configuration(floor: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Evaluate(references=("popular",), floors={floor: 0.1})
+    assert f"evaluate.floors.{floor}: " in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_every_metric_can_have_a_floor_and_has_a_name_and_a_meaning() -> None:
+    assert set(METRICS) == {*metrics.PER_CASE, "coverage", "gini"}
+    assert set(METRICS) == set(words.METRICS) == set(words.MEANINGS)
+    assert parse("map@10", (10,), ()).figure == "map@10"
