@@ -111,6 +111,7 @@ def write_model(place: Path, dataset: Path, dimensions: int) -> None:
         "model_version": f"{dimensions}-dimensions",
         "vocabulary_fingerprint": described.vocabulary_fingerprint,
         "trained_on": ["train"],
+        "known_items": described.items,
     }
     files.write_json(files.join(version, "model.json"), about)
     files.publish(version)

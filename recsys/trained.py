@@ -17,11 +17,13 @@ class Trained:
         url: of the version
         model_version: the fingerprint of its weights, vocabulary and configuration
         trained_on: the splits that it was fitted to
+        known_items: from the vocabulary's first item on, those that it can rank
     """
 
     url: str
     model_version: str
-    trained_on: tuple[str, ...] = ("train",)
+    trained_on: tuple[str, ...]
+    known_items: int
 
     @property
     def export(self) -> str:
@@ -33,7 +35,7 @@ def read(place: str, dataset: Manifest) -> Trained:
     """The current model, which must have been trained on the dataset's vocabulary.
 
     Raises:
-        DataError: no model, or one of another vocabulary
+        DataError: no model, one of another vocabulary, or one that an older version wrote
     """
     url = files.current(place, made_by="jobs/train.py")
     where = files.join(url, "model.json")
@@ -44,4 +46,10 @@ def read(place: str, dataset: Manifest) -> Trained:
             f"{where}: expected vocabulary_fingerprint {dataset.vocabulary_fingerprint} of "
             f"{dataset.url}, found {found}; run jobs/train.py again"
         )
-    return Trained(url, about["model_version"], tuple(about["trained_on"]))
+    if missing := sorted({"model_version", "trained_on", "known_items"} - about.keys()):
+        raise DataError(
+            f"{where}: expected the key {missing[0]}, found none; run jobs/train.py again"
+        )
+    return Trained(
+        url, about["model_version"], tuple(about["trained_on"]), int(about["known_items"])
+    )

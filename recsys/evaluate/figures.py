@@ -61,20 +61,13 @@ def figures(
     columns = [(metric, k) for metric in shown for k in at]
     whole = {(key[0], *key[3:]): own for key, own in found.items() if key[1] == "all"}
     return {
-        "name": config.name,
-        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "code_version": recsys.__version__,
-        "dataset": {
-            "version": dataset.url.rsplit("/", 1)[-1],
-            "content_fingerprint": dataset.content_fingerprint,
-            "vocabulary_fingerprint": dataset.vocabulary_fingerprint,
-        },
-        "split": "test",
+        **_about(config, dataset),
         "at": at,
         "unknown_as": config.evaluate.unknown_targets,
         "category": catalogue.category,
         **_totals(cases, systems[0]),
         "measured_cases": whole[systems[0], *columns[0]].cases,
+        **_compared(whole, systems, columns),
         "systems": {
             system: {
                 **{f"{metric}@{k}": float(whole[system, metric, k].values[0])
@@ -83,17 +76,6 @@ def figures(
                    for metric in ("coverage", "gini") for k in at},
             }
             for system in systems
-        },
-        "intervals": {
-            system: {f"{metric}@{k}": bootstrap.interval(whole[system, metric, k].values)
-                     for metric, k in columns}
-            for system in systems
-        },
-        "differences": {
-            system: {f"{metric}@{k}": difference(whole[systems[0], metric, k],
-                                                 whole[system, metric, k])
-                     for metric, k in columns}
-            for system in systems[1:]
         },
         "curves": {
             "k": lengths,
@@ -105,6 +87,43 @@ def figures(
         },
         "slices": _slices(found, systems, max(at)),
         "popularity": _popularity(cases, systems, max(at)),
+    }  # fmt: skip
+
+
+def _about(config: Config, dataset: Manifest) -> dict[str, Any]:
+    """What the figures are of."""
+    return {
+        "name": config.name,
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "code_version": recsys.__version__,
+        "dataset": {
+            "version": dataset.url.rsplit("/", 1)[-1],
+            "content_fingerprint": dataset.content_fingerprint,
+            "vocabulary_fingerprint": dataset.vocabulary_fingerprint,
+        },
+        "split": "test",
+    }
+
+
+def _compared(
+    whole: Mapping[tuple[Any, ...], Estimate],
+    systems: Sequence[str],
+    columns: Sequence[tuple[str, int]],
+) -> dict[str, Any]:
+    """How sure each figure is, and how far the first system is ahead of each other."""
+    first, *others = systems
+    return {
+        "intervals": {
+            system: {f"{metric}@{k}": bootstrap.interval(whole[system, metric, k].values)
+                     for metric, k in columns}
+            for system in systems
+        },
+        "differences": {
+            system: {f"{metric}@{k}": difference(whole[first, metric, k],
+                                                 whole[system, metric, k])
+                     for metric, k in columns}
+            for system in others
+        },
     }  # fmt: skip
 
 

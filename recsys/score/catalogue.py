@@ -55,13 +55,19 @@ class Catalogue:
 
 
 def catalogue(
-    items: DataFrame, size: int, rules: Rules, attributes: Collection[str], stock: DataFrame | None
+    items: DataFrame,
+    size: int,
+    known_items: int,
+    rules: Rules,
+    attributes: Collection[str],
+    stock: DataFrame | None,
 ) -> Catalogue:
     """The catalogue under a merchant's rules.
 
     Args:
         items: schemas.items_schema of the dataset's attributes
         size: of the vocabulary
+        known_items: its first ones, which the model can rank; no others are recommended
         rules: which items to leave out
         attributes: those whose values lists depend on
         stock: item_id and, as rules.stock names it, quantity; none where everything can be sold
@@ -87,6 +93,7 @@ def catalogue(
     names_V[place] = table.column("item_id").to_numpy()
     allowed_V = by_index("allowed", np.bool_)
     allowed_V[:FIRST_ITEM] = False
+    allowed_V[FIRST_ITEM + known_items :] = False
     if not allowed_V.any():
         raise DataError(
             f"score.rules: expected items that may be recommended, found none of {len(place)}"

@@ -40,7 +40,9 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
     url = files.join(dataset.url, "items.parquet")
     items = tables.read(spark, url, items_schema(dataset.attributes))
     stock = tables.read_stock(spark, rules.stock) if rules.stock.path else None
-    found = catalogue(items, dataset.vocabulary_size, rules, dict.fromkeys(wanted), stock)
+    found = catalogue(
+        items, dataset.vocabulary_size, model.known_items, rules, dict.fromkeys(wanted), stock
+    )
     result = Plan(
         kind="home",
         export=model.export,

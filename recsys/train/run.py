@@ -12,6 +12,7 @@ from recsys import files
 from recsys.command import to_yaml
 from recsys.config import Config
 from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM
 from recsys.train import checkpoints, export
 from recsys.train.catalogue import read_item_ids
 from recsys.train.curves import draw_curves
@@ -130,6 +131,7 @@ class Run:
             "ranks": trainer.shard.ranks,
             "best": best,
             "trained_on": list(trainer.splits),
+            "known_items": trainer.model.known_size - FIRST_ITEM,
         }
         files.write_json(files.join(self.version, MODEL), about)
         files.publish(self.version)

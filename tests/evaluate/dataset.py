@@ -154,6 +154,7 @@ def write_model(
         "vocabulary_fingerprint": fingerprint or manifest.vocabulary_fingerprint,
         "dataset": manifest.url,
         "trained_on": list(trained_on),
+        "known_items": manifest.items,
     }
     files.write_json(files.join(version, "model.json"), about)
     lines = b'{"epoch": 1, "loss": 3.0, "recall@20": 0.1, "mrr@20": 0.1}\n' * 2

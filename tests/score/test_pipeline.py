@@ -214,3 +214,26 @@ def test_stock_that_cannot_be_read_or_leaves_nothing(
     stock = Stock(path=(file,), format="csv", options={"header": "true"}, quantity="left")
     with pytest.raises(DataError, match="expected items that may be recommended, found none of 90"):
         pipeline.run(spark, own.config(score=small(rules=Rules(stock=stock))))
+
+
+def test_items_that_the_model_cannot_rank_are_in_no_list(spark: SparkSession, own: World) -> None:
+    dataset = manifest.read(str(own.folder / "dataset"))
+    write_model(own.folder / "model", dataset, known_items=ITEMS - 10)
+    config = own.config(score=small(rules=Rules(explore_share=0.5, explore_max_train_count=10**6)))
+    version = Path(files.local_copy(pipeline.run(spark, config)))
+    listed = {
+        item for items in pq.read_table(version / "home")["item_id"].to_pylist() for item in items
+    }
+    table = pq.read_table(files.local_copy(files.join(dataset.url, "items.parquet")))
+    in_order = table.sort_by("item_index")["item_id"].to_pylist()
+    assert listed
+    assert not listed & set(in_order[-10:])
+
+
+def test_a_model_that_says_too_little_is_refused(spark: SparkSession, own: World) -> None:
+    where = files.join(files.current(str(own.folder / "model"), ""), "model.json")
+    about = files.read_json(where)
+    del about["known_items"]
+    files.write_json(where, about)
+    with pytest.raises(DataError, match=r"model\.json: expected the key known_items, found none"):
+        pipeline.run(spark, own.config())

@@ -147,7 +147,11 @@ def _manifest(version: str) -> Manifest:
 
 
 def write_model(
-    place: Path, dataset: Manifest, seed: int = 0, vocabulary: str | None = None
+    place: Path,
+    dataset: Manifest,
+    seed: int = 0,
+    vocabulary: str | None = None,
+    known_items: int | None = None,
 ) -> None:
     """Publishes a model with drawn weights."""
     from recsys.train.catalogue import read_catalogue, read_item_ids
@@ -167,6 +171,7 @@ def write_model(
         "model_version": f"model-{seed}",
         "vocabulary_fingerprint": vocabulary or dataset.vocabulary_fingerprint,
         "trained_on": ["train"],
+        "known_items": dataset.items if known_items is None else known_items,
     }
     files.write_json(files.join(version, "model.json"), about)
     files.publish(version)
