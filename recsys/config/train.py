@@ -19,10 +19,14 @@ class Train:
         batch_targets_per_rank: targets of one step on one rank, at most
         optimizer: adam or adagrad
         learning_rate: reached after the warm-up
+        learning_rate_by_ranks: multiply it by the number of ranks, with which the batch grows
+        learning_rate_length_power: a step's rate times (targets a row of its batch / of all) **
+            this; -1 makes all sequences move the weights alike, 0 all targets
         warmup_steps: steps over which the learning rate rises from 0
         decay: how the learning rate falls to 0 at the last step; none keeps it
         clip_norm: largest global norm of the gradient
-        l2: weight of the squared weights in the loss
+        l1: weight of the absolute weights in the loss; of a table, of the rows that a step reads
+        l2: weight of the squared weights in the loss; of a table, of the rows that a step reads
         cell: of the recurrent network: rnn, gru or lstm
         layers: of cells
         readout: what lists are made from: the network's last state, or also those before it, by
@@ -55,9 +59,12 @@ class Train:
     batch_targets_per_rank: int = 1024
     optimizer: Literal["adam", "adagrad"] = "adam"
     learning_rate: float = 0.002
+    learning_rate_by_ranks: bool = False
+    learning_rate_length_power: float = 0.0
     warmup_steps: int = 50
     decay: Literal["none", "linear", "cosine"] = "none"
     clip_norm: float = 1.0
+    l1: float = 0.0
     l2: float = 0.0
     cell: Literal["rnn", "gru", "lstm"] = "gru"
     layers: int = 1
@@ -93,7 +100,7 @@ class Train:
         for key in ("embedding_dropout", "input_dropout", "state_dropout"):
             value = getattr(self, key)
             require(0 <= value < 1, f"train.{key}", "a share from 0 to below 1", value)
-        for key in ("negatives", "negatives_power", "basket_power", "checkpoint_steps", "l2",
+        for key in ("negatives", "negatives_power", "basket_power", "checkpoint_steps", "l1", "l2",
                     "warmup_steps", "cpu_threads"):  # fmt: skip
             value = getattr(self, key)
             require(value >= 0, f"train.{key}", "0 or more", value)

@@ -24,10 +24,10 @@ from recsys.train.batches import COLUMNS, Shard
 from recsys.train.candidates import Sampler
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
-from recsys.train.objective import batch_loss, squares
+from recsys.train.objective import batch_loss, penalized
 from recsys.train.optimizer import Optimizer
 from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
-from recsys.train.schedule import learning_rate
+from recsys.train.schedule import learning_rate, length_factor
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +74,21 @@ class Trainer:
         noise = Noise(self.config.seed * 1000 + self.shard.rank, self.optimizer.steps)
         with tf.GradientTape() as tape:
             loss_sum, weight_sum = self.loss(batch, noise)
-            minimized = loss_sum
-            if train.l2:
-                minimized += train.l2 * weight_sum * squares(self.variables)
-        gradients = tape.gradient(minimized, self.variables)
+        gradients = tape.gradient(loss_sum, self.variables)
         gradients = ranks.mean_gradients(gradients, weight_sum)
+        if train.l1 or train.l2:
+            gradients = penalized(gradients, self.variables, train.l1, train.l2)
+        if train.learning_rate_length_power:
+            rate *= self._length_factor(batch)
         self.optimizer.apply(ranks.clip(gradients, train.clip_norm), rate)
         return loss_sum, weight_sum
+
+    def _length_factor(self, batch: Batch) -> tf.Tensor:
+        splits = [self.manifest.splits[split] for split in self.splits]
+        mean = sum(split.targets for split in splits) / sum(split.rows for split in splits)
+        own = [tf.reduce_sum(batch["target"]), tf.shape(batch["item"])[0]]
+        targets, rows = tf.unstack(ranks.sum_tensor(tf.stack(own), "lengths"))
+        return length_factor(targets, rows, mean, self.config.train.learning_rate_length_power)
 
     def loss(self, batch: Batch, noise: Noise | None) -> tuple[tf.Tensor, tf.Tensor]:
         """The weighted sum of the losses of a batch's known targets, and the sum of weights."""
@@ -128,9 +136,8 @@ class Trainer:
     def _step(self, batch: Batch, progress: Progress) -> npt.NDArray[np.float64]:
         """Trains on one batch; its rows, loss sum and weight sum on this rank."""
         done = (progress.epoch - 1) * self.steps_per_epoch + progress.step
-        rate = learning_rate(
-            self.config.train, done, self.config.train.epochs * self.steps_per_epoch
-        )
+        train = self.config.train
+        rate = learning_rate(train, done, train.epochs * self.steps_per_epoch, self.shard.ranks)
         loss_sum, weight_sum = self._train_step(batch, tf.constant(rate, tf.float32))
         if not math.isfinite(float(loss_sum)):
             raise DataError(

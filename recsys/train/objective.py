@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from recsys.train.batch import Batch, Cases, known, target_cases, trim
@@ -9,6 +11,7 @@ from recsys.train.candidates import EVERYTHING, Sampler
 from recsys.train.losses import LOSSES, target_weights
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
+from recsys.train.optimizer import Gradient
 
 
 def batch_loss(
@@ -43,6 +46,21 @@ def batch_loss(
     return LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
 
 
-def squares(variables: list[tf.Variable]) -> tf.Tensor:
-    """Half the sum of the squares of all weights."""
-    return tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
+def penalized(
+    gradients: Sequence[Gradient], variables: Sequence[tf.Variable], l1: float, l2: float
+) -> list[Gradient]:
+    """The gradients of loss + l1 * sum |w| + l2 / 2 * sum w^2, from those of the loss.
+
+    Of a table with a sparse gradient only the rows that it names are made smaller, or every step
+    would touch the whole catalogue.
+    """
+    pairs = zip(gradients, variables, strict=True)
+    return [_penalized(gradient, variable, l1, l2) for gradient, variable in pairs]
+
+
+def _penalized(gradient: Gradient, variable: tf.Variable, l1: float, l2: float) -> Gradient:
+    if isinstance(gradient, tf.IndexedSlices):
+        weights = tf.gather(variable, gradient.indices)
+        values = gradient.values + l1 * tf.sign(weights) + l2 * weights
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient + l1 * tf.sign(variable) + l2 * variable

@@ -61,6 +61,11 @@ def clip(gradients: Sequence[Gradient], norm: float) -> list[Gradient]:
     return list(clipped)
 
 
+def sum_tensor(values: tf.Tensor, name: str) -> tf.Tensor:
+    """Adds up the values over the ranks, within a step."""
+    return hvd.allreduce(values, op=hvd.Sum, name=name)
+
+
 def sum_over_ranks(values: Sequence[float], name: str) -> list[float]:
     """Adds up each value over the ranks; all ranks get the sums."""
     totals = hvd.allreduce(np.asarray(values, np.float64), op=hvd.Sum, name=name)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from recsys.train.objective import penalized
 from recsys.train.optimizer import Adagrad, Adam, sum_duplicates
 
 
@@ -61,3 +62,46 @@ def test_duplicates_are_summed() -> None:
     assert found == {5: 5.0, 2: 10.0}
     dense = tf.ones([2])
     assert sum_duplicates(dense) is dense
+
+
+@pytest.mark.parametrize("made", [Adam, Adagrad])
+def test_each_row_of_a_lazy_update_equals_the_formula_over_its_own_steps(made: type) -> None:
+    rng = np.random.default_rng(8)
+    start = rng.normal(size=(6, 2)).astype(np.float32)
+    variable = tf.Variable(start)
+    optimizer = made([variable])
+    touched = [rng.choice(6, size=3, replace=False) for _ in range(8)]
+    gradients = rng.normal(size=(8, 3, 2)).astype(np.float32)
+    for rows, gradient in zip(touched, gradients, strict=True):
+        optimizer.apply([tf.IndexedSlices(gradient, rows, [6, 2])], tf.constant(0.1))
+    # The moments of a row wait while it is not touched; the step that corrects them does not.
+    expected, slots = start.astype(float), np.zeros((2, 6, 2))
+    for step, (rows, gradient) in enumerate(zip(touched, gradients, strict=True), start=1):
+        for row, value in zip(rows, gradient.astype(float), strict=True):
+            if made is Adagrad:
+                slots[0, row] += value**2
+                expected[row] -= 0.1 * value / (np.sqrt(1e-6 + slots[0, row]) + 1e-6)
+                continue
+            slots[0, row] = 0.9 * slots[0, row] + 0.1 * value
+            slots[1, row] = 0.999 * slots[1, row] + 0.001 * value**2
+            scale = 0.1 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            expected[row] -= scale * slots[0, row] / (np.sqrt(slots[1, row]) + 1e-7)
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("l1", "l2"), [(0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
+def test_l1_and_l2_are_those_of_the_loss_and_sparse_ones_stay_sparse(l1: float, l2: float) -> None:
+    rng = np.random.default_rng(5)
+    weights = tf.Variable(rng.normal(size=(4, 2)).astype(np.float32))
+    factors = tf.constant(rng.normal(size=(4, 2)).astype(np.float32))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(factors * weights)
+        loss += l1 * tf.reduce_sum(tf.abs(weights)) + l2 / 2 * tf.reduce_sum(weights**2)
+    (found,) = penalized([factors], [weights], l1, l2)
+    expected = tape.gradient(loss, weights).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    rows = [3, 1]
+    slices = tf.IndexedSlices(tf.gather(factors, rows), tf.constant(rows), tf.constant([4, 2]))
+    (sparse,) = penalized([slices], [weights], l1, l2)
+    assert sparse.indices.numpy().tolist() == rows
+    np.testing.assert_allclose(sparse.values, expected[rows], rtol=1e-6)
