@@ -7,14 +7,14 @@ from recsys.config import Config
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--check", action="store_true", help="check and explain, train nothing")
+    parser.add_argument("--plan", "--check", action="store_true", help="say what would be done")
 
 
 def main(config: Config, options: Namespace) -> None:
-    from recsys.train import pipeline  # loads TensorFlow: after the command line is checked
+    from recsys.train import pipeline, plan  # load TensorFlow: after the command line is checked
 
-    if options.check:
-        pipeline.check(config)
+    if options.plan:
+        plan.plan(config)
     else:
         pipeline.run(config)
 

@@ -12,9 +12,10 @@ from recsys.config import Config, Prepare
 from recsys.prepare import instants
 from recsys.prepare.across import planned
 from recsys.prepare.checking import Checked, checked
-from recsys.prepare.report import step_table, table
+from recsys.prepare.report import step_table
 from recsys.prepare.split import split_times
 from recsys.schemas import SPLITS
+from recsys.texts import table
 
 log = logging.getLogger(__name__)
 

@@ -6,16 +6,11 @@ from collections.abc import Sequence
 
 from recsys.manifest import Manifest, Step
 from recsys.prepare import instants
+from recsys.texts import table
 
 
 def text(manifest: Manifest) -> str:
-    """The steps with their rows in and out, the splits, and where the dataset is.
-
-    >>> from recsys.manifest import Step
-    >>> print(table([("step", "in", "out"), ("checks", 10, 9)]))
-    step    in  out
-    checks  10    9
-    """
+    """The steps with their rows in and out, the splits, and where the dataset is."""
     splits: list[Sequence[str]] = [
         ("split", "rows", "fillers", "files", "steps", "targets", "unknown targets")
     ]
@@ -53,17 +48,3 @@ def step_table(steps: Sequence[Step]) -> str:
     rows: list[Sequence[str]] = [("step", "events in", "events out", "decision")]
     rows += [(s.name, f"{s.rows_in:,}", f"{s.rows_out:,}", s.decision) for s in steps]
     return table(rows)
-
-
-def table(rows: Sequence[Sequence[object]]) -> str:
-    """Aligned columns: what looks like a number to the right, the rest to the left."""
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    numeric = [texts[-1][i][:1].isdigit() for i in range(len(widths))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in texts
-    )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tqdm import tqdm
 
 from recsys import ranking
 from recsys.config import Config
@@ -26,6 +25,7 @@ from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.objective import batch_loss, penalized
 from recsys.train.optimizer import Optimizer
+from recsys.train.pace import Pace
 from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
 from recsys.train.schedule import learning_rate, length_factor
 
@@ -113,15 +113,18 @@ class Trainer:
         train, started, first = self.config.train, time.monotonic(), progress.step
         seed = self.config.seed * 1000 + progress.epoch
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
+        pace = self._pace(progress)
         with batches.open_epoch(
             self.manifest, self.splits, self.shard, train.batch_targets_per_rank, seed
         ) as dataset:
-            for batch in self._bar(dataset.skip(first), progress):
+            for batch in dataset.skip(first):
                 own += self._step(batch, progress)
                 progress.step += 1
+                pace.step(int(np.count_nonzero(batch["target"])))
                 if train.checkpoint_steps and progress.step % train.checkpoint_steps == 0:
                     self._add(progress, own)
                     every(progress)
+        pace.close()
         self._add(progress, own)
         batches.check_rows(self.manifest, self.splits, int(progress.rows))
         seconds = time.monotonic() - started
@@ -129,7 +132,7 @@ class Trainer:
         targets = sum(self.manifest.splits[split].targets for split in self.splits)
         return {
             "loss": progress.loss_sum / max(progress.weight_sum, 1e-9),
-            "targets_per_second": share * targets / seconds,
+            "events_per_second": share * targets / seconds,
             "train_seconds": seconds,
         }
 
@@ -169,17 +172,15 @@ class Trainer:
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
         return {**means, "valid_seconds": time.monotonic() - started}
 
-    def _bar(self, dataset: tf.data.Dataset, progress: Progress) -> Iterable[Batch]:
-        # A bar on a terminal; a log gets its line when the epoch ends.
-        bar: Iterable[Batch] = tqdm(
-            dataset,
-            desc=f"epoch {progress.epoch}",
-            initial=progress.step,
-            total=self.steps_per_epoch,
-            disable=None if self.shard.rank == 0 else True,
-            leave=False,
+    def _pace(self, progress: Progress) -> Pace:
+        return Pace(
+            progress.epoch,
+            self.epochs,
+            self.steps_per_epoch,
+            progress.step,
+            self.shard.ranks,
+            shown=self.shard.rank == 0,
         )
-        return bar
 
 
 def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) -> Progress:

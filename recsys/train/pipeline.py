@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
-import numpy as np
-
 from recsys import manifest
 from recsys.config import Config
 from recsys.manifest import Manifest
@@ -17,31 +13,6 @@ from recsys.train.loop import Trainer, fit
 from recsys.train.model import Recommender
 from recsys.train.progress import Progress
 from recsys.train.run import Run, Stage
-
-log = logging.getLogger(__name__)
-
-
-def check(config: Config) -> None:
-    """Says what a run would do, and raises what a user should read before the ranks start."""
-    dataset = manifest.read(config.paths.dataset)
-    catalogue = read_catalogue(dataset, config, ("train",))
-    batches.check_shards(dataset, 1)
-    groups, train = len(dataset.splits["train"].files), dataset.splits["train"]
-    log.info("dataset %s: %d items, %d rows", dataset.url, dataset.items, train.rows)
-    log.info(
-        "train: %d target steps, %d targets, %d row groups", train.steps, train.targets, groups
-    )
-    possible = [count for count in range(1, groups + 1) if _fits(dataset, count)]
-    log.info("ranks that share the row groups equally: %s", ", ".join(map(str, possible)))
-    steps = batches.steps_per_epoch(dataset, ("train",), 1, config.train.batch_targets_per_rank)
-    log.info("steps an epoch: %d, divided by the ranks", steps)
-    model = Recommender(config.train, catalogue, config.seed)
-    weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-    log.info("model: %d weights, %.0f MiB with the optimizer", weights, weights * 12 / 2**20)
-
-
-def _fits(dataset: Manifest, count: int) -> bool:
-    return all(len(dataset.splits[name].files) % count == 0 for name in ("train", "valid"))
 
 
 def run(config: Config) -> None:

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from recsys.errors import DataError
+from recsys.manifest import Manifest
+from recsys.train import batches
+from recsys.train.pace import Pace
+from recsys.train.plan import plan
+from tests.data import configuration
+
+
+def test_a_plan_says_what_every_rank_would_do(dataset: Manifest, dataset_place: Path) -> None:
+    config = configuration(
+        "--paths.dataset", str(dataset_place), "--train.batch_targets_per_rank", "20",
+        "--train.embedding_size", "8", "--train.negatives", "10", "--train.repeat", "false",
+    )  # fmt: skip
+    rows = [line.split() for line in plan(config).splitlines()]
+    for ranks in (1, 2, 4):
+        steps = batches.steps_per_epoch(dataset, ("train",), ranks, 20)
+        assert [str(ranks), str(4 // ranks), str(32 // ranks), str(steps), str(4 // ranks)] in rows
+    assert not [row for row in rows if row[:1] == ["3"]]  # 4 row groups are not for 3 ranks
+    # Items, event types and biases; a GRU of 10 inputs and 8 units has 2 x 24 biases.
+    weights = 42 * 8 + 3 * 8 + 42 + 24 * (10 + 8) + 48
+    assert ["model:", str(weights), "weights,", f"{42 * 9}", "of", "them"] in [r[:6] for r in rows]
+
+
+def test_a_plan_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a version published by"):
+        plan(configuration("--paths.dataset", str(tmp_path)))
+
+
+def test_the_pace_is_of_all_ranks_and_all_epochs(caplog: pytest.LogCaptureFixture) -> None:
+    seconds = iter([0.0, 10.0, 12.0, 41.0])
+    caplog.set_level("INFO")
+    pace = Pace(2, 3, steps=5, done=1, ranks=2, clock=lambda: next(seconds))
+    for events in (900, 60, 250):
+        pace.step(events)
+    # 310 events of either rank in 31 seconds behind the first step; 6 steps of 15.5 s to go.
+    expected = "epoch 2 of 3, step 4 of 5: 20 events/s, at most 0:01:33 left"
+    assert [record.getMessage() for record in caplog.records] == [expected]
