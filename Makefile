@@ -49,6 +49,7 @@ demo: ready demo/input/transactions.parquet demo/input/products.parquet ## the w
 	@$(RUN) python -m recsys.demo --config conf/demo.yaml
 
 test: ready ## run the tests
+	@.make/system.sh browser $(LOG)
 	@$(RUN) python -m pytest $(PYTEST_FLAGS)
 
 check: ready ## lint, formatting and types

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What pip cannot install: Python 3.11 with venv, a C++ compiler, CMake, and Java.
 # usage: system.sh LOG        installs what is missing; says nothing when nothing is
+#        system.sh browser LOG  installs Chromium, in which the tests look at pages, if that can be done
 #        system.sh python     prints the Python 3.11 to use
 #        system.sh java-home  prints a JAVA_HOME, if the Java that Spark would find does not do
 
@@ -40,6 +41,26 @@ missing() {
   spark_finds_java || find_java_home >/dev/null || echo openjdk-17-jre-headless
 }
 
+may_install() { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; }
+
+install() { # LOG PACKAGE...
+  quietly="$(dirname -- "$0")/quietly.sh $1"
+  shift
+  export DEBIAN_FRONTEND=noninteractive
+  # $quietly is several words
+  $quietly 'Refreshing the list of system packages' apt-get update || return
+  $quietly "Installing $*" apt-get install -y --no-install-recommends "$@"
+}
+
+# Without it its tests are skipped, which is why nothing fails here.
+install_browser() {
+  for browser in chromium chromium-browser google-chrome; do
+    command -v "$browser" >/dev/null && return
+  done
+  if may_install && install "$1" chromium; then return; fi
+  echo 'No Chromium: the tests that look at pages in a browser are skipped.' >&2
+}
+
 install_missing() {
   packages=$(missing | tr '\n' ' ')
   [ -n "$packages" ] || return 0
@@ -47,17 +68,14 @@ install_missing() {
     echo "PYTHON=$PYTHON is not a Python 3.11." >&2
     return 1
   fi
-  install="apt-get install -y --no-install-recommends $packages"
-  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  if ! may_install; then
     echo "Missing on this system: $packages" >&2
-    echo "Install them and call make again; on Debian 12:  sudo $install" >&2
+    echo "Install them and call make again; on Debian 12:" >&2
+    echo "  sudo apt-get install -y --no-install-recommends $packages" >&2
     return 1
   fi
-  quietly="$(dirname -- "$0")/quietly.sh $1"
-  export DEBIAN_FRONTEND=noninteractive
-  # $quietly and $install are several words each
-  $quietly 'Refreshing the list of system packages' apt-get update || return
-  $quietly "Installing $packages" $install || return
+  # shellcheck disable=SC2086  # packages are words
+  install "$1" $packages || return
   packages=$(missing | tr '\n' ' ')
   [ -z "$packages" ] || {
     echo "Still missing after the installation: $packages" >&2
@@ -68,5 +86,6 @@ install_missing() {
 case $1 in
 python) find_python ;;
 java-home) spark_finds_java || find_java_home ;;
+browser) install_browser "$2" ;;
 *) install_missing "$1" ;;
 esac

@@ -20,8 +20,16 @@ COLOURS = {
     "item_knn": "#26a269",
     "session_knn": "#9141ac",
     "hybrid": "#c01c28",
+    "popular_recent": "#557799",
+    "in_session": "#7a6a2f",
+    "recently_viewed": "#3d7f8f",
+    "category_best_sellers": "#4f7a3a",
+    "user_knn": "#996633",
+    "association_rules": "#775544",
+    "sequential_rules": "#a05a7c",
+    "matrix_factorization": "#5e4b8b",
+    "content": "#b58fc2",
 }
-_OTHERS = ("#5e4b8b", "#3d7f8f", "#7a6a2f", "#a05a7c", "#4f7a3a", "#996633", "#557799", "#775544")
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "recsys",  # the same picture is the same bytes
     "font.size": 10,
@@ -36,9 +44,10 @@ _STYLE: dict[Any, Any] = {
     "legend.fontsize": 9,
 }
 _INCHES = (5.2, 3.5)
-# Height of the axes in points, and of a line of small text as a share of that.
-_AXES_POINTS = 185
-_APART = 0.055
+# Height of a line of small text in inches, and the share of the width that names beside the axes
+# leave to these.
+_LINE = 0.17
+_BESIDE = 0.62
 
 Series = Mapping[str, Sequence[float]]  # of each system
 Labels = Mapping[str, str]
@@ -53,8 +62,8 @@ def intervals(
     figure, axes = _empty(height=0.9 + 0.3 * len(names))
     for place, name in enumerate(names):
         low, high = ranges[name]
-        axes.plot([low, high], [place, place], color=_colour(name), linewidth=2)
-        axes.plot(values[name], place, "o", color=_colour(name), markersize=6)
+        axes.plot([low, high], [place, place], color=COLOURS[name], linewidth=2)
+        axes.plot(values[name], place, "o", color=COLOURS[name], markersize=6)
     axes.set_yticks(range(len(names)), [labels[name] for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(left=0)
@@ -72,7 +81,7 @@ def curves(lengths: Sequence[int], series: Series, labels: Labels, metric: str) 
     figure, axes = _empty()
     for name, values in series.items():
         wide = 2.4 if name == "model" else 1.6
-        axes.plot(lengths, values, color=_colour(name), label=labels[name], linewidth=wide)
+        axes.plot(lengths, values, color=COLOURS[name], label=labels[name], linewidth=wide)
     axes.set_xlabel("length of the list")
     axes.set_ylabel(metric)
     axes.set_xlim(min(lengths), max(lengths))
@@ -86,30 +95,48 @@ def curves(lengths: Sequence[int], series: Series, labels: Labels, metric: str) 
 def against(
     across: Mapping[str, float], up: Mapping[str, float], labels: Labels, x: str, y: str
 ) -> bytes:
-    """A named point for each system: up and to the right is better."""
-    figure, axes = _empty()
-    for name in across:
+    """A point for each system, its name beside the axes: up and to the right is better."""
+    figure, axes = _empty(height=max(_INCHES[1], 0.8 + _LINE * len(up)))
+    figure.subplots_adjust(right=_BESIDE)
+    highest = max(up.values()) or 1
+    names = sorted(up, key=lambda name: (up[name], -across[name]))
+    gap = _LINE / (figure.get_figheight() * axes.get_position().height)
+    axes.set_xlim(0, 1.05 * (max(across.values()) or 1))
+    axes.set_ylim(0, 1.05 * highest)
+    places = spread_out([up[name] / (1.05 * highest) for name in names], gap)
+    for name, place in zip(names, places, strict=True):
         size = 9 if name == "model" else 6
-        axes.plot(across[name], up[name], "o", color=_colour(name), markersize=size)
-    highest, widest = max(up.values()) or 1, max(across.values()) or 1
-    taken: list[tuple[bool, float]] = []
-    for name in sorted(up, key=lambda name: up[name]):  # from below; names keep off each other
-        is_right = across[name] > 0.55 * widest
-        height = up[name] / highest
-        while any(side == is_right and height - other < _APART for side, other in taken):
-            height += _APART / 4
-        taken.append((is_right, height))
+        axes.plot(across[name], up[name], "o", color=COLOURS[name], markersize=size)
+        line = {"arrowstyle": "-", "color": COLOURS[name], "linewidth": 0.5, "shrinkB": 0}
         axes.annotate(
-            labels[name], (across[name], up[name]), fontsize=8, color=_colour(name), va="center",
-            ha="right" if is_right else "left", textcoords="offset points",
-            xytext=(-7 if is_right else 7, (height - up[name] / highest) * _AXES_POINTS),
+            labels[name], (across[name], up[name]), (1.04, place), fontsize=8,
+            color=COLOURS[name], va="center", textcoords="axes fraction",
+            arrowprops={**line, "relpos": (0, 0.5)}, annotation_clip=False,
         )  # fmt: skip
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     return _svg(figure)
+
+
+def spread_out(heights: Sequence[float], gap: float) -> list[float]:
+    """Where names stand so that none hides another, each as near to its own height as that goes.
+
+    Args:
+        heights: shares of the axes' height, rising
+        gap: between two names, at least
+
+    >>> [round(place, 2) for place in spread_out([0.1, 0.5, 0.5, 0.98, 1.0], 0.1)]
+    [0.1, 0.5, 0.6, 0.9, 1.0]
+    """
+    places: list[float] = []
+    for height in heights:
+        places.append(max(height, places[-1] + gap) if places else height)
+    highest = max(1.0, gap * (len(places) - 1))
+    for place in reversed(range(len(places))):
+        places[place] = min(places[place], highest)
+        highest = places[place] - gap
+    return places
 
 
 @matplotlib.rc_context(_STYLE)
@@ -162,10 +189,6 @@ def counts(names: Sequence[str], values: Sequence[int], x: str, y: str) -> bytes
     axes.set_ylabel(y)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     return _svg(figure)
-
-
-def _colour(name: str) -> str:
-    return COLOURS.get(name, _OTHERS[sum(name.encode()) % len(_OTHERS)])
 
 
 def _empty(height: float = _INCHES[1]) -> tuple[Figure, Axes]:

@@ -9,7 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys import files
-from recsys.config import Config, Evaluate, Paths
+from recsys.config import (
+    AssociationRules,
+    Config,
+    Evaluate,
+    ItemKnn,
+    Paths,
+    SequentialRules,
+)
+from recsys.config.evaluate import REFERENCE_NAMES
+from recsys.config.references import Hybrid, MatrixFactorization, SessionKnn, UserKnn
 from recsys.manifest import GroupFile, Manifest, Split, Step
 from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION, SEQUENCES, UNKNOWN
 from tests.evaluate.rows import LENGTH, row
@@ -24,6 +33,22 @@ ATTRIBUTES: dict[str, list[str | None]] = {
     "colour": ["RED", "Blue", None],
     "size": ["S", "M", "L", "M", "XL"],
 }
+
+AT = (2, 5)
+# Every reference.
+SETTINGS = Evaluate(
+    at=AT,
+    references=REFERENCE_NAMES,
+    resamples=10,
+    examples=2,
+    item_knn=ItemKnn(neighbours=5, regularisation=2, decay=0.5),
+    user_knn=UserKnn(neighbours=4, regularisation=1),
+    session_knn=SessionKnn(neighbours=3, candidates=5, vote_fading="harmonic"),
+    association_rules=AssociationRules(neighbours=4, decay=0.7),
+    sequential_rules=SequentialRules(neighbours=6, decay=1),
+    matrix_factorization=MatrixFactorization(dimensions=4, iterations=2),
+    hybrid=Hybrid(systems=("model", "own_items_recent", "popular"), length=20),
+)
 
 History = list[list[int]]
 

@@ -10,55 +10,20 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files, ranking
-from recsys.config import AssociationRules, Evaluate, ItemKnn, Paths, Ranking, SequentialRules
+from recsys.config import Evaluate, Paths, Ranking
 from recsys.config.evaluate import REFERENCE_NAMES
-from recsys.config.references import Hybrid, MatrixFactorization, SessionKnn, UserKnn
+from recsys.config.references import Hybrid
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import metrics, pipeline
 from recsys.manifest import Manifest
 from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS
 from tests.evaluate import dataset
-from tests.evaluate.dataset import ITEMS, USERS
+from tests.evaluate.dataset import AT, ITEMS, SETTINGS, USERS
 from tests.evaluate.plain import Plain
 from tests.evaluate.test_metrics import Case, by_hand
 
-AT = (2, 5)
 LEARNT = ("matrix_factorization", "hybrid")
 REFERENCES = tuple(name for name in REFERENCE_NAMES if name not in LEARNT)
-SETTINGS = Evaluate(
-    at=AT,
-    references=REFERENCE_NAMES,
-    resamples=10,
-    examples=2,
-    item_knn=ItemKnn(neighbours=5, regularisation=2, decay=0.5),
-    user_knn=UserKnn(neighbours=4, regularisation=1),
-    session_knn=SessionKnn(neighbours=3, candidates=5, vote_fading="harmonic"),
-    association_rules=AssociationRules(neighbours=4, decay=0.7),
-    sequential_rules=SequentialRules(neighbours=6, decay=1),
-    matrix_factorization=MatrixFactorization(dimensions=4, iterations=2),
-    hybrid=Hybrid(systems=("model", "own_items_recent", "popular"), length=20),
-)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("evaluate")
-
-
-@pytest.fixture(scope="module")
-def manifest(place: Path) -> Manifest:
-    return dataset.write_dataset(place)
-
-
-@pytest.fixture(scope="module")
-def model(place: Path, manifest: Manifest) -> str:
-    return dataset.write_model(place, manifest)
-
-
-@pytest.fixture(scope="module")
-def report(spark: SparkSession, place: Path, manifest: Manifest, model: str) -> Path:
-    config = dataclasses.replace(dataset.config(place), evaluate=SETTINGS)
-    return Path(files.local_copy(pipeline.run(spark, config)))
 
 
 def plain(settings: Evaluate) -> Plain:

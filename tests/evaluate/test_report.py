@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.evaluate import report
+from recsys.evaluate import pictures, report, words
 
 
 def figures(**recall: float) -> dict:
@@ -11,7 +11,7 @@ def figures(**recall: float) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("recall", "words"),
+    ("recall", "said"),
     [
         ({"model": 0.30, "own_items": 0.20}, "the model finds 50% more"),
         ({"model": 0.30, "own_items": 0.10, "popular": 0.1}, "the model finds 3.0 times as much"),
@@ -21,11 +21,16 @@ def figures(**recall: float) -> dict:
         ({"model": 0.20}, "It was compared with nothing"),
     ],
 )
-def test_the_summary_says_how_the_model_compares(recall: dict[str, float], words: str) -> None:
-    assert words in report.summary(figures(**recall))
+def test_the_summary_says_how_the_model_compares(recall: dict[str, float], said: str) -> None:
+    assert said in report.summary(figures(**recall))
 
 
 def test_the_summary_compares_with_the_strongest_reference() -> None:
     text = report.summary(figures(model=0.3, popular=0.1, own_items=0.2, own_items_recent=0.25))
     assert "The strongest reference (user's own items, recent first) finds 25.0%" in text
     assert "The most popular items alone would find 10.0%" in text
+
+
+def test_every_system_has_a_colour_of_its_own() -> None:
+    assert set(pictures.COLOURS) == set(words.SYSTEMS)
+    assert len(set(pictures.COLOURS.values())) == len(words.SYSTEMS)
