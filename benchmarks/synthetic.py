@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from recsys import files, manifest
 from recsys.config import Config, Train
-from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, HISTORIES, SCHEMA_VERSION
+from recsys.manifest import GroupFile, Manifest, Split
+from recsys.schemas import FIRST_ITEM, HISTORIES, SCHEMA_VERSION, SEQUENCE_ARRAYS
 
 LENGTH = 50
 _ROWS_PER_FILE = 25_000
@@ -22,13 +22,15 @@ def items_of(dataset: str) -> int:
     return manifest.read(dataset).items
 
 
-def histories(users: int, items: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Up to LENGTH events a user, each a step, of items drawn by their popularity (Zipf)."""
+def histories(
+    users: int, items: int, seed: int = 0, least: int = 1, most: int = LENGTH
+) -> dict[str, np.ndarray]:
+    """From least to most events a user, each a step, of items drawn by their popularity (Zipf)."""
     rng = np.random.default_rng(seed)
-    length = rng.integers(1, LENGTH + 1, size=(users, 1))
-    place = np.broadcast_to(np.arange(LENGTH), (users, LENGTH))
+    length = rng.integers(least, most + 1, size=(users, 1))
+    place = np.broadcast_to(np.arange(most), (users, most))
     is_event = place < length
-    drawn = np.exp(rng.random((users, LENGTH)) * np.log(items)).astype(np.int64) - 1
+    drawn = np.exp(rng.random((users, most)) * np.log(items)).astype(np.int64) - 1
     columns = {
         "item": np.where(is_event, drawn % items + FIRST_ITEM, 0),
         "event_type": np.where(is_event, FIRST_ITEM, 0),
@@ -41,9 +43,62 @@ def histories(users: int, items: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def write_dataset(place: Path, users: int, items: int) -> None:
+    """Publishes a dataset of histories, as jobs/score.py reads it."""
     version = files.new_version(str(place))
     folder = Path(files.local_copy(version))
     _write_histories(folder / "histories", users, items)
+    _write_items(folder, items)
+    _manifest(version, users, items).write()
+    files.publish(version)
+
+
+def write_cases(place: Path, cases: int, items: int, train_rows: int = 2_000) -> None:
+    """Publishes a dataset of splits, as jobs/evaluate.py reads it.
+
+    A row of test is one user and one case: its last event is the target, after a history of 1 to
+    LENGTH events.
+    """
+    version = files.new_version(str(place))
+    folder = Path(files.local_copy(version))
+    splits = {
+        name: _write_split(folder, name, rows, items)
+        for name, rows in {"train": train_rows, "valid": 0, "test": cases}.items()
+    }
+    _write_items(folder, items)
+    _manifest(version, cases, items, splits, LENGTH + 1).write()
+    files.publish(version)
+
+
+def _write_split(folder: Path, name: str, rows: int, items: int) -> Split:
+    path = folder / "sequences" / f"split={name}"
+    path.mkdir(parents=True)
+    written = []
+    for start in range(0, max(rows, 1), _ROWS_PER_FILE):
+        count = min(rows - start, _ROWS_PER_FILE)
+        arrays = histories(count, items, seed=start + len(name), least=2, most=LENGTH + 1)
+        last = (arrays["step"] >= 0).sum(axis=1) - 1
+        arrays["target"] = (arrays["step"] == last[:, None]).astype(np.int32)
+        user = [f"{name}-{number}" for number in range(start, start + count)]
+        columns: dict[str, pa.Array] = {
+            "sequence_id": pa.array([f"{own}#{step}" for own, step in zip(user, last, strict=True)],
+                                    pa.string()),
+            "user_id": pa.array(user, pa.string()),
+            "weight": pa.array([1.0] * count, pa.float32()),
+            **{key: _lists(key, arrays[key]) for key in SEQUENCE_ARRAYS},
+        }  # fmt: skip
+        file = f"part-{start // _ROWS_PER_FILE:05d}.parquet"
+        pq.write_table(pa.table(columns), path / file)
+        written.append(GroupFile(f"sequences/split={name}/{file}", count, count))
+    return Split(tuple(written), rows, 0, rows, rows, 0)
+
+
+def _lists(name: str, values: np.ndarray) -> pa.ListArray:
+    ends = pa.array(np.arange(len(values) + 1, dtype=np.int32) * values.shape[1])
+    kind = pa.int64() if name == "timestamp" else pa.int32()
+    return pa.ListArray.from_arrays(ends, pa.array(values.ravel(), kind))
+
+
+def _write_items(folder: Path, items: int) -> None:
     index = np.arange(FIRST_ITEM, FIRST_ITEM + items)
     counts = (1_000_000 / (index - FIRST_ITEM + 1)).astype(np.int64) + 1
     table = pa.table(
@@ -57,8 +112,6 @@ def write_dataset(place: Path, users: int, items: int) -> None:
     for name in ("items.parquet", "vocabulary.parquet"):
         (folder / name).mkdir()
         pq.write_table(table, folder / name / "part-0.parquet")
-    _manifest(version, users, items).write()
-    files.publish(version)
 
 
 def _write_histories(folder: Path, users: int, items: int) -> None:
@@ -67,28 +120,32 @@ def _write_histories(folder: Path, users: int, items: int) -> None:
     for number, start in enumerate(range(0, users, _ROWS_PER_FILE)):
         part = {name: values[start : start + _ROWS_PER_FILE] for name, values in rows.items()}
         count = len(part["item"])
-        ends = pa.array(np.arange(count + 1, dtype=np.int32) * LENGTH)
         columns: dict[str, pa.Array] = {
             "user_id": pa.array([f"user-{user}" for user in range(start, start + count)])
         }
-        for name in list(HISTORIES)[1:]:
-            kind = pa.int64() if name == "timestamp" else pa.int32()
-            columns[name] = pa.ListArray.from_arrays(ends, pa.array(part[name].ravel(), kind))
+        columns |= {name: _lists(name, part[name]) for name in list(HISTORIES)[1:]}
         pq.write_table(pa.table(columns), folder / f"part-{number:05d}.parquet")
 
 
-def _manifest(version: str, users: int, items: int) -> Manifest:
+def _manifest(
+    version: str,
+    users: int,
+    items: int,
+    splits: dict[str, Split] | None = None,
+    length: int = LENGTH,
+) -> Manifest:
     settings = {
-        "prepare": {"sequence_unit": "user"}, "events": {"columns": {"user_id": "user_id"}}
-    }  # fmt: skip
+        "prepare": {"sequence_unit": "user", "split": "leave_one_out", "target_event_types": []},
+        "events": {"columns": {"user_id": "user_id"}},
+    }
     return Manifest(
         url=version, schema_version=SCHEMA_VERSION, code_version="", created_at="", seed=0,
-        sequence_length=LENGTH, max_steps=LENGTH, max_step_events=1, max_case_targets=1,
-        valid_start=0, test_start=0, first_event=0, last_event=1_800_000_000_000_000, users=users,
-        items=items, valid_items=0, catalogue_items=0,
+        sequence_length=length, max_steps=length, max_step_events=1, max_case_targets=1,
+        valid_start=None, test_start=None, first_event=0, last_event=1_800_000_000_000_000,
+        users=users, items=items, valid_items=0, catalogue_items=0,
         vocabulary_fingerprint=f"{items} products", content_fingerprint="", event_types=("view",),
-        platforms=(), attributes={}, categories={}, splits={}, steps=(), quarantine={},
-        certificate={}, config=settings,
+        platforms=(), attributes={}, categories={}, splits=splits or {}, steps=(), quarantine={},
+        certificate={"holds": True, "checks": []}, config=settings,
     )  # fmt: skip
 
 
@@ -114,4 +171,5 @@ def write_model(place: Path, dataset: Path, dimensions: int) -> None:
         "known_items": described.items,
     }
     files.write_json(files.join(version, "model.json"), about)
+    files.write_bytes(files.join(version, "metrics.jsonl"), b"")
     files.publish(version)
