@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys import pages
@@ -44,9 +44,9 @@ def _table(figures: dict[str, Any], metrics: Sequence[str], k: int) -> dict[str,
             "cells": [
                 {
                     "value": pages.figure(own[name]),
-                    "interval": _interval(figures["intervals"].get(system, {}).get(name)),
+                    "interval": interval(figures["intervals"].get(system, {}).get(name)),
                     "is_best": own[name] == best.get(name),
-                    "model_is": _verdict(figures["differences"].get(system, {}).get(name))
+                    "model_is": verdict(figures["differences"].get(system, {}).get(name))
                     if name in best
                     else None,
                 }
@@ -58,11 +58,13 @@ def _table(figures: dict[str, Any], metrics: Sequence[str], k: int) -> dict[str,
     return {"heads": [METRICS[metric] for metric in metrics], "rows": rows}
 
 
-def _interval(found: Sequence[float] | None) -> str | None:
+def interval(found: Sequence[float] | None) -> str | None:
+    """From where to where, to be read; none where there is no interval."""
     return None if found is None else f"{pages.figure(found[0])} – {pages.figure(found[1])}"
 
 
-def _verdict(found: dict[str, float] | None) -> str | None:
+def verdict(found: Mapping[str, float] | None) -> str | None:
+    """Whether a difference is AHEAD, BEHIND, or may be CHANCE; none without a difference."""
     if found is None:
         return None
     if found["low"] > 0:
@@ -85,7 +87,7 @@ def of_slices(figures: dict[str, Any], strongest: str | None) -> list[dict[str, 
             {
                 "value": pages.percent(part["systems"][system][name]),
                 "interval": _percents(part["intervals"][system][name]),
-                "model_is": _verdict(apart.get(system)),
+                "model_is": verdict(apart.get(system)),
             }
             for system in shown
         ]

@@ -29,6 +29,9 @@ COLOURS = {
     "sequential_rules": "#a05a7c",
     "matrix_factorization": "#5e4b8b",
     "content": "#b58fc2",
+    # The models of two runs.
+    "first": "#7d8799",
+    "second": "#1b66c9",
 }
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "recsys",  # the same picture is the same bytes

@@ -9,6 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files
+from recsys.config import Paths, Ranking
+from recsys.evaluate import comparison as comparing
 from recsys.evaluate import pipeline
 from recsys.manifest import Manifest
 from tests.evaluate import dataset
@@ -33,3 +35,21 @@ def model(place: Path, manifest: Manifest) -> str:
 def report(spark: SparkSession, place: Path, manifest: Manifest, model: str) -> Path:
     config = dataclasses.replace(dataset.config(place), evaluate=dataset.SETTINGS)
     return Path(files.local_copy(pipeline.run(spark, config)))
+
+
+@pytest.fixture(scope="session")
+def other_report(spark: SparkSession, place: Path, manifest: Manifest, model: str) -> Path:
+    """The same model on the same cases, its lists without the items of the history."""
+    config = dataset.config(place, references=("own_items",))
+    elsewhere = Paths(**{**vars(config.paths), "report": str(place / "other")})
+    config = dataclasses.replace(config, paths=elsewhere, ranking=Ranking(exclude_history=True))
+    return Path(files.local_copy(pipeline.run(spark, config)))
+
+
+@pytest.fixture(scope="session")
+def comparison(spark: SparkSession, place: Path, report: Path, other_report: Path) -> Path:
+    """The page that puts the two side by side."""
+    page = comparing.run(
+        spark, dataset.config(place), report.name, str(place / "other"), str(place / "two.html")
+    )
+    return Path(files.local_copy(page))

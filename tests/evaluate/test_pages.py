@@ -48,6 +48,15 @@ def test_the_report_fits_on_paper(browser: Browser, report: Path) -> None:
     assert look.scrolling == 0
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_the_comparison_is_in_order(browser: Browser, comparison: Path, size: str) -> None:
+    look = browser.look(comparison, SIZES[size])
+    is_in_order(look, SIZES[size][0])
+    assert len(look.pictures) == 2
+    assert "ranking.exclude_history" in look.text
+    assert look.scrolling == 0 or size == "phone"
+
+
 @pytest.mark.slow
 def test_the_report_of_a_shop_is_in_order(browser: Browser, shop: Shop) -> None:
     look = browser.look(shop.current("report") / "report.html", PHONE)

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files, ranking
-from recsys.config import Evaluate, Paths, Ranking
+from recsys.config import Evaluate, Paths
 from recsys.config.evaluate import REFERENCE_NAMES
 from recsys.config.references import Hybrid
 from recsys.errors import ConfigError, DataError
@@ -126,15 +126,9 @@ def test_the_page_holds_all_that_it_shows(report: Path) -> None:
     assert (report / "config.yaml").read_text().startswith("name: Twelve users")
 
 
-def test_history_is_left_out_for_all_alike(
-    spark: SparkSession, tmp_path: Path, place: Path, manifest: Manifest, model: str
-) -> None:
-    config = dataset.config(place, references=("own_items",))
-    elsewhere = Paths(**{**vars(config.paths), "report": str(tmp_path / "report")})
-    config = dataclasses.replace(config, paths=elsewhere, ranking=Ranking(exclude_history=True))
-    report = Path(files.local_copy(pipeline.run(spark, config)))
+def test_history_is_left_out_for_all_alike(other_report: Path) -> None:
     histories = dataset.histories()
-    cases = pq.read_table(report / "cases").to_pylist()
+    cases = pq.read_table(other_report / "cases").to_pylist()
     assert len(cases) == 4 * USERS
     for case in cases:
         row = {item for step in histories[case["user_id"]][3 : case["step"]] for item in step}

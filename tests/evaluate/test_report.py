@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.evaluate import pictures, report, words
+from recsys.evaluate import pictures, report, two, words
 
 
 def figures(**recall: float) -> dict:
@@ -32,5 +32,5 @@ def test_the_summary_compares_with_the_strongest_reference() -> None:
 
 
 def test_every_system_has_a_colour_of_its_own() -> None:
-    assert set(pictures.COLOURS) == set(words.SYSTEMS)
-    assert len(set(pictures.COLOURS.values())) == len(words.SYSTEMS)
+    assert set(pictures.COLOURS) == {*words.SYSTEMS, two.FIRST, two.SECOND}
+    assert len(set(pictures.COLOURS.values())) == len(pictures.COLOURS)

@@ -1,0 +1,24 @@
+"""Two reports side by side, on one page."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from recsys import command
+from recsys.config import Config
+from recsys.evaluate import comparison
+from recsys.tables import spark_session
+
+
+def add_options(parser: ArgumentParser) -> None:
+    what = "a version's id in paths.report, or the place of another report"
+    parser.add_argument("--first", metavar="ID", help=f"{what}; else the one before the second")
+    parser.add_argument("--second", metavar="ID", help=f"{what}; else the current one")
+    parser.add_argument("--page", metavar="URL", help="else comparison.html in paths.report")
+
+
+def main(config: Config, options: Namespace) -> None:
+    with spark_session(config, "compare") as spark:
+        comparison.run(spark, config, options.first, options.second, options.page)
+
+
+if __name__ == "__main__":
+    command.run("compare", "Two reports side by side, on one page.", main, add_options)
