@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from recsys.prepare.rows import HISTORY, Cutting
+from recsys.prepare.sessions import Rules
 from recsys.schemas import SPLITS
 
 MICROS = 1_000_000
+DAY = 86_400 * MICROS
+
+
+def sessions(events: Sequence[tuple[str, int]], rules: Rules) -> list[tuple[str, int]]:
+    """Name and start of each event's session, of users and times in order."""
+    found: list[tuple[str, int]] = []
+    number = start = count = 0
+    for place, (user, time) in enumerate(events):
+        before, last = events[place - 1] if place else (None, 0)
+        day = [(t - (rules.day_start or 0)) // DAY for t in (last, time)]
+        full = rules.max_events is not None and count >= rules.max_events and time > last
+        if user != before:
+            number, start, count = 0, time, 0
+        elif time - last > rules.gap or full or (rules.day_start is not None and day[0] < day[1]):
+            number, start, count = number + 1, time, 0
+        count += 1
+        found.append((f"{user}-{number}", start))
+    return found
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from recsys.prepare.parts import (
 )  # fmt: skip
 from recsys.prepare.sessions import SESSION_TIME, Namer, Rules
 from recsys.prepare.split import SplitTimes
+from tests.prepare.reference import sessions
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
@@ -89,22 +90,6 @@ def _named(events: list[tuple[str, int]], rules: Rules, size: int) -> list[tuple
     return found
 
 
-def _by_hand(events: list[tuple[str, int]], rules: Rules) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = []
-    number = start = count = 0
-    for place, (user, time) in enumerate(events):
-        before, last = events[place - 1] if place else (None, 0)
-        day = [(t - (rules.day_start or 0)) // (24 * HOUR) for t in (last, time)]
-        full = rules.max_events is not None and count >= rules.max_events and time > last
-        if user != before:
-            number, start, count = 0, time, 0
-        elif time - last > rules.gap or full or (rules.day_start is not None and day[0] < day[1]):
-            number, start, count = number + 1, time, 0
-        count += 1
-        found.append((f"{user}-{number}", start))
-    return found
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     events=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 200)), min_size=1, max_size=40),
@@ -117,7 +102,7 @@ def test_sessions_are_those_of_plain_python(
 ) -> None:
     rules = Rules(30 * MINUTE, day_start, max_events)
     in_order = sorted((user, time * 20 * MINUTE) for user, time in events)
-    assert _named(in_order, rules, size) == _by_hand(in_order, rules)
+    assert _named(in_order, rules, size) == sessions(in_order, rules)
 
 
 def test_a_session_does_not_depend_on_other_users() -> None:
