@@ -44,7 +44,7 @@ class Cluster:
         self._wait_for(r"Registering worker (\S+)", _WORKERS)
 
     def stop(self) -> None:
-        """Ends what was started, the executors with their workers."""
+        """Ends what was started, the executors with their workers, and removes what these wrote."""
         for process in reversed(self._processes):
             process.terminate()
         for process in self._processes:
@@ -52,12 +52,8 @@ class Cluster:
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
-        self.clear()
-
-    def clear(self) -> None:
-        """Removes what executors have unpacked, a gigabyte each, which workers keep for days."""
-        for application in self.folder.glob("work/app-*"):
-            shutil.rmtree(application, ignore_errors=True)
+        # What executors have unpacked, a gigabyte each.
+        shutil.rmtree(self.folder / "work", ignore_errors=True)
 
     def _launch(self, name: str, role: str, *arguments: str) -> None:
         # A node knows nothing of this checkout and its environment.

@@ -10,6 +10,20 @@ from recsys.tables import spark_session
 from tests.shop import Shop
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives a file, and what shares the shop, to one process; groups that take long begin first."""
+    slow = {_group(item) for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (_group(item) != "shop", _group(item) not in slow))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    uses_shop = "shop" in getattr(item, "fixturenames", ())
+    return "shop" if uses_shop else item.nodeid.partition("::")[0]
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """A session as the jobs have it, small."""

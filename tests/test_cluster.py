@@ -27,37 +27,31 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def distant(shop: Shop, cluster: Cluster) -> Shop:
-    """The same shop, its dataset and report made on the cluster, with the model trained here."""
+    """The same shop, everything but its model made on the cluster."""
     made = Shop(cluster.folder / "shop")
     made.arguments += ["--paths.model", str(shop.folder / "model")]
-    submit(cluster, "jobs/prepare.py", *made.arguments)
-    submit(cluster, "jobs/evaluate.py", *made.arguments)
     return made
 
 
 @pytest.fixture(scope="module")
 def workers(cluster: Cluster, distant: Shop) -> list[dict[str, Any]]:
-    """What the executors say of themselves who have made its recommendations."""
-    printed = submit(cluster, "tests/score_and_ask.py", *distant.arguments)
-    return list(json.loads(printed.splitlines()[-1]))
-
-
-def submit(cluster: Cluster, *command: str) -> str:
-    """What a job printed that ran as the README says."""
+    """What the executors who made it say of themselves; they ran as the README says."""
     archive = f"{environment_archive()}#environment"
+    command = ["--archives", archive, "tests/jobs_and_ask.py", *distant.arguments]
     python = {"PYSPARK_PYTHON": "./environment/bin/python"}
-    ended = spark_submit("--archives", archive, *command, master=cluster.url, variables=python)
-    cluster.clear()
+    ended = spark_submit(*command, master=cluster.url, variables=python)
     assert ended.returncode == 0, f"{command}: {ended.stderr[-3000:]}"
-    return ended.stdout
+    return list(json.loads(ended.stdout.splitlines()[-1]))
 
 
+@pytest.mark.usefixtures("workers")
 def test_the_dataset_is_the_same(shop: Shop, distant: Shop) -> None:
     here, there = (manifest.read(str(place.folder / "dataset")) for place in (shop, distant))
     assert here.content_fingerprint == there.content_fingerprint
     assert here.vocabulary_fingerprint == there.vocabulary_fingerprint
 
 
+@pytest.mark.usefixtures("workers")
 def test_the_metrics_are_the_same(shop: Shop, distant: Shop) -> None:
     here, there = (
         json.loads((place.current("report") / "metrics.json").read_text())["systems"]
