@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from recsys.config.augment import Augment
 from recsys.config.checks import require
 
 ValidationMetric = Literal["recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr@10", "mrr@20"]
@@ -39,6 +40,7 @@ class Train:
         embedding_dropout: share of an event's vector that is zeroed in training
         input_dropout: share of a step's input that is zeroed in training
         state_dropout: share of the state that is zeroed in training before items are scored
+        augment: how the sequences that training reads are changed anew in every epoch
         loss: cross_entropy, bpr_max or top1_max
         negatives: items drawn for a step, for its targets to be set against; 0 takes all
         negatives_power: they are drawn by popularity to this power
@@ -77,6 +79,7 @@ class Train:
     embedding_dropout: float = 0.0
     input_dropout: float = 0.2
     state_dropout: float = 0.2
+    augment: Augment = field(default_factory=Augment)
     loss: Literal["cross_entropy", "bpr_max", "top1_max"] = "cross_entropy"
     negatives: int = 0
     negatives_power: float = 0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import tensorflow as tf
 
 
@@ -32,6 +34,13 @@ class Noise:
             return values
         return tf.nn.experimental.stateless_dropout(values, share, seed=self._next())
 
-    def uniform(self, count: int) -> tf.Tensor:
-        """Numbers from 0 to below 1 [count], in double precision."""
-        return tf.random.stateless_uniform([count], self._next(), dtype=tf.float64)
+    def uniform(self, *shape: int | tf.Tensor) -> tf.Tensor:
+        """Numbers from 0 to below 1 of the shape, in double precision."""
+        return tf.random.stateless_uniform(shape, self._next(), dtype=tf.float64)
+
+    def apart(self) -> Noise:
+        """Draws of their own, which move none of the others'."""
+        other = copy.copy(self)
+        other._seed = tf.random.experimental.stateless_fold_in(self._seed, tf.constant(0, tf.int64))
+        other._draws = 0
+        return other

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from recsys.train.augment import augmented
 from recsys.train.batch import Batch, Cases, known, target_cases, trim
 from recsys.train.candidates import EVERYTHING, Sampler
 from recsys.train.losses import LOSSES, target_weights
@@ -30,19 +31,23 @@ def batch_loss(
         loss: its name in LOSSES
         basket_power: see losses.target_weights
         sampler: of the candidates; None takes the whole vocabulary
-        noise: of the step; None drops nothing, and a sampler needs it
+        noise: of the step; None drops and changes nothing, and a sampler needs it
     """
     batch = trim(batch)
     row_C, step_C, case_P, item_P = target_cases(batch)
     item_P = model.known_only(item_P)
-    is_known = known(item_P)
-    case_P, item_P = tf.boolean_mask(case_P, is_known), tf.boolean_mask(item_P, is_known)
+    is_asked_P, history = known(item_P), batch
+    if noise is not None and model.train.augment.ways:
+        changed = augmented(batch, row_C, step_C, model.train.augment, noise.apart())
+        history, step_C = changed.batch, changed.step_C
+        is_asked_P &= tf.gather(changed.is_asked_C, case_P)
+    case_P, item_P = tf.boolean_mask(case_P, is_asked_P), tf.boolean_mask(item_P, is_asked_P)
     weight_P = target_weights(case_P, tf.size(row_C), basket_power)
     candidates = EVERYTHING
     if sampler is not None and noise is not None:
         candidates = sampler(item_P, noise)
     cases = Cases(row_C, step_C, case_P, item_P)
-    scored = model.scores_to_learn(batch, cases, candidates, noise)
+    scored = model.scores_to_learn(history, cases, candidates, noise)
     return LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
 
 
