@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from recsys.config.checks import require
 from recsys.config.clean import Clean
 from recsys.config.evaluate import Evaluate, Ranking
 from recsys.config.inputs import AttributeKind, EventColumns, Events, Items
@@ -85,6 +86,14 @@ class Config:
     ranking: Ranking = field(default_factory=Ranking)
     evaluate: Evaluate = field(default_factory=Evaluate)
     score: Score = field(default_factory=Score)
+
+    def __post_init__(self) -> None:
+        require(
+            self.seed not in self.train.ensemble_seeds,
+            "train.ensemble_seeds",
+            f"seeds other than seed ({self.seed})",
+            self.train.ensemble_seeds,
+        )
 
     def to_dict(self) -> dict[str, object]:
         """The configuration as plain values, for YAML and JSON."""

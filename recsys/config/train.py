@@ -48,6 +48,12 @@ class Train:
         basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
         early_stopping_metric: the validation metric that chooses the epoch
         patience_epochs: epochs without a better metric before training stops
+        average_checkpoints: the mean of the weights of so many last checkpoints, where validation
+            finds it better than the best epoch; 0 takes no mean
+        ensemble_seeds: a model is trained with each of them, too, and the mean of all models'
+            scores is what lists are made from
+        warm_start: place of an older model to start from, by the names of its items and of all
+            else that has one; what is new starts from its features, or from the mean
         refit: then train once more from the start, on train and validation together, for as many
             epochs as were best
         checkpoint_steps: steps between checkpoints within an epoch; 0 makes one an epoch
@@ -87,6 +93,9 @@ class Train:
     basket_power: float = 0.0
     early_stopping_metric: ValidationMetric = "recall@20"
     patience_epochs: int = 2
+    average_checkpoints: int = 0
+    ensemble_seeds: tuple[int, ...] = ()
+    warm_start: str | None = None
     refit: bool = False
     checkpoint_steps: int = 0
     keep_checkpoints: int = 2
@@ -104,6 +113,11 @@ class Train:
             value = getattr(self, key)
             require(0 <= value < 1, f"train.{key}", "a share from 0 to below 1", value)
         for key in ("negatives", "negatives_power", "basket_power", "checkpoint_steps", "l1", "l2",
-                    "warmup_steps", "cpu_threads"):  # fmt: skip
+                    "warmup_steps", "average_checkpoints", "cpu_threads"):  # fmt: skip
             value = getattr(self, key)
             require(value >= 0, f"train.{key}", "0 or more", value)
+        require(self.average_checkpoints <= self.keep_checkpoints, "train.average_checkpoints",
+                f"at most train.keep_checkpoints ({self.keep_checkpoints})",
+                self.average_checkpoints)  # fmt: skip
+        require(len({*self.ensemble_seeds}) == len(self.ensemble_seeds), "train.ensemble_seeds",
+                "seeds that differ", self.ensemble_seeds)  # fmt: skip

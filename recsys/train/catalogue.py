@@ -62,6 +62,15 @@ def read_item_ids(dataset: Manifest) -> list[str]:
     return list(_read_items(dataset, ["item_id"])["item_id"])
 
 
+def read_values(dataset: Manifest, features: Sequence[str]) -> dict[str, list[str]]:
+    """The values of category attributes, from index FIRST_ITEM on."""
+    if not features:
+        return {}
+    fs, path = files.filesystem(files.join(dataset.url, "categories.parquet"))
+    table = pq.read_table(path, filesystem=fs).to_pandas().sort_values("value_index")
+    return {name: list(table["value"][table["attribute"] == name]) for name in features}
+
+
 def _read_items(dataset: Manifest, columns: list[str]) -> pd.DataFrame:
     """The columns of every item of the vocabulary, in its order."""
     where = files.join(dataset.url, "items.parquet")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from recsys import files
@@ -45,6 +46,55 @@ def restore(folder: str, name: str, variables: Sequence[tf.Variable]) -> dict[st
     Raises:
         DataError: the file is not what was written, or of another model
     """
+    arrays, progress = read(folder, name)
+    _check_shapes(folder, name, arrays, variables)
+    for values, variable in zip(arrays, variables, strict=True):
+        variable.assign(values)
+    return progress
+
+
+def restore_mean(folder: str, count: int, variables: Sequence[tf.Variable]) -> int:
+    """Puts the mean of the last checkpoints' values into the variables.
+
+    The mean of weights along one training run is often better than each of them (Izmailov et al.,
+    2018, stochastic weight averaging). One that is damaged is named in a warning, and left out.
+
+    Args:
+        folder: URL of the checkpoints
+        count: of the last ones
+        variables: the first of those that were saved
+
+    Returns:
+        of how many checkpoints it is the mean
+
+    Raises:
+        DataError: none is whole
+    """
+    sums = [np.zeros(variable.shape) for variable in variables]
+    found = 0
+    for name in names(folder)[-count:]:
+        try:
+            arrays, _ = read(folder, name)
+        except DataError as error:
+            log.warning("%s; the mean is taken of the other checkpoints", error)
+            continue
+        arrays = arrays[: len(sums)]
+        _check_shapes(folder, name, arrays, variables)
+        sums = [total + values for total, values in zip(sums, arrays, strict=True)]
+        found += 1
+    if not found:
+        raise DataError(f"{folder}: expected a whole checkpoint to take the mean of, found none")
+    for variable, total in zip(variables, sums, strict=True):
+        variable.assign((total / found).astype(variable.dtype.as_numpy_dtype))
+    return found
+
+
+def read(folder: str, name: str) -> tuple[list[npt.NDArray[Any]], dict[str, Any]]:
+    """The values of a checkpoint, in the order in which they were saved, and its progress.
+
+    Raises:
+        DataError: the file is not what was written
+    """
     where = files.join(folder, f"{name}.npz")
     about = files.read_json(files.join(folder, f"{name}.json"))
     content = files.read_bytes(where)
@@ -54,13 +104,17 @@ def restore(folder: str, name: str, variables: Sequence[tf.Variable]) -> dict[st
         arrays = np.load(io.BytesIO(content))
     except (ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{where}: expected arrays, found {error}") from None
-    shapes = [tuple(variable.shape) for variable in variables]
-    found = [arrays[key].shape for key in sorted(arrays.files)]
-    if found != shapes:
-        raise DataError(f"{where}: expected arrays of the model's shapes, found those of another")
-    for key, variable in zip(sorted(arrays.files), variables, strict=True):
-        variable.assign(arrays[key])
-    return dict(about["progress"])
+    return [arrays[key] for key in sorted(arrays.files)], dict(about["progress"])
+
+
+def _check_shapes(
+    folder: str, name: str, arrays: Sequence[npt.NDArray[Any]], variables: Sequence[tf.Variable]
+) -> None:
+    if [values.shape for values in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise DataError(
+            f"{files.join(folder, name)}.npz: expected arrays of the model's shapes, found those "
+            "of another"
+        )
 
 
 def restore_last(folder: str, variables: Sequence[tf.Variable]) -> dict[str, Any] | None:

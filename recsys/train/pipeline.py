@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+from typing import Any
+
 from recsys import manifest
 from recsys.config import Config
 from recsys.manifest import Manifest
@@ -9,27 +13,92 @@ from recsys.train import batches, optimizer, ranks
 from recsys.train.batches import Shard
 from recsys.train.candidates import Sampler
 from recsys.train.catalogue import read_catalogue
+from recsys.train.ensemble import Ensemble
 from recsys.train.loop import Trainer, fit
 from recsys.train.model import Recommender
-from recsys.train.progress import Progress
+from recsys.train.progress import Metrics, Progress
 from recsys.train.run import Run, Stage
+
+log = logging.getLogger(__name__)
 
 
 def run(config: Config) -> None:
-    """Trains on this rank and, on rank 0, publishes the model."""
-    shard = ranks.start(config.train)
+    """Joins the other ranks, trains with them and, on rank 0, publishes the model."""
+    train(config, ranks.start(config.train))
+
+
+def train(config: Config, shard: Shard) -> None:
+    """Trains as one of the ranks, which have started, and publishes the model on rank 0."""
     dataset = manifest.read(config.paths.dataset)
     batches.check_shards(dataset, shard.ranks)
     own = Run(config, dataset) if shard.rank == 0 else None
+    trainer, chosen = _train(config, dataset, shard, own)
+    if config.train.ensemble_seeds:
+        trainer, chosen = _with_others(trainer, chosen, own)
+    if own is not None:
+        own.finish(trainer, chosen)
+
+
+def _train(
+    config: Config, dataset: Manifest, shard: Shard, own: Run | None
+) -> tuple[Trainer, Metrics]:
+    """The trained model, on rank 0 at least, and the validation metrics that chose it."""
     trainer = build(config, dataset, shard, ("train",), config.train.epochs)
-    chosen = _fit(trainer, own, "choice").best(config.train.early_stopping_metric) or {}
+    progress = _fit(trainer, own, "choice")
+    chosen = progress.best(config.train.early_stopping_metric) or {}
+    if config.train.average_checkpoints:
+        chosen = or_mean(trainer, own, chosen, progress.epoch - 1)
     if config.train.refit:
         trainer = build(config, dataset, shard, ("train", "valid"), int(chosen["epoch"]))
         _fit(trainer, own, "refit")
+        if own is not None and "averaged" in chosen:
+            own.take_mean(trainer, "refit")
+        if own is not None:
+            own.save_best(trainer, chosen)
     elif own is not None:
         own.take_best(trainer)
+    return trainer, chosen
+
+
+def or_mean(trainer: Trainer, own: Run | None, best: Metrics, epoch: int) -> Metrics:
+    """The metrics of the best epoch, or those of the mean of the last checkpoints if better.
+
+    What the mean is better than is no longer the best that is kept.
+    """
+    averaged = own.take_mean(trainer, "choice") if own is not None else 0
+    ranks.share_start(trainer.variables)
+    metrics = {"epoch": epoch, **trainer.validate()}
+    metrics |= ranks.share_plain({"averaged": averaged})
+    name = trainer.config.train.early_stopping_metric
+    log.info("mean of the last checkpoints: %s %.4g, best epoch %.4g",
+             name, metrics[name], best[name])  # fmt: skip
+    if metrics[name] <= best[name]:
+        return best
     if own is not None:
-        own.finish(trainer, chosen)
+        own.save_best(trainer, metrics)
+    return metrics
+
+
+def _with_others(
+    first: Trainer, chosen: Metrics, own: Run | None
+) -> tuple[Trainer, dict[str, Any]]:
+    """The ensemble of the first model with those of the other seeds, and its metrics.
+
+    After a refit there is nothing left to validate on: only the members' metrics are known.
+    """
+    models, members = [first.model], {str(first.config.seed): chosen}
+    alone = replace(first.config.train, ensemble_seeds=())
+    for seed in first.config.train.ensemble_seeds:
+        config = replace(first.config, seed=seed, train=alone)
+        trainer, found = _train(
+            config, first.manifest, first.shard, own.member(seed) if own is not None else None
+        )
+        models.append(trainer.model)
+        members[str(seed)] = found
+    together = replace(first, model=Ensemble(models))
+    ranks.share_start(together.variables)
+    metrics = {} if first.config.train.refit else together.validate()
+    return together, {"epoch": chosen["epoch"], **metrics, "members": members}
 
 
 def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:

@@ -16,6 +16,7 @@ from recsys.train import batches
 from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
 from recsys.train.pipeline import build
+from recsys.train.warm import WarmStart
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,14 @@ def plan(config: Config) -> str:
         it, as text
 
     Raises:
-        ConfigError: the configuration names what the dataset does not have
+        ConfigError: the configuration names what the dataset, or a model to start from, does not
+            have
         DataError: there is no dataset, or nothing in it to train on or to choose by
     """
     dataset = manifest.read(config.paths.dataset)
     batches.check_shards(dataset, 1)
+    if config.train.warm_start:
+        WarmStart(config, dataset)
     trainer = build(config, dataset, Shard(0, 1), ("train",), config.train.epochs)
     text = "\n\n".join(_lines(config, dataset, trainer))
     log.info("%s", text)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import tempfile
 from dataclasses import replace
 from typing import Literal
+
+import tensorflow as tf
 
 from recsys import files
 from recsys.command import to_yaml
@@ -18,6 +21,7 @@ from recsys.train.catalogue import read_item_ids
 from recsys.train.curves import draw_curves
 from recsys.train.loop import Trainer
 from recsys.train.progress import Metrics, Progress
+from recsys.train.warm import VOCABULARIES, WarmStart, names, vocabularies
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +44,24 @@ class Run:
         self.dataset = dataset
         # Going on with a run does not make it another one.
         self.identity = to_yaml(replace(config, train=replace(config.train, resume=False)))
+        self.warm = WarmStart(config, dataset) if config.train.warm_start else None
         self.started_on = {
             "config": self.identity,
             "dataset": dataset.content_fingerprint,
             "vocabulary_fingerprint": dataset.vocabulary_fingerprint,
+            "warm_start": self.warm.version if self.warm is not None else None,
         }
         unfinished = self._unfinished() if config.train.resume else None
         self.version = unfinished or files.new_version(config.paths.model)
-        self.best = files.join(self.version, "best")
+        self.folder = self.version
+
+    def member(self, seed: int) -> Run:
+        """The same run for another seed of an ensemble, with checkpoints and metrics apart."""
+        if seed == self.config.seed:
+            return self
+        other = copy.copy(self)
+        other.folder = files.join(self.version, f"seed-{seed}")
+        return other
 
     def _unfinished(self) -> str | None:
         """The last version that has a checkpoint of just this run, and no model yet."""
@@ -62,15 +76,16 @@ class Run:
         return None
 
     def _checkpoints(self, stage: Stage) -> str:
-        return files.join(self.version, "checkpoints" if stage == "choice" else "refit")
+        return files.join(self.folder, "checkpoints" if stage == "choice" else "refit")
 
     def restore(self, trainer: Trainer, stage: Stage) -> Progress:
         """Puts the stage's last whole checkpoint into the trainer; how far it was."""
-        state = [*trainer.variables, *trainer.optimizer.state()]
-        found = checkpoints.restore_last(self._checkpoints(stage), state)
+        found = checkpoints.restore_last(self._checkpoints(stage), _state(trainer))
         if found is None:
-            if stage == "choice":
+            if stage == "choice" and self.folder == self.version:
                 self._start()
+            if self.warm is not None:
+                self.warm.apply(trainer.model, trainer.optimizer, trainer.config.seed)
             return Progress()
         progress = Progress(**found)
         log.info(
@@ -87,9 +102,8 @@ class Run:
         """Writes a checkpoint, and after an epoch its metrics and, if it is the best, its model."""
         if progress.step == 0 and progress.history:
             self._after_epoch(trainer, progress, stage)
-        state = [*trainer.variables, *trainer.optimizer.state()]
         name = f"epoch-{progress.epoch:05d}-step-{progress.step:09d}"
-        checkpoints.save(self._checkpoints(stage), name, state, progress.to_dict())
+        checkpoints.save(self._checkpoints(stage), name, _state(trainer), progress.to_dict())
         checkpoints.keep_last(self._checkpoints(stage), self.config.train.keep_checkpoints)
 
     def _after_epoch(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
@@ -98,18 +112,29 @@ class Run:
         lines = "".join(json.dumps(entry) + "\n" for entry in progress.history).encode()
         if stage == "refit":
             log.info("refit: %s", shown)
-            files.write_bytes(files.join(self.version, "refit.jsonl"), lines)
+            files.write_bytes(files.join(self.folder, "refit.jsonl"), lines)
             return
         is_best = metrics == progress.best(self.config.train.early_stopping_metric)
         log.info("%s%s", shown, " (best)" if is_best else "")
         if is_best:
-            checkpoints.save(self.best, "best", trainer.variables, {"epoch": metrics["epoch"]})
-        files.write_bytes(files.join(self.version, "metrics.jsonl"), lines)
-        files.write_bytes(files.join(self.version, "curves.png"), draw_curves(progress.history))
+            self.save_best(trainer, metrics)
+        files.write_bytes(files.join(self.folder, "metrics.jsonl"), lines)
+        files.write_bytes(files.join(self.folder, "curves.png"), draw_curves(progress.history))
+
+    def save_best(self, trainer: Trainer, metrics: Metrics) -> None:
+        """Keeps the trainer's weights as the best so far, with what the optimizer needs."""
+        best = files.join(self.folder, "best")
+        about = {"epoch": metrics["epoch"], "variables": names(trainer.variables)}
+        checkpoints.save(best, "best", _state(trainer), about)
 
     def take_best(self, trainer: Trainer) -> None:
-        """Puts the best epoch's weights into the trainer's model."""
-        checkpoints.restore(self.best, "best", trainer.variables)
+        """Puts the best weights into the trainer's model, with what the optimizer needs."""
+        checkpoints.restore(files.join(self.folder, "best"), "best", _state(trainer))
+
+    def take_mean(self, trainer: Trainer, stage: Stage) -> int:
+        """Puts the mean of the last checkpoints' weights into the model; of how many it is."""
+        count = self.config.train.average_checkpoints
+        return checkpoints.restore_mean(self._checkpoints(stage), count, trainer.variables)
 
     def finish(self, trainer: Trainer, best: Metrics) -> None:
         """Exports the trainer's model and publishes the version."""
@@ -133,6 +158,15 @@ class Run:
             "trained_on": list(trainer.splits),
             "known_items": trainer.model.known_size - FIRST_ITEM,
         }
+        files.write_json(
+            files.join(self.version, VOCABULARIES),
+            vocabularies(self.dataset, self.config.train.item_features),
+        )
         files.write_json(files.join(self.version, MODEL), about)
         files.publish(self.version)
         log.info("model %s written to %s", about["model_version"], self.version)
+
+
+def _state(trainer: Trainer) -> list[tf.Variable]:
+    """All that a resumed run needs of the variables, in the order in which it is saved."""
+    return [*trainer.variables, *trainer.optimizer.state()]

@@ -40,6 +40,23 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         checkpoints.restore(folder, "epoch-0001", [tf.Variable(tf.zeros([2, 2]))])
 
 
+def test_the_mean_is_of_the_last_whole_checkpoints(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = files.as_url(str(tmp_path))
+    for epoch in range(1, 5):
+        checkpoints.save(folder, f"epoch-{epoch}", _variables(float(epoch)), {})
+    weights, _ = _variables(0.0)
+    assert checkpoints.restore_mean(folder, 3, [weights]) == 3
+    np.testing.assert_array_equal(weights.numpy(), np.full((3, 2), (2 + 3 + 4) / 3))
+    (tmp_path / "epoch-3.npz").write_bytes(b"")
+    assert checkpoints.restore_mean(folder, 3, [weights]) == 2
+    np.testing.assert_array_equal(weights.numpy(), np.full((3, 2), (2 + 4) / 2))
+    assert "epoch-3.npz" in caplog.text
+    with pytest.raises(DataError, match="to take the mean of, found none"):
+        checkpoints.restore_mean(files.join(folder, "nothing"), 3, [weights])
+
+
 def test_the_last_few_stay(tmp_path: Path) -> None:
     folder = files.as_url(str(tmp_path))
     for epoch in range(5):

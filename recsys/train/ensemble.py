@@ -1,0 +1,58 @@
+"""Several models as one, for whoever validates, exports and scores.
+
+Shapes: C cases, P pairs, K items, D width of one model, M models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from recsys.train.batch import Batch
+from recsys.train.model import Recommender
+from recsys.train.noise import Noise
+
+
+class Ensemble(Recommender):
+    """Recommenders of one configuration and one dataset that differ in their seeds; to be read.
+
+    The mean of M products is one product of vectors M times as long: with the states divided by M
+    and set side by side, and the item vectors set side by side, whoever multiplies a state with an
+    item gets the mean of the scores, exactly.
+
+    Args:
+        members: the models
+    """
+
+    def __init__(self, members: Sequence[Recommender]) -> None:
+        tf.Module.__init__(self, name="ensemble")  # a recommender's own parts are the members'
+        self.members = list(members)
+        self.train = members[0].train
+        self.vocabulary_size = members[0].vocabulary_size
+        self.known_size = members[0].known_size
+
+    def encode(
+        self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, noise: Noise | None = None
+    ) -> tf.Tensor:
+        """The states [C, M D] before the given steps."""
+        states = [member.encode(batch, row_C, step_C, noise) for member in self.members]
+        return tf.concat(states, axis=1) / len(states)
+
+    def item_vectors(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
+        """What a state with a 1 behind it is multiplied with: vectors and biases [K, M D + 1]."""
+        vectors = [member.item_vectors(item_K) for member in self.members]
+        bias_K1 = _mean([vectors_KE[:, -1:] for vectors_KE in vectors])
+        return tf.concat([*(vectors_KE[:, :-1] for vectors_KE in vectors), bias_K1], axis=1)
+
+    def repeat_scores(
+        self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the items before the given steps add: places (case, item) [P, 2] and scores [P]."""
+        found = [member.repeat_scores(batch, row_C, step_C) for member in self.members]
+        # The places follow from the batch alone.
+        return found[0][0], _mean([added_P for _, added_P in found])
+
+
+def _mean(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n(values) / len(values)

@@ -1,0 +1,206 @@
+"""A run that starts from an older model, on a vocabulary that has grown since.
+
+Rows of items, event types, platforms and categories are found by their names, whatever their
+indexes were; everything else must have the older model's shape. The optimizer goes on, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+import yaml
+
+from recsys import files
+from recsys.config import Config
+from recsys.errors import ConfigError, DataError
+from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM
+from recsys.train import checkpoints
+from recsys.train.catalogue import read_item_ids, read_values
+from recsys.train.model import Recommender
+from recsys.train.optimizer import Optimizer
+
+log = logging.getLogger(__name__)
+
+VOCABULARIES = "vocabularies.json"
+# What decides which weights a model has.
+_ARCHITECTURE = (
+    "cell", "layers", "embedding_size", "readout", "normalize", "repeat", "item_features",
+    "optimizer",
+)  # fmt: skip
+_ITEM_TABLES = ("item_embedding", "item_bias", "item_weight")
+_OTHER_TABLES = ("event_type", "platform")
+
+Values = npt.NDArray[Any]
+
+
+def vocabularies(dataset: Manifest, features: Sequence[str]) -> dict[str, list[str]]:
+    """The names that the rows of a model's tables stand for, from index FIRST_ITEM on."""
+    values = read_values(dataset, features)
+    return {
+        "item": read_item_ids(dataset),
+        "event_type": list(dataset.event_types),
+        "platform": list(dataset.platforms),
+        **{_feature(name): values[name] for name in features},
+    }
+
+
+class WarmStart:
+    """An older model to start from.
+
+    Args:
+        config: train.warm_start is the place of the model
+        dataset: that is trained on
+
+    Raises:
+        ConfigError: the configuration asks for another kind of model; names the key
+        DataError: there is no model, or none that has all that is needed
+    """
+
+    def __init__(self, config: Config, dataset: Manifest) -> None:
+        self.version = files.current(str(config.train.warm_start), made_by="jobs/train.py")
+        former = yaml.safe_load(files.read_bytes(files.join(self.version, "config.yaml")))
+        self._check(former["train"], config.to_dict()["train"])
+        self.dataset = dataset
+        self.features = config.train.item_features
+        self._warn()
+
+    def _check(self, former: Mapping[str, Any], train: Any) -> None:
+        for key in _ARCHITECTURE:
+            found = list(train[key]) if isinstance(train[key], tuple) else train[key]
+            if former.get(key) != found:
+                raise ConfigError(
+                    f"train.{key}: expected {former.get(key)!r} as in {self.version} "
+                    f"(train.warm_start), found {found!r}"
+                )
+
+    def _warn(self) -> None:
+        about = files.read_json(files.join(self.version, "model.json"))
+        if about["dataset"] == self.dataset.url and "valid" in about["trained_on"]:
+            log.warning(
+                "%s learnt from the validation of this very dataset: its metrics say nothing, and "
+                "cannot choose an epoch", self.version,
+            )  # fmt: skip
+
+    def apply(self, model: Recommender, optimizer: Optimizer, seed: int) -> None:
+        """Puts the older model's values into the variables; of an ensemble the one of the seed.
+
+        Raises:
+            DataError: the weights are not those of such a model
+        """
+        own = files.join(self.version, f"seed-{seed}", "best")
+        folder = own if files.exists(own) else files.join(self.version, "best")
+        variables = list(model.trainable_variables)
+        arrays, about = checkpoints.read(folder, "best")
+        _check_names(folder, about.get("variables"), variables)
+        rows = self._rows(model, arrays[_place_of_items(variables)])
+        steps, *slots = optimizer.state()
+        steps.assign(arrays.pop(len(variables)))
+        kinds = [_kind(variable, model) for variable in variables]
+        for place, variable in enumerate([*variables, *slots]):
+            kind = kinds[place % len(kinds)]
+            _fill(folder, variable, arrays[place], rows.get(kind))
+        _start_new_items(model, rows["item"])
+        log.info(
+            "starting from %s, which knows %d of %d items",
+            folder, len(rows["item"].now) - FIRST_ITEM, self.dataset.items,
+        )  # fmt: skip
+
+    def _rows(self, model: Recommender, former_items: Values) -> dict[str, _Rows]:
+        """Which rows the older tables share with the new ones."""
+        former = files.read_json(files.join(self.version, VOCABULARIES))
+        now = vocabularies(self.dataset, self.features)
+        rows = {kind: _matched(former[kind], now[kind]) for kind in now}
+        # What the older run never met has a row of zeros there: it is as new.
+        learnt, started = former_items.any(axis=1), model.tower.embedding.numpy().any(axis=1)
+        items = rows["item"]
+        keeps = learnt[items.former] | ~started[items.now] | (items.now < FIRST_ITEM)
+        return {**rows, "item": _Rows(items.former[keeps], items.now[keeps], items.former_size)}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    # Rows of the older tables, the same rows of the new ones, and how many the older have.
+    former: npt.NDArray[np.int64]
+    now: npt.NDArray[np.int64]
+    former_size: int
+
+
+def names(variables: Sequence[tf.Variable]) -> list[str]:
+    """Of the variables, in their order."""
+    return [str(variable.name).split(":")[0] for variable in variables]
+
+
+def _check_names(folder: str, found: object, variables: Sequence[tf.Variable]) -> None:
+    if found != names(variables):
+        raise DataError(
+            f"{folder}: expected the weights {', '.join(names(variables))}, found {found}"
+        )
+
+
+def _feature(name: str) -> str:
+    return f"feature {name}"
+
+
+def _kind(variable: tf.Variable, model: Recommender) -> str:
+    """What the rows of a variable stand for; "" for nothing that has a name."""
+    for attribute, table in model.tower.category_embeddings.items():
+        if variable is table:
+            return _feature(attribute)
+    (name,) = names([variable])
+    if name in _ITEM_TABLES:
+        return "item"
+    kind = name.removesuffix("_embedding")
+    return kind if kind in _OTHER_TABLES else ""
+
+
+def _place_of_items(variables: Sequence[tf.Variable]) -> int:
+    return names(variables).index("item_embedding")
+
+
+def _matched(former: Sequence[str], now: Sequence[str]) -> _Rows:
+    place = pd.Index(former).get_indexer(pd.Index(now))
+    known = np.flatnonzero(place >= 0)
+    reserved = np.arange(FIRST_ITEM)
+    return _Rows(
+        np.concatenate([reserved, place[known] + FIRST_ITEM]),
+        np.concatenate([reserved, known + FIRST_ITEM]),
+        len(former) + FIRST_ITEM,
+    )
+
+
+def _fill(folder: str, variable: tf.Variable, former: Values, rows: _Rows | None) -> None:
+    """The older values, in the rows that both have; other rows stay as they are."""
+    expected = tuple(variable.shape)
+    if rows is not None:
+        expected = (rows.former_size, *expected[1:])
+    if former.shape != expected:
+        raise DataError(
+            f"{folder}: expected {names([variable])[0]} of shape {expected}, found {former.shape}"
+        )
+    if rows is not None:
+        values = variable.numpy()
+        values[rows.now] = former[rows.former]
+        former = values
+    variable.assign(former)
+
+
+def _start_new_items(model: Recommender, rows: _Rows) -> None:
+    """What is met now and was not before: the vectors of its features, or the mean of the others.
+
+    A row of zeros, of what is not met yet either, stays one.
+    """
+    table = model.tower.embedding
+    values = table.numpy()
+    is_new = values.any(axis=1)
+    is_new[rows.now] = False
+    has_features = bool(model.tower.categories or model.tower.vectors)
+    values[is_new] = 0.0 if has_features else values[rows.now[FIRST_ITEM:]].mean(axis=0)
+    table.assign(values)

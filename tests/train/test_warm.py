@@ -1,0 +1,137 @@
+"""A start from an older model whose vocabulary was smaller and in another order."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys import files
+from recsys.config import Config, Paths, Train
+from recsys.errors import ConfigError
+from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM
+from recsys.train import pipeline
+from recsys.train.batches import Shard
+from recsys.train.loop import Trainer
+from recsys.train.run import MODEL, Run
+from recsys.train.warm import VOCABULARIES, names, vocabularies
+from tests.datasets import write_dataset
+
+ITEMS, GROWN = 12, 15
+_COLOURS = {ITEMS: ["red", "green", "blue"], GROWN: ["blue", "pink", "red"]}
+
+
+def _write(place: Path, items: int) -> Manifest:
+    """Items from item-0 to the last one; in the grown dataset the indexes are the other way."""
+    dataset = write_dataset(place, items=items, groups=1, rows_per_group=2)
+    folder = Path(files.local_copy(dataset.url))
+    where = folder / "items.parquet" / "part-0.parquet"
+    table = pq.read_table(where)
+    if items == GROWN:
+        table = table.set_column(1, "item_id", table["item_id"].combine_chunks()[::-1])
+    pq.write_table(table, where)
+    values = pa.table(
+        {"attribute": ["colour"] * 3, "value_index": [2, 3, 4], "value": _COLOURS[items]}
+    )
+    pq.write_table(values, folder / "categories.parquet")
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("warm")
+    for name, items in (("former", ITEMS), ("grown", GROWN)):
+        _write(place / name, items)
+    return place
+
+
+def _trainer(folder: Path, name: str, train: Train) -> tuple[Trainer, Run, Manifest]:
+    place = str(folder / name)
+    config = Config(paths=Paths(dataset=place, model=f"{place}-model"), train=train)
+    dataset = pipeline.manifest.read(place)
+    trainer = pipeline.build(config, dataset, Shard(0, 1), ("train",), 1)
+    return trainer, Run(config, dataset), dataset
+
+
+def _publish_former(folder: Path, train: Train) -> Trainer:
+    """A model with weights and an optimizer like no others, published as a run would."""
+    trainer, own, dataset = _trainer(folder, "former", train)
+    rng = np.random.default_rng(2)
+    for variable in (*trainer.variables, *trainer.optimizer.state()[1:]):
+        variable.assign(rng.normal(size=variable.shape))
+    trainer.optimizer.steps.assign(77)
+    own.restore(trainer, "choice")
+    own.save_best(trainer, {"epoch": 1.0})
+    version = own.version
+    files.write_json(files.join(version, VOCABULARIES), vocabularies(dataset, train.item_features))
+    files.write_json(files.join(version, MODEL), {"dataset": "", "trained_on": ["train"]})
+    files.publish(version)
+    return trainer
+
+
+def _by_name(table: np.ndarray, items: int) -> dict[str, np.ndarray]:
+    ids = [f"item-{index}" for index in range(items)]
+    return dict(zip(ids[::-1] if items == GROWN else ids, table[FIRST_ITEM:], strict=True))
+
+
+@pytest.mark.parametrize("features", [(), ("colour",)])
+def test_rows_follow_the_names_and_new_items_start_from_what_is_known(
+    folder: Path, features: tuple[str, ...]
+) -> None:
+    train = Train(embedding_size=4, item_features=features, optimizer="adam")
+    former = _publish_former(folder, train)
+    warm = replace(train, warm_start=str(folder / "former-model"))
+    trainer, own, _ = _trainer(folder, "grown", warm)
+    own.restore(trainer, "choice")
+
+    assert trainer.optimizer.steps.numpy() == 77
+    pairs = zip(
+        [*former.variables, *former.optimizer.state()[1:]],
+        [*trainer.variables, *trainer.optimizer.state()[1:]],
+        strict=True,
+    )
+    of_items = 0
+    for old, new in pairs:
+        rows = old.shape[0] if old.shape.rank else 0
+        if rows == ITEMS + FIRST_ITEM:
+            before, after = _by_name(old.numpy(), ITEMS), _by_name(new.numpy(), GROWN)
+            for name, row in before.items():
+                np.testing.assert_array_equal(after[name], row)
+            np.testing.assert_array_equal(old[:FIRST_ITEM], new[:FIRST_ITEM])
+            of_items += 1
+        elif rows != 5:  # of the colours
+            np.testing.assert_array_equal(old, new)
+    assert of_items == 3 * 4  # embedding, bias, and two of repeat; each with mean and square
+
+    before = former.model.tower.embedding.numpy()[FIRST_ITEM:]
+    expected = np.zeros(4) if features else before.mean(axis=0)
+    after = _by_name(trainer.model.tower.embedding.numpy(), GROWN)
+    place = names(trainer.variables).index("item_embedding")
+    slots = _by_name(trainer.optimizer.state()[1 + place].numpy(), GROWN)
+    for index in range(ITEMS, GROWN):
+        np.testing.assert_allclose(after[f"item-{index}"], expected, atol=1e-6)
+        assert not slots[f"item-{index}"].any()
+    if features:
+        old, new = (t.model.tower.category_embeddings["colour"].numpy() for t in (former, trainer))
+        np.testing.assert_array_equal(new[[0, 1, 2, 4]], old[[0, 1, 4, 2]])
+        assert (new[3] != old[3]).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "former", "now"),
+    [("layers", 1, 2), ("cell", "gru", "lstm"), ("item_features", (), ("colour",))],
+)
+def test_another_architecture_is_named(folder: Path, key: str, former: object, now: object) -> None:
+    train = Train(embedding_size=4)
+    assert getattr(train, key) == former
+    _publish_former(folder, train)
+    other = replace(train, warm_start=str(folder / "former-model"), **{key: now})
+    found = list(now) if isinstance(now, tuple) else now
+    expected = list(former) if isinstance(former, tuple) else former
+    with pytest.raises(ConfigError) as caught:
+        _trainer(folder, "grown", other)
+    assert str(caught.value).startswith(f"train.{key}: expected {expected!r} as in file://")
+    assert str(caught.value).endswith(f"(train.warm_start), found {found!r}")
