@@ -43,7 +43,8 @@ class Trained:
         alone = replace(self.config.train, ensemble_seeds=())
         config = replace(self.config, seed=seed, train=alone)
         trainer = pipeline.build(config, dataset, ALONE, ("train",), 1)
-        checkpoints.restore(files.as_url(str(folder / "best")), "best", trainer.variables)
+        state = [*trainer.variables, *trainer.optimizer.state()]
+        checkpoints.restore(files.as_url(str(folder / "best")), "best", state)
         return trainer
 
 
@@ -129,9 +130,7 @@ def _flat(trainer: Trainer) -> np.ndarray:
 def test_a_warm_start_on_the_same_vocabulary_goes_on_from_the_older_models_metrics(
     trained: Trained, dataset: Manifest, seed: int
 ) -> None:
-    train = replace(
-        trained.config.train, ensemble_seeds=(), warm_start=trained.config.paths.model
-    )
+    train = replace(trained.config.train, ensemble_seeds=(), warm_start=trained.config.paths.model)
     config = replace(trained.config, seed=seed, train=train)
     trainer = pipeline.build(config, dataset, ALONE, ("train",), 1)
     own = Run(config, dataset)
