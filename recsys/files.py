@@ -159,6 +159,15 @@ def local_copy(url: str) -> str:
     return target
 
 
+def copy(source: str, target: str) -> None:
+    """Copies a file, or a folder with all that it holds, within one file system."""
+    fs, path = filesystem(source)
+    for found in fs.find(path):
+        below = filesystem(target)[1] + found[len(path) :]
+        fs.makedirs(posixpath.dirname(below), exist_ok=True)
+        fs.cp_file(found, below)
+
+
 def upload(folder: str, url: str) -> None:
     """Copies a local folder to where nothing is yet."""
     fs, path = filesystem(url)

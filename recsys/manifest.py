@@ -97,6 +97,9 @@ class Manifest:
         steps: what every step of the preparation took in and let through
         quarantine: reason to rows
         certificate: the checks for leakage and what they found
+        user_ids: as in the log, or HMAC-SHA256 where they are hashes
+        user_key: fingerprint of the hashes' key, which tells it from others; null without one
+        forgotten_users: that jobs/forget.py removed since the log was read
         config: the resolved configuration
     """
 
@@ -127,6 +130,9 @@ class Manifest:
     steps: tuple[Step, ...]
     quarantine: dict[str, int]
     certificate: dict[str, Any]
+    user_ids: str = "as in the log"
+    user_key: str | None = None
+    forgotten_users: int = 0
     config: dict[str, Any] = field(default_factory=dict)
 
     @property

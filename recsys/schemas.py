@@ -6,7 +6,7 @@ Types are Spark DDL, so that rooms without Spark can read this page too.
 
 from collections.abc import Mapping
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Indexes below FIRST_ITEM are no items.
 PADDING = 0
@@ -27,10 +27,11 @@ EVENTS: dict[str, str] = {
     "quantity": "double",
 }
 
-# A row that was dropped for a fault: the raw row as JSON, and why.
+# A row that was dropped for a fault: the raw row as JSON, why, and whose it is.
 QUARANTINE: dict[str, str] = {
     "reason": "string",  # "<column>: <what is wrong>"
-    "row": "string",
+    "row": "string",  # without user and session where these are stored as hashes
+    "user_id": "string",  # as in EVENTS; null where the row does not say
 }
 
 # One row of a split. The arrays have prepare.sequence_length entries: the events in time, then

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 ROW = "row"  # the whole raw row, as a struct
 UNREADABLE = "unreadable"  # the text of a CSV or JSON record that could not be parsed, else null
 
-_CORRUPT = "_corrupt_record"
+# Spark's column with the text of such a record.
+CORRUPT = "_corrupt_record"
 
 # Set unless spark-submit, spark-defaults.conf or the caller said otherwise.
 _DEFAULTS = {
@@ -157,7 +158,7 @@ def _read_mapped(
     with reading(f"{section}.path"):
         wanted = [column for _, column in columns.values() if column is not None]
         raw = _read_raw(spark, urls, format_name, options, wanted)
-    found = [name for name in raw.columns if name != _CORRUPT]
+    found = [name for name in raw.columns if name != CORRUPT]
     for key, (_, column) in columns.items():
         if column is not None and column not in found:
             raise DataError(
@@ -168,8 +169,8 @@ def _read_mapped(
         F.lit(None).cast("string").alias(ours) if column is None else _quoted(column).alias(ours)
         for ours, column in columns.values()
     ]
-    has_corrupt = _CORRUPT in raw.columns
-    unreadable = _quoted(_CORRUPT) if has_corrupt else F.lit(None).cast("string")
+    has_corrupt = CORRUPT in raw.columns
+    unreadable = _quoted(CORRUPT) if has_corrupt else F.lit(None).cast("string")
     row = F.struct(*[_quoted(name) for name in raw.columns])
     return raw.select(*mapped, unreadable.alias(UNREADABLE), row.alias(ROW))
 
@@ -195,8 +196,8 @@ def _read_raw(
     else:
         return reader.load(urls)
     # As text, so that what is not a number is seen and not lost or thrown.
-    fields = [T.StructField(name, T.StringType()) for name in [*names, _CORRUPT]]
-    reader = reader.option("columnNameOfCorruptRecord", _CORRUPT).option("mode", "PERMISSIVE")
+    fields = [T.StructField(name, T.StringType()) for name in [*names, CORRUPT]]
+    reader = reader.option("columnNameOfCorruptRecord", CORRUPT).option("mode", "PERMISSIVE")
     return reader.schema(T.StructType(fields)).load(urls)
 
 
@@ -209,8 +210,8 @@ def _json_names(
         lines = [row.value for row in spark.read.text(urls).limit(1000).collect()]
         names = reader.json(spark.sparkContext.parallelize(lines, 1)).columns
         if set(wanted) <= set(names):
-            return [name for name in names if name != _CORRUPT]
-    return [name for name in reader.json(urls).columns if name != _CORRUPT]
+            return [name for name in names if name != CORRUPT]
+    return [name for name in reader.json(urls).columns if name != CORRUPT]
 
 
 # Spark's words for an input that is not there or not what its name says.
@@ -324,6 +325,34 @@ def read(
         return frame.select(*schema)
 
 
+def read_whole(spark: SparkSession, url: str) -> DataFrame:
+    """Reads a table that a stage wrote, whatever its columns are.
+
+    Raises:
+        DataError: nothing there
+    """
+    with reading(url):
+        return spark.read.parquet(url)
+
+
+def read_with_places(spark: SparkSession, url: str) -> DataFrame:
+    """Reads a table with the name of the file that each row is in, and its place there.
+
+    Returns:
+        the table's columns, file, and rank, from 0 on
+
+    Raises:
+        DataError: nothing there
+    """
+    place = F.col("_metadata.row_index").alias("rank")
+    return read_whole(spark, url).select("*", F.col("_metadata.file_name").alias("file"), place)
+
+
+def schema_of(frame: DataFrame) -> dict[str, str]:
+    """Column to type."""
+    return {field.name: field.dataType.simpleString() for field in frame.schema}
+
+
 def read_in_order(spark: SparkSession, url: str, schema: Mapping[str, str]) -> DataFrame:
     """Reads a table with one partition a file, and its rows in the order of the file.
 
@@ -341,7 +370,7 @@ def read_in_order(spark: SparkSession, url: str, schema: Mapping[str, str]) -> D
 
 
 def _check(frame: DataFrame, url: str, schema: Mapping[str, str]) -> None:
-    found = {field.name: field.dataType.simpleString() for field in frame.schema}
+    found = schema_of(frame)
     for name, kind in schema.items():
         if found.get(name) != kind:
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,6 +59,8 @@ class Events:
         earliest: events before this are faults (ISO 8601, UTC)
         latest: events after this are faults (ISO 8601, UTC); null means now
         max_fault_share: share of rows that may go to quarantine before the job stops
+        user_key_variable: environment variable with the key (32 characters or more) by which user
+            and session ids are stored as hashes, HMAC-SHA256; null stores them as they are
     """
 
     path: tuple[str, ...] = ()
@@ -70,6 +73,7 @@ class Events:
     earliest: str = "1990-01-01"
     latest: str | None = None
     max_fault_share: float = 0.01
+    user_key_variable: str | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -78,6 +82,10 @@ class Events:
             "a share from 0 to 1",
             self.max_fault_share,
         )
+        variable = self.user_key_variable
+        if variable is not None and not re.fullmatch("[A-Z][A-Z0-9_]*", variable):
+            # What stands here may be the key itself: not shown.
+            require(False, "events.user_key_variable", "a variable's name, in capitals", "…")
         require_instant("events.earliest", self.earliest)
         require_instant("events.latest", self.latest)
         for name in (self.default_event_type, *self.event_types.values()):

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from recsys import tables
 from recsys.config import Config, Items
 from recsys.errors import DataError
+from recsys.hashing import key_of
 from recsys.manifest import Step
 from recsys.prepare import events, instants, quarantine
 from recsys.prepare.catalogue import ROWS, catalogue
@@ -58,10 +59,10 @@ def checked(spark: SparkSession, config: Config, stage: Stage) -> Checked:
         ConfigError: a rule lacks what it needs
         DataError: unreadable input, too many rows at fault, or no event left
     """
-    by_rules, now = rules(config), instants.now()
+    key, by_rules, now = key_of(config.events), rules(config), instants.now()
     items, steps = _items(spark, config.items, stage)
     raw = tables.read_events(spark, config.events)
-    marked = apply_rules(events.check(raw, config.events, now), items, config)
+    marked = apply_rules(events.check(raw, config.events, now, key), items, config)
     with tables.reading("events.path"):
         staged = stage(marked, "events", _CHECKED)
         counts = _counts(staged)

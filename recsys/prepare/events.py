@@ -16,11 +16,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from recsys import hashing
 from recsys.config import Events
 from recsys.errors import DataError
+from recsys.hashing import Key
 from recsys.prepare import instants
 from recsys.schemas import EVENTS
-from recsys.tables import ROW, UNREADABLE
+from recsys.tables import CORRUPT, ROW, UNREADABLE
 
 # An event, and, where it is at fault, why and what the log had.
 CHECKED: dict[str, str] = {**EVENTS, "reason": "string", "row": "string"}
@@ -30,13 +32,14 @@ _UNITS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _NUMBERS = (T.IntegralType, T.FractionalType)
 
 
-def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
+def check(raw: DataFrame, events: Events, now: int, key: Key | None = None) -> DataFrame:
     """Maps and converts the raw log's columns, and marks the rows that are at fault.
 
     Args:
         raw: of tables.read_events
         events: the section of the configuration
         now: microseconds since the epoch; later events are faults unless events.latest says more
+        key: by which user and session ids are hashed; none leaves them
 
     Returns:
         the columns of CHECKED; one row an event, none left out
@@ -67,7 +70,7 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
         *_number_faults("quantity", quantity),
     ]  # fmt: skip
     reason = reduce(lambda chain, fault: chain.when(*fault), faults[1:], F.when(*faults[0]))
-    return raw.select(
+    checked = raw.select(
         (user_id if columns.user_id else session_id).alias("user_id"),
         session_id.alias("session_id"),
         item_id.alias("item_id"),
@@ -77,8 +80,18 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
         price.alias("price"),
         quantity.alias("quantity"),
         reason.alias("reason"),
-        F.when(reason.isNotNull(), F.to_json(ROW)).alias("row"),
+        F.when(reason.isNotNull(), F.to_json(_row(raw, events, key))).alias("row"),
     )
+    return checked if key is None else hashing.keyed(checked, ("user_id", "session_id"), key)
+
+
+def _row(raw: DataFrame, events: Events, key: Key | None) -> Column:
+    """The raw row; where ids are hashed without them, and without text that may hold them."""
+    if key is None:
+        return F.col(ROW)
+    ids = {events.columns.user_id, events.columns.session_id, CORRUPT}
+    names = raw.select(f"{ROW}.*").columns
+    return F.struct(*[F.col(ROW)[name].alias(name) for name in names if name not in ids])
 
 
 def _kind(raw: DataFrame, name: str, expected: str, *allowed: type[T.DataType]) -> T.DataType:

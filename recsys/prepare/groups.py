@@ -22,7 +22,8 @@ from pyspark.sql import functions as F
 from recsys.prepare.rows import COUNTS, MOST, ROWS
 from recsys.schemas import PADDING, SEQUENCE_ARRAYS, ddl
 
-_PADS = {name: -1 if name == "step" else PADDING for name in SEQUENCE_ARRAYS}
+# Of arrays that are not filled up with PADDING.
+PADS = {"step": -1}
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,24 @@ def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int
         .withColumn("rank", F.col("start") + F.col("place"))
         .withColumn("group", _group(plan))
     )
+    every = placed.select(*ROWS, "rank", "group").unionByName(
+        _fillers(spark, plan), allowMissingColumns=True
+    )
+    return in_groups(every, plan.groups, tasks)
+
+
+def in_groups(placed: DataFrame, groups: int, tasks: int) -> DataFrame:
+    """Rows in partitions of whole groups, sorted by group and rank.
+
+    Args:
+        placed: with group, from 0 on, and rank
+        groups: how many
+        tasks: partitions, at most as many as groups
+    """
     keys = [F.lit(key) for key in partition_keys(tasks)]
-    task = F.floor(F.col("group") * tasks / plan.groups).cast("int")
+    task = F.floor(F.col("group") * tasks / groups).cast("int")
     return (
-        placed.select(*ROWS, "rank", "group")
-        .unionByName(_fillers(spark, plan), allowMissingColumns=True)
-        .withColumn("key", F.element_at(F.array(*keys), task + 1))
+        placed.withColumn("key", F.element_at(F.array(*keys), task + 1))
         .repartition(tasks, "key")
         .sortWithinPartitions("group", "rank")
     )
@@ -188,7 +201,7 @@ def padded(rows: DataFrame, length: int, schema: dict[str, str]) -> DataFrame:
                     weight = np.asarray(batch.column("length")) > 0
                     columns.append(pa.array(weight.astype(np.float32)))
                 elif name in SEQUENCE_ARRAYS:
-                    columns.append(pad_lists(batch.column(name), length, _PADS[name]))
+                    columns.append(pad_lists(batch.column(name), length, PADS.get(name, PADDING)))
                 else:
                     columns.append(batch.column(name))
             yield pa.RecordBatch.from_arrays(columns, names=list(schema))

@@ -13,7 +13,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Row, SparkSession
 
 import recsys
-from recsys import command, files, manifest
+from recsys import command, files, hashing, manifest
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.prepare import certificate, instants, report, writing
@@ -99,6 +99,7 @@ def _manifest(
     targets: dict[str, int],
     proof: dict[str, Any],
 ) -> manifest.Manifest:
+    key = hashing.key_of(work.config.events)
     return manifest.Manifest(
         url=work.version,
         schema_version=SCHEMA_VERSION,
@@ -120,9 +121,7 @@ def _manifest(
         valid_items=indexes.ranges[1],
         catalogue_items=indexes.ranges[2],
         vocabulary_fingerprint=indexes.fingerprint,
-        content_fingerprint=files.fingerprint(
-            f"{split} {row.rows} {row.hash}" for split, row in sorted(sums.items())
-        ),
+        content_fingerprint=writing.fingerprint(sums),
         event_types=indexes.event_types,
         platforms=cleaned.platforms,
         attributes=dict(work.config.items.attributes),
@@ -131,6 +130,8 @@ def _manifest(
         steps=(*cleaned.steps, _limited_steps(work, cleaned, written), indexes.step),
         quarantine=cleaned.faults,
         certificate=proof,
+        user_ids=hashing.HASHED if key else hashing.AS_LOGGED,
+        user_key=key.fingerprint if key else None,
         config=work.config.to_dict(),
     )
 

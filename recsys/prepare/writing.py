@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from recsys import tables
+from recsys import files, tables
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
 from recsys.prepare.facts import FACTS, facts
@@ -53,12 +53,23 @@ class Written:
 
     def split(self, split: str, row: Row | None, targets: dict[str, int]) -> Split:
         """The split's section of the manifest, with what sums() and file_targets() say of it."""
-        plan = self.plans[split]
-        counts = (0, 0, 0) if row is None else (row.case_steps, row.targets, row.unknown_targets)
-        groups = tuple(
-            GroupFile(path, plan.group_rows, targets.get(path, 0)) for path in self.files[split]
-        )
-        return Split(groups, plan.rows, plan.fillers, *counts)
+        return section(self.plans[split], self.files[split], row, targets)
+
+
+def section(
+    plan: Layout, paths: tuple[str, ...], row: Row | None, targets: dict[str, int]
+) -> Split:
+    """A split's section of the manifest.
+
+    Args:
+        plan: of its rows
+        paths: of its files, in their order
+        row: of sums(); none where the split has no rows
+        targets: of file_targets()
+    """
+    counts = (0, 0, 0) if row is None else (row.case_steps, row.targets, row.unknown_targets)
+    groups = tuple(GroupFile(path, plan.group_rows, targets.get(path, 0)) for path in paths)
+    return Split(groups, plan.rows, plan.fillers, *counts)
 
 
 def write_rows(work: Work, rows: DataFrame) -> Written:
@@ -80,12 +91,11 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         of_split = sizes[sizes["kind"] == split]
         count = int(of_split["rows"].sum())
         plan = layout(count, prepare.rows_per_group, prepare.groups_multiple_of)
-        tasks = max(work.tasks(count * prepare.sequence_length), plan.groups // _FILES_PER_TASK + 1)
-        placed = grouped(
-            in_order.where(F.col("kind") == split), of_split, plan, min(tasks, plan.groups)
-        )
+        tasks = group_tasks(work, plan)
+        placed = grouped(in_order.where(F.col("kind") == split), of_split, plan, tasks)
+        wide = padded(placed, prepare.sequence_length, SEQUENCES)
         plans[split] = plan
-        writes.append(partial(_write_groups, work, placed, split, plan))
+        writes.append(partial(write_groups, work, wide, split, plan))
     latest = padded(rows.where(F.col("kind") == HISTORY), prepare.sequence_length, HISTORIES)
     writes.append(partial(tables.write, latest, work.url("histories"), HISTORIES))
     group_files = dict(zip(SPLITS, together(*writes), strict=False))
@@ -101,10 +111,26 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
     )
 
 
-def _write_groups(work: Work, placed: DataFrame, split: str, plan: Layout) -> tuple[str, ...]:
+def group_tasks(work: Work, plan: Layout) -> int:
+    """Partitions of a split's groups."""
+    entries = plan.rows * work.config.prepare.sequence_length
+    return min(max(work.tasks(entries), plan.groups // _FILES_PER_TASK + 1), plan.groups)
+
+
+def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple[str, ...]:
+    """Writes a split's groups; their paths in order.
+
+    Args:
+        work: where to
+        wide: SEQUENCES of in_groups()
+        split: its name
+        plan: says how many rows a group has
+
+    Raises:
+        DataError: a file that is not one row group of the planned size
+    """
     folder = f"sequences/split={split}"
-    wide = padded(placed, work.config.prepare.sequence_length, SEQUENCES)
-    tables.write(wide, work.url(folder), SEQUENCES, rows_per_file=plan.group_rows)
+    tables.write(wide, work.url(folder), tables.schema_of(wide), rows_per_file=plan.group_rows)
     found = tables.row_groups(work.url(folder))
     if list(found.values()) != [[plan.group_rows]] * plan.groups:
         raise DataError(
@@ -138,6 +164,13 @@ def sums(written: DataFrame) -> dict[str, Row]:
         *[F.max(name).alias(name) for name in _MOST],
     )  # fmt: skip
     return {row.split: row for row in rows.collect()}
+
+
+def fingerprint(sums: dict[str, Row]) -> str:
+    """Of the sequences, whatever the order in which they were written."""
+    return files.fingerprint(
+        f"{split} {row.rows} {row.hash}" for split, row in sorted(sums.items())
+    )
 
 
 def file_targets(written: DataFrame) -> dict[str, int]:

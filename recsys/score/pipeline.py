@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import recsys
-from recsys import command, files, lock, manifest, tables, trained
+from recsys import command, files, hashing, lock, manifest, tables, trained
 from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.schemas import RECOMMENDATION_FOLDERS
@@ -39,6 +39,8 @@ def run(spark: SparkSession, config: Config) -> str:
     """
     started = _now()
     dataset = manifest.read(config.paths.dataset)
+    if config.score.subjects.path:
+        hashing.key_for(config.events, dataset.user_key)
     model = trained.read(config.paths.model, dataset)
     with lock.held(config.paths.recommendations, by="jobs/score.py"):
         plan = planning.plan(spark, config, dataset, model)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pyspark.sql import DataFrame, SparkSession
 
-from recsys import files, tables
+from recsys import files, hashing, tables
 from recsys.config import Config
 from recsys.errors import ConfigError
 from recsys.manifest import Manifest
@@ -119,7 +119,9 @@ def _popular(
 
 def subjects(spark: SparkSession, config: Config) -> DataFrame:
     """Who gets a list, as the configuration names them."""
-    return named(tables.read_subjects(spark, config.score.subjects))
+    wanted = named(tables.read_subjects(spark, config.score.subjects))
+    key = hashing.key_of(config.events)
+    return wanted if key is None else hashing.keyed(wanted, ("user_id",), key)
 
 
 def left_out_since(config: Config, dataset: Manifest) -> dict[int, int | None]:

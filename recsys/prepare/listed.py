@@ -1,0 +1,84 @@
+"""Whom to forget, and which rows are theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys import files
+from recsys.errors import DataError
+from recsys.prepare.parts import is_by_session
+from recsys.prepare.work import Work
+
+# Whether a row is of somebody listed.
+GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Whom to forget.
+
+    Args:
+        users: user_id as the dataset has it, one row each
+        owner: of a column user_id: whose it is, where that is a session's name
+        as_logged: whether ids are not hashed
+    """
+
+    users: DataFrame
+    owner: Column
+    as_logged: bool
+
+    def marked(self, rows: DataFrame) -> DataFrame:
+        """The rows with GONE."""
+        gone = F.broadcast(
+            self.users.select(F.col("user_id").alias("owner"), F.lit(True).alias(GONE))
+        )
+        joined = rows.withColumn("owner", self.owner).join(gone, on="owner", how="left")
+        return joined.withColumn(GONE, F.coalesce(GONE, F.lit(False)))
+
+    def by_user(self) -> Listed:
+        """For a table whose user_id is a user, and never a session."""
+        return replace(self, owner=F.col("user_id"))
+
+    def left(self, rows: DataFrame) -> DataFrame:
+        """The rows of others."""
+        return self.marked(rows).where(~F.col(GONE)).select(*rows.columns)
+
+
+def names(users: str) -> list[str]:
+    """The ids in a text with one a line.
+
+    Raises:
+        DataError: the file is not there, or has none
+    """
+    lines = files.read_bytes(files.as_url(users)).decode().splitlines()
+    found = [line for line in lines if line.strip()]
+    if not found:
+        raise DataError(f"{users}: expected ids of users, one a line, found none")
+    return found
+
+
+def listed(work: Work, ids: set[str], as_logged: bool) -> Listed:
+    """Whom to forget, in a dataset made with the work's configuration.
+
+    Args:
+        work: with that configuration
+        ids: as the dataset has them
+        as_logged: whether they are not hashed
+
+    Raises:
+        DataError: its sequences are of sessions that do not say whose they are
+    """
+    columns, owner = work.config.events.columns, F.col("user_id")
+    if is_by_session(work.config):
+        if columns.user_id is not None and columns.session_id is not None:
+            raise DataError(
+                "prepare.sequence_unit: expected sequences that say whose they are, found "
+                "sessions under the names that the log gives them (events.columns.session_id)"
+            )
+        if columns.session_id is None:
+            owner = F.regexp_replace("user_id", "-[0-9]+$", "")
+    users = work.spark.createDataFrame([(name,) for name in sorted(ids)], "user_id string")
+    return Listed(users, owner, as_logged)

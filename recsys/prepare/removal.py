@@ -1,0 +1,215 @@
+"""Users are forgotten: a new version of the dataset without any row of theirs.
+
+Their rows of sequences become rows of weight 0 where they stand, so that row groups stay equal:
+
+    group 0    ann bob | cat +          bob is forgotten          ann + | cat +
+
+What was counted over all users stays as it was: the counts of the vocabulary and of the categories,
+the steps of the manifest, and which items are known at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+from functools import partial
+
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from recsys import command, files, hashing, lock, manifest, tables
+from recsys.config import Config
+from recsys.manifest import Manifest
+from recsys.prepare import certificate, writing
+from recsys.prepare.facts import FACTS, facts
+from recsys.prepare.groups import PADS, Layout, in_groups
+from recsys.prepare.instants import MICROSECONDS_PER_DAY
+from recsys.prepare.listed import GONE, Listed, listed, names
+from recsys.prepare.parts import is_by_session
+from recsys.prepare.split import SplitTimes
+from recsys.prepare.work import Work
+from recsys.schemas import PADDING, QUARANTINE, SPLITS
+
+log = logging.getLogger(__name__)
+
+_BY = "jobs/forget.py"
+_REWRITTEN = ("sequences", "quarantine", files.MANIFEST)
+
+
+def forget(spark: SparkSession, config: Config, users: str) -> Manifest:
+    """Writes a version of the dataset without some users, and publishes it.
+
+    Args:
+        spark: the session
+        config: of which the place of the dataset and the key of the ids count
+        users: URL of a text with an id a line, as the log has it
+
+    Raises:
+        ConfigError: no key, or another one than that of the dataset
+        DataError: no dataset, no ids, or sequences that do not say whose they are
+    """
+    with lock.held(config.paths.dataset, _BY):
+        former = manifest.read(config.paths.dataset)
+        key = hashing.key_for(config.events, former.user_key)
+        ids = {key.hashed(name) if key else name for name in names(users)}
+        work = Work(spark, _config_of(former), files.new_version(config.paths.dataset))
+        try:
+            result = _without(work, former, listed(work, ids, key is None))
+            result.write()
+            work.clear()
+        except BaseException:
+            if files.exists(work.version):
+                files.remove(work.version)
+            raise
+        files.publish(work.version)
+    log.info("%s", _text(result, former, len(ids)))
+    return result
+
+
+def _config_of(former: Manifest) -> Config:
+    """With which the version was made."""
+    saved = files.local_copy(files.join(former.url, "config.yaml"))
+    return command.parse(command.parser("forget", ""), ["--config", saved])[0]
+
+
+def _without(work: Work, former: Manifest, listed: Listed) -> Manifest:
+    histories = tables.read_whole(work.spark, files.join(former.url, "histories"))
+    forgotten = listed.marked(histories).where(GONE).select("owner").distinct().count()
+    for name in files.names(former.url):
+        if name not in _REWRITTEN:
+            _carry_over(work, former, listed, name)
+    quarantine = _quarantine(work, former, listed)
+    placed = _placed(work, former, listed)
+    steps_gone = _steps(work, placed.where(GONE))
+    paths = {split: _write(work, former, placed, split) for split in SPLITS}
+    on_disk = writing.read_back(work)
+    sums, targets = writing.sums(on_disk), writing.file_targets(on_disk)
+    planned = {split: former.splits[split].steps - steps_gone.get(split, 0) for split in SPLITS}
+    users = tables.read_whole(work.spark, work.url("histories")).count()
+    return dataclasses.replace(
+        former,
+        url=work.version,
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        users=users,
+        content_fingerprint=writing.fingerprint(sums),
+        splits={
+            split: writing.section(_layout(former, split, sums.get(split)), paths[split],
+                                   sums.get(split), targets)
+            for split in SPLITS
+        },
+        steps=(*former.steps, manifest.Step(
+            "users forgotten", former.users, users,
+            f"histories: {forgotten} users of the {listed.users.count()} listed were known and are "
+            "in no table any more; the steps above, vocabulary and categories still count them"
+        )),
+        quarantine=quarantine,
+        certificate=_certificate(work, former, on_disk, sums, planned),
+        forgotten_users=former.forgotten_users + forgotten,
+    )  # fmt: skip
+
+
+def _carry_over(work: Work, former: Manifest, listed: Listed, name: str) -> None:
+    """Writes a table without those who are gone; copies what is about nobody."""
+    url = files.join(former.url, name)
+    if not name.endswith((".yaml", ".json")):
+        table = tables.read_whole(work.spark, url)
+        if "user_id" in table.columns:
+            whose = listed if name == "histories" else listed.by_user()
+            tables.write(whose.left(table), work.url(name), tables.schema_of(table))
+            return
+    files.copy(url, work.url(name))
+
+
+def _quarantine(work: Work, former: Manifest, listed: Listed) -> dict[str, int]:
+    """Rewrites it; of rows that cannot be read nobody knows whose they are, and all go."""
+    rows = tables.read(work.spark, files.join(former.url, "quarantine"), QUARANTINE)
+    left = listed.by_user().left(rows)
+    if listed.as_logged:
+        left = left.where(~F.startswith("reason", F.lit("row:")))
+    kept = work.keep(left, "quarantine", QUARANTINE)
+    return {row.reason: row["count"] for row in kept.groupBy("reason").count().collect()}
+
+
+def _placed(work: Work, former: Manifest, listed: Listed) -> DataFrame:
+    """SEQUENCES of all splits with their split, group and rank in it, and GONE."""
+    rows = tables.read_with_places(work.spark, files.join(former.url, "sequences"))
+    groups = work.spark.createDataFrame(
+        [
+            (split, group.path.rsplit("/", 1)[-1], place)
+            for split in SPLITS
+            for place, group in enumerate(former.splits[split].files)
+        ],
+        "split string, file string, group int",
+    )
+    return listed.marked(rows.join(F.broadcast(groups), on=["split", "file"], how="inner"))
+
+
+def _steps(work: Work, rows: DataFrame) -> dict[str, int]:
+    """Target steps of rows by split."""
+    read = facts(rows.select(*_of_sequences(rows), "split"), work.config.prepare.sequence_length)
+    found = work.stage(read, "gone", FACTS).groupBy("split").agg(F.sum("case_steps").alias("steps"))
+    return {row.split: row.steps for row in found.collect()}
+
+
+def _layout(former: Manifest, split: str, row: Row | None) -> Layout:
+    groups = former.splits[split].files
+    return Layout(0 if row is None else row.rows, len(groups), groups[0].rows)
+
+
+def _write(work: Work, former: Manifest, placed: DataFrame, split: str) -> tuple[str, ...]:
+    """Writes a split with the rows that are gone as rows of weight 0."""
+    plan = _layout(former, split, None)
+    nothing = {
+        "sequence_id": F.concat_ws("-", F.concat(F.lit("#"), "group"), "rank"),
+        "user_id": F.lit(""),
+        "weight": F.lit(0),
+    }
+    columns = []
+    for name, kind in _of_sequences(placed).items():
+        blank = nothing.get(name, F.transform(name, partial(_pad, PADS.get(name, PADDING))))
+        column = F.when(F.col(GONE), blank.cast(kind)).otherwise(F.col(name))
+        columns.append(column.alias(name))
+    wide = placed.where(F.col("split") == split).select(*columns, "group", "rank")
+    rows = dataclasses.replace(plan, rows=former.splits[split].rows)
+    tasks = writing.group_tasks(work, rows)
+    grouped = in_groups(wide, plan.groups, tasks).drop("group", "rank", "key")
+    return writing.write_groups(work, grouped, split, plan)
+
+
+def _of_sequences(placed: DataFrame) -> dict[str, str]:
+    added = ("split", "file", "group", "rank", "owner", GONE)
+    return {name: kind for name, kind in tables.schema_of(placed).items() if name not in added}
+
+
+def _pad(value: int, _: Column) -> Column:
+    return F.lit(value)
+
+
+def _certificate(
+    work: Work, former: Manifest, on_disk: DataFrame, sums: dict[str, Row], planned: dict[str, int]
+) -> dict[str, object]:
+    """Made anew for what is about rows; what is about the vocabulary was, and is kept."""
+    prepare = work.config.prepare
+    checks = certificate.row_checks(sums, planned)
+    checks += certificate.subject_checks(on_disk, prepare)
+    if former.valid_start is not None and former.test_start is not None:
+        embargo = int(prepare.embargo_days * MICROSECONDS_PER_DAY)
+        times = SplitTimes(former.valid_start, former.test_start, embargo)
+        checks += [] if is_by_session(work.config) else certificate.time_checks(sums, times)
+    before = former.certificate.get("before_removal", former.certificate["checks"])
+    ties = {split: row.tied_steps for split, row in sums.items()}
+    return {**certificate.certificate(checks), "before_removal": before, "tied_steps": ties}
+
+
+def _text(made: Manifest, former: Manifest, listed: int) -> str:
+    older = [name for name in files.versions(made.url.rsplit("/versions/", 1)[0])
+             if name != made.url.rsplit("/", 1)[-1]]  # fmt: skip
+    return (
+        f"{made.forgotten_users - former.forgotten_users} of {listed} listed users were known and "
+        f"are in no table of {made.url}\n"
+        "still counted: the vocabulary, the categories, and the steps before, since they are sums\n"
+        f"still there: the raw log, models and lists made before, and {len(older)} older versions "
+        f"of the dataset ({', '.join(older)}), which jobs/versions.py --of dataset --prune 1 "
+        "removes"
+    )
