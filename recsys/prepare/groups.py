@@ -18,9 +18,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
-from recsys.prepare.rows import COUNTS, MOST, ROWS
-from recsys.schemas import PADDING, SEQUENCE_ARRAYS, ddl
+from recsys.prepare.packed import ARRAYS
+from recsys.prepare.rows import COUNTS, MOST, PACKING
+from recsys.schemas import PADDING, SEQUENCE_ARRAYS
 
 # Of arrays that are not filled up with PADDING.
 PADS = {"step": -1}
@@ -110,7 +112,7 @@ def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int
         .withColumn("rank", F.col("start") + F.col("place"))
         .withColumn("group", _group(plan))
     )
-    every = placed.select(*ROWS, "rank", "group").unionByName(
+    every = placed.select(*PACKING.schema, "rank", "group").unionByName(
         _fillers(spark, plan), allowMissingColumns=True
     )
     return in_groups(every, plan.groups, tasks)
@@ -170,50 +172,64 @@ def _rotated(numbers: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
 
 def _fillers(spark: SparkSession, plan: Layout) -> DataFrame:
     groups = spark.range(plan.groups - plan.fillers, plan.groups, numPartitions=1)
-    nothing = [
-        F.lit([]).cast(kind).alias(name) for name, kind in ROWS.items() if name in SEQUENCE_ARRAYS
-    ]
     return groups.select(
         F.concat(F.lit("#"), F.col("id")).alias("sequence_id"),
         F.lit("").alias("user_id"),
         F.lit(0).alias("length"),
-        *nothing,
+        F.lit(b"").alias(ARRAYS),
         F.lit(plan.rows).cast("bigint").alias("rank"),
         F.col("id").cast("int").alias("group"),
     )
 
 
 def padded(rows: DataFrame, length: int, schema: dict[str, str]) -> DataFrame:
-    """ROWS in their order with arrays of one length; rows without events get weight 0.
+    """Packed rows in their order with arrays of one length; rows without events get weight 0.
 
     Args:
-        rows: ROWS, grouped
+        rows: packed, grouped
         length: entries of each array
         schema: SEQUENCES or HISTORIES
     """
-    kept = [name for name in schema if name != "weight"]
+    scalars = [name for name in schema if name not in SEQUENCE_ARRAYS and name != "weight"]
 
-    def pad(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def pad_all(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
+            sizes, entries = PACKING.unpacked(batch.column(ARRAYS))
             columns = []
             for name in schema:
                 if name == "weight":
-                    weight = np.asarray(batch.column("length")) > 0
-                    columns.append(pa.array(weight.astype(np.float32)))
+                    columns.append(pa.array((sizes > 0).astype(np.float32)))
                 elif name in SEQUENCE_ARRAYS:
-                    columns.append(pad_lists(batch.column(name), length, PADS.get(name, PADDING)))
+                    pad = PADS.get(name, PADDING)
+                    columns.append(pad_lists(entries[name], sizes, length, pad))
                 else:
                     columns.append(batch.column(name))
             yield pa.RecordBatch.from_arrays(columns, names=list(schema))
 
-    return rows.select("length", *kept).mapInArrow(pad, ddl(schema))
+    return rows.select(*scalars, ARRAYS).mapInArrow(pad_all, _without_nulls(schema))
 
 
-def pad_lists(lists: pa.ListArray, length: int, pad: int) -> pa.ListArray:
-    """Every list filled up to a length."""
-    sizes = np.diff(np.asarray(lists.offsets))
-    values = np.asarray(lists.flatten())
-    result = np.full((len(lists), length), pad, dtype=values.dtype)
+def _without_nulls(schema: dict[str, str]) -> T.StructType:
+    """Where Spark knows that a list has no nulls, Parquet needs fewer levels for it."""
+    kinds = [T.DataType.fromDDL(kind) for kind in schema.values()]
+    for kind in kinds:
+        if isinstance(kind, T.ArrayType):
+            kind.containsNull = False
+    return T.StructType([T.StructField(*field) for field in zip(schema, kinds, strict=True)])
+
+
+def pad_lists(
+    values: NDArray[np.int64], sizes: NDArray[np.int64], length: int, pad: int
+) -> pa.ListArray:
+    """Lists of one length.
+
+    Args:
+        values: of all lists, one after another
+        sizes: of each list
+        length: up to which it is filled
+        pad: with what
+    """
+    result = np.full((len(sizes), length), pad, dtype=values.dtype)
     result[np.arange(length) < sizes[:, None]] = values
-    offsets = pa.array(np.arange(len(lists) + 1, dtype=np.int32) * length)
+    offsets = pa.array(np.arange(len(sizes) + 1, dtype=np.int32) * length)
     return pa.ListArray.from_arrays(offsets, pa.array(result.ravel()))

@@ -22,7 +22,7 @@ from recsys.prepare.cutting import Limits
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
-from recsys.prepare.rows import ROWS, Cutting
+from recsys.prepare.rows import PACKING, Cutting
 from recsys.prepare.sequences import cut, encode
 from recsys.prepare.sessions import Rules
 from recsys.prepare.work import Work, together
@@ -159,4 +159,4 @@ def _cut(work: Work, cleaned: Clean, parted: Parted, indexes: Indexes) -> DataFr
         tasks = work.tasks(cleaned.rows)
         encoded = in_order(encoded, parted.subject, tasks, seed, targets)
     rows = cut(encoded, cutting, parted.subject, seed)
-    return work.stage(rows, "rows", ROWS, partition_by=("kind",))
+    return work.stage(rows, "rows", PACKING.schema, partition_by=("kind",))

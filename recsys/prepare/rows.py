@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from recsys.prepare.cutting import Limits
+from recsys.prepare.packed import Packing
 from recsys.prepare.sessions import Rules
 from recsys.schemas import SPLITS
 
@@ -35,6 +36,7 @@ ROWS: dict[str, str] = {
     "test_steps": "bigint",
 }
 
+PACKING = Packing(ROWS)
 
 MOST = ("steps", "most_step_events")
 COUNTS = ("cut_events", *(f"{split}_steps" for split in SPLITS))

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from recsys.prepare.ordering import order
 from recsys.prepare.parts import PART
-from recsys.prepare.rows import ROWS, Cutting
+from recsys.prepare.rows import PACKING, Cutting
 from recsys.prepare.stream import RowStream
 from recsys.schemas import FIRST_ITEM, UNKNOWN, ddl
 
@@ -50,7 +50,7 @@ def encode(
 
 
 def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFrame:
-    """Cuts every subject's history into the rows of the splits and its latest events (ROWS).
+    """Cuts every subject's history into the rows of the splits and its latest events, packed.
 
     Args:
         encoded: of encode(), in_order(); session_id may be null where cutting has rules
@@ -73,7 +73,7 @@ def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFr
     def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stream = RowStream(cutting)
         for batch in batches:
-            yield stream.feed(batch)
-        yield stream.finish()
+            yield PACKING.packed(stream.feed(batch))
+        yield PACKING.packed(stream.finish())
 
-    return encoded.select(*columns).mapInArrow(rows, ddl(ROWS))
+    return encoded.select(*columns).mapInArrow(rows, ddl(PACKING.schema))

@@ -77,7 +77,7 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
 
     Args:
         work: where to
-        rows: ROWS of all kinds
+        rows: packed, of all kinds
 
     Raises:
         DataError: a file that is not one row group of the planned size

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys import tables
@@ -25,8 +25,9 @@ from recsys.prepare.groups import (
     padded,
     partition_keys,
 )
-from recsys.prepare.rows import ROWS
-from recsys.schemas import SEQUENCES, ddl
+from recsys.prepare.packed import ARRAYS
+from recsys.prepare.rows import PACKING, ROWS, empty
+from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, ddl
 
 
 @given(st.integers(0, 10**6), st.integers(1, 1000), st.integers(1, 128))
@@ -50,9 +51,22 @@ def test_partition_keys_go_where_spark_puts_them(spark: SparkSession) -> None:
 
 
 def test_lists_are_filled_up() -> None:
-    lists = pa.array([[7, 8], [], [9, 9, 9]], pa.list_(pa.int32()))
-    assert pad_lists(lists, 3, -1).to_pylist() == [[7, 8, -1], [-1, -1, -1], [9, 9, 9]]
-    assert pad_lists(lists.slice(1), 3, 0).to_pylist() == [[0, 0, 0], [9, 9, 9]]
+    lists = pad_lists(np.array([7, 8, 9, 9, 9]), np.array([2, 0, 3]), 3, -1)
+    assert lists.to_pylist() == [[7, 8, -1], [-1, -1, -1], [9, 9, 9]]
+
+
+def test_what_is_packed_comes_out_again() -> None:
+    batch = pa.RecordBatch.from_pylist(_rows(9, most=4), schema=empty().schema)
+    for part in (batch, batch.slice(3, 4), batch.slice(9)):
+        sizes, entries = PACKING.unpacked(PACKING.packed(part).column(ARRAYS))
+        assert sizes.tolist() == part.column("length").to_pylist()
+        for name in SEQUENCE_ARRAYS:
+            assert entries[name].tolist() == part.column(name).flatten().to_pylist()
+
+
+def _frame(spark: SparkSession, rows: list[dict[str, object]]) -> DataFrame:
+    batch = PACKING.packed(pa.RecordBatch.from_pylist(rows, schema=empty().schema))
+    return spark.createDataFrame(batch.to_pylist(), ddl(PACKING.schema))
 
 
 def _rows(count: int, most: int) -> list[dict[str, object]]:
@@ -71,7 +85,7 @@ def test_files_are_groups_in_the_order_of_lengths(
     spark: SparkSession, tmp_path: Path, count: int, tasks: int
 ) -> None:
     rows = _rows(count, most=6)
-    frame = drawn(spark.createDataFrame(rows, ddl(ROWS)), seed=1)
+    frame = drawn(_frame(spark, rows), seed=1)
     plan = layout(count, 5, 2)
     placed = grouped(frame, bucket_sizes(frame), plan, min(tasks, plan.groups))
     wide = padded(placed, 6, SEQUENCES)
@@ -99,7 +113,7 @@ def test_the_order_is_that_of_the_seed_and_not_of_the_input(spark: SparkSession)
     rows = _rows(40, most=4)
 
     def order(seed: int, partitions: int) -> list[tuple[str, int]]:
-        frame = drawn(spark.createDataFrame(rows, ddl(ROWS)).repartition(partitions), seed)
+        frame = drawn(_frame(spark, rows).repartition(partitions), seed)
         plan = layout(40, 7, 2)
         placed = grouped(frame, bucket_sizes(frame), plan, 1)
         kept = placed.where("length > 0").select("sequence_id", "group").collect()
