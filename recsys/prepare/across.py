@@ -7,7 +7,7 @@ leave is staged in that order, one file a partition, so that whoever reads it fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -27,6 +27,7 @@ from recsys.prepare.behaviour import (
     Scan,
 )
 from recsys.prepare.ordering import in_order
+from recsys.prepare.sessions import Rules, named, named_schema, naming, naming_rules
 from recsys.prepare.split import split_times
 from recsys.prepare.support import Supported, item_counts
 from recsys.prepare.work import Work
@@ -43,11 +44,13 @@ class Left:
         events: EVENTS, in order
         rows: how many
         steps: of the manifest
+        named: whether sessions.naming() went over them too
     """
 
     events: DataFrame
     rows: int
     steps: tuple[Step, ...]
+    named: bool = False
 
 
 def look_across(work: Work, events: DataFrame, rows: int) -> Left:
@@ -70,7 +73,7 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
         left = Left(work.staged_in_order("ordered", EVENTS), rows, ())
     if prepare.clean.asks_support and left.rows:
         supported = _with_support(work, left.events, left.rows, _end(prepare, left.events))
-        left = Left(supported.events, supported.rows, (*left.steps, *supported.steps))
+        left = replace(supported, steps=(*left.steps, *supported.steps))
     if not left.rows:
         raise DataError(
             f"{', '.join(config.events.path)}: expected events after {left.steps[-1].name!r}, "
@@ -185,12 +188,14 @@ def _with_support(work: Work, events: DataFrame, rows: int, end: int | None) -> 
         rare = more if rare is None else rare.unionByName(more)
         if clean.min_user_events is None:
             break
-    kept = _supported(clean, _without(events, rare, end), end)
-    work.stage(kept, "supported", EVENTS)
-    left = work.staged_in_order("supported", EVENTS)
+    rules = naming_rules(work.config)
+    kept = _supported(clean, _without(events, rare, end), end, rules)
+    schema = EVENTS if rules is None else named_schema(EVENTS)
+    work.stage(kept, "supported", schema)
+    left = work.staged_in_order("supported", schema)
     count = left.count()
     decision = f"{_support(clean)}: {known} items in {rounds} rounds"
-    return Left(left, count, (Step("support", rows, count, decision),))
+    return Left(left, count, (Step("support", rows, count, decision),), rules is not None)
 
 
 def _support(clean: Clean) -> str:
@@ -212,9 +217,10 @@ def _without(events: DataFrame, rare: DataFrame | None, end: int | None) -> Data
     return events.join(marked, on="item_id", how="left").where(~gone).select(*EVENTS)
 
 
-def _supported(clean: Clean, events: DataFrame, end: int | None) -> DataFrame:
+def _supported(clean: Clean, events: DataFrame, end: int | None, rules: Rules | None) -> DataFrame:
+    """Events of users that have enough; their sessions named in the same pass, where rules are."""
     if clean.min_user_events is None:
-        return events
+        return events if rules is None else named(events, rules)
     least = clean.min_user_events
 
     def filtered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -224,7 +230,10 @@ def _supported(clean: Clean, events: DataFrame, end: int | None) -> DataFrame:
         if (rest := stream.finish()) is not None:
             yield from rest.to_batches()
 
-    return events.mapInArrow(filtered, _EVENTS)
+    if rules is None:
+        return events.mapInArrow(filtered, _EVENTS)
+    name = naming(rules)
+    return events.mapInArrow(lambda batches: name(filtered(batches)), ddl(named_schema(EVENTS)))
 
 
 def _counts(clean: Clean, events: DataFrame, end: int | None) -> DataFrame:

@@ -188,12 +188,13 @@ def whole_checks(written: DataFrame, parted: Parted, prepare: Prepare) -> list[C
         parted: events by which a sequence's user and start are counted anew
         prepare: says what the split is by
     """
-    whole = parted.by_session and prepare.split in ("time", "last_sessions")
-    if not whole and prepare.split != "users":
+    if parted.by_session and parted.times is not None:
+        return _sessions_by_time(written, parted.events, parted.times)
+    if prepare.split != "users" and not (parted.by_session and prepare.split == "last_sessions"):
         return []
-    known = parted.events.groupBy(F.col(parted.subject).alias("user_id")).agg(
-        F.min(F.col("user_id")).alias("owner"), F.min("timestamp").alias("start")
-    )
+    known = parted.events.groupBy(
+        F.col(parted.subject).alias("user_id"), F.col("user_id").alias("owner")
+    ).agg(F.min("timestamp").alias("start"))
     placed = written.select("user_id", "split").distinct().join(known, on="user_id", how="left")
     sides = placed.groupBy("owner" if prepare.split == "users" else "user_id").agg(
         F.count_distinct("split").alias("sides")
@@ -202,8 +203,6 @@ def whole_checks(written: DataFrame, parted: Parted, prepare: Prepare) -> list[C
     checks = [none_of("users or sessions in two splits", several)]
     if prepare.split == "last_sessions":
         checks.append(_order_of_sessions(placed))
-    if parted.times is not None:
-        checks += _session_times(placed, parted.times)
     return checks
 
 
@@ -222,16 +221,32 @@ def _order_of_sessions(placed: DataFrame) -> Check:
     )
 
 
-def _session_times(placed: DataFrame, times: SplitTimes) -> list[Check]:
-    rows = placed.groupBy("split").agg(F.min("start").alias("first"), F.max("start").alias("last"))
-    found = {row["split"]: row for row in rows.collect()}
-    lows = {"valid": times.valid_start, "test": times.test_start}
-    highs = {split: lows[after] - times.embargo for split, after in zip(SPLITS, lows, strict=False)}
-    checks = []
-    for split in found.keys() & lows.keys():
-        first, low = found[split]["first"], lows[split]
-        checks.append(Check(f"{split}: first session", f">= {low} us", f"{first} us", first >= low))
-    for split in found.keys() & highs.keys():
-        last, high = found[split]["last"], highs[split]
-        checks.append(Check(f"{split}: last session", f"< {high} us", f"{last} us", last < high))
-    return sorted(checks, key=lambda check: check.name)
+def _sessions_by_time(written: DataFrame, events: DataFrame, times: SplitTimes) -> list[Check]:
+    """Every session is in one split, and starts in that split's time."""
+    side = F.array_position(F.array(*map(F.lit, SPLITS)), F.col("split")) - 1
+    none = F.lit(None).cast("bigint")
+    # One aggregation of both, by which no session is moved twice.
+    known = events.select(F.col("session_id").alias("user_id"), "timestamp", none.alias("side"))
+    seen = written.select("user_id", none.alias("timestamp"), side.alias("side"))
+    placed = known.unionAll(seen).groupBy("user_id").agg(
+        F.min("timestamp").alias("start"), F.min("side").alias("side"), F.max("side").alias("other")
+    )  # fmt: skip
+    rows = placed.where(F.col("side").isNotNull()).groupBy("side").agg(
+        F.min("start").alias("first"),
+        F.max("start").alias("last"),
+        F.count_if(F.col("side") != F.col("other")).alias("several"),
+    ).collect()  # fmt: skip
+    checks = [none_of("users or sessions in two splits", sum(row["several"] for row in rows))]
+    found = {row["side"]: row for row in rows}
+    lows = (None, times.valid_start, times.test_start)
+    for number, (split, low, end) in enumerate(zip(SPLITS, lows, (*lows[1:], None), strict=True)):
+        if number not in found:
+            continue
+        first, last = found[number]["first"], found[number]["last"]
+        if low is not None:
+            name = f"{split}: first session"
+            checks.append(Check(name, f">= {low} us", f"{first} us", first >= low))
+        if end is not None:
+            name, high = f"{split}: last session", end - times.embargo
+            checks.append(Check(name, f"< {high} us", f"{last} us", last < high))
+    return checks

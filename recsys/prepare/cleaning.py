@@ -20,7 +20,8 @@ class Clean:
 
     Args:
         events: EVENTS
-        in_order: whether they are in sequences.in_order() of user_id
+        in_order: whether they are in ordering.in_order() of user_id
+        named: whether sessions.naming() went over them
         items: item_id and the attributes, or none without a catalogue
         rows: clean events
         steps: what was dropped, and why
@@ -32,6 +33,7 @@ class Clean:
 
     events: DataFrame
     in_order: bool
+    named: bool
     items: DataFrame | None
     rows: int
     steps: tuple[Step, ...]
@@ -52,13 +54,16 @@ def clean(work: Work) -> Clean:
     at_fault = found.log.where(F.col("reason").isNotNull())
     work.keep(at_fault.select(*QUARANTINE), "quarantine", QUARANTINE)
     events, rows, steps, about = found.events, found.rows, found.steps, found.seen
+    named = False
     looks_across = work.config.prepare.clean.looks_across
     if looks_across:
         left = look_across(work, events, rows)
+        named = left.named
         events, rows, steps, about = left.events, left.rows, steps + left.steps, seen(left.events)
     return Clean(
         events=events,
         in_order=looks_across,
+        named=named,
         items=found.items,
         rows=rows,
         steps=steps,

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from recsys import files
 from recsys.errors import DataError
-from recsys.prepare.parts import is_by_session
+from recsys.prepare.sessions import is_by_session
 from recsys.prepare.work import Work
 
 # Whether a row is of somebody listed.

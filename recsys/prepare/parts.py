@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsys.config import Config, Prepare
+from recsys.config import Prepare
 from recsys.prepare import sessions
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
@@ -70,26 +70,29 @@ def part(work: Work, cleaned: Clean) -> Parted:
         DataError: nothing to train on
     """
     config, prepare = work.config, work.config.prepare
-    by_session = is_by_session(config)
+    by_session = sessions.is_by_session(config)
     named = config.events.columns.session_id is not None
     events, staged, ordered = cleaned.events, False, cleaned.in_order and not by_session
-    if not named and (
-        by_session or prepare.split == "last_sessions" or prepare.session_max_events is not None
-    ):
+    rules = sessions.naming_rules(config)
+    if rules is not None and not cleaned.named:
         if not cleaned.in_order:
             tasks = work.tasks(cleaned.rows)
             events = in_order(events, "user_id", tasks, config.seed, prepare.target_event_types)
-        # A user's sessions come one after another, so that they are in order as well.
-        events = sessions.named(events.select(*_NAMES), sessions.Rules.of(prepare))
-        named = staged = ordered = True
+        events = sessions.named(events.select(*_NAMES), rules)
+        staged = True
     elif by_session:
         of_session = Window.partitionBy("session_id")
         events = events.select(*_NAMES, F.min("timestamp").over(of_session).alias(SESSION_TIME))
         staged = True
+    if rules is not None:
+        # A user's sessions come one after another, so that they are in order as well.
+        named = ordered = True
     if staged:
         events = work.stage(events, "sessions", _TIMED)
         if ordered:
             events = work.staged_in_order("sessions", _TIMED)
+    elif cleaned.named:
+        events, staged = events.select(*_TIMED), True
     clock = F.col(SESSION_TIME if by_session else "timestamp")
     times = None
     if prepare.split == "time":
@@ -112,11 +115,6 @@ def part(work: Work, cleaned: Clean) -> Parted:
         parted = events.join(borders, on=key, how="left").withColumn(PART, _by_borders(clock))
         events, ordered = work.stage(parted.drop(*_BORDERS), "parted", _PARTED), False
     return Parted(events, by_session, named, ordered, times)
-
-
-def is_by_session(config: Config) -> bool:
-    """Whether a session is a sequence of its own."""
-    return config.prepare.sequence_unit == "session" or config.events.columns.user_id is None
 
 
 def _minutes(events: DataFrame, by_session: bool, before: int | None) -> list[tuple[int, int]]:

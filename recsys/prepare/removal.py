@@ -26,7 +26,7 @@ from recsys.prepare.facts import FACTS, facts
 from recsys.prepare.groups import PADS, Layout, in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.listed import GONE, Listed, listed, names
-from recsys.prepare.parts import is_by_session
+from recsys.prepare.sessions import is_by_session
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.work import Work
 from recsys.schemas import PADDING, QUARANTINE, SPLITS

@@ -14,7 +14,7 @@ Events at one instant are of one session.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
-from recsys.config import Prepare
+from recsys.config import Config, Prepare
 from recsys.prepare.cutting import Bools, Ints, changes, starts
 from recsys.prepare.instants import MICROSECONDS_PER_DAY, MICROSECONDS_PER_MINUTE
 from recsys.schemas import ddl
@@ -121,6 +121,37 @@ class Namer:
         return pa.RecordBatch.from_pydict({**kept, **added})
 
 
+def is_by_session(config: Config) -> bool:
+    """Whether a session is a sequence of its own."""
+    return config.prepare.sequence_unit == "session" or config.events.columns.user_id is None
+
+
+def naming_rules(config: Config) -> Rules | None:
+    """The rules by which sessions get names; none where the log names them or nobody asks."""
+    prepare = config.prepare
+    asked = prepare.split == "last_sessions" or prepare.session_max_events is not None
+    if config.events.columns.session_id is not None or not (asked or is_by_session(config)):
+        return None
+    return Rules.of(prepare)
+
+
+def naming(rules: Rules) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """What named() does with the batches of a partition."""
+
+    def name(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        namer = Namer(rules)
+        for batch in batches:
+            yield namer.feed(batch)
+
+    return name
+
+
+def named_schema(schema: Mapping[str, str]) -> dict[str, str]:
+    """Of what naming() gives for batches of a schema, in the order of its columns."""
+    others = {name: kind for name, kind in schema.items() if name != "session_id"}
+    return {**others, "session_id": "string", SESSION_TIME: "bigint"}
+
+
 def named(events: DataFrame, rules: Rules) -> DataFrame:
     """Events with session_id and SESSION_TIME by the rules, in the order in which they were.
 
@@ -128,17 +159,8 @@ def named(events: DataFrame, rules: Rules) -> DataFrame:
         events: with user_id and timestamp, in order of both in each partition
         rules: when a session ends
     """
-    others = [field for field in events.schema if field.name != "session_id"]
-    schema = {field.name: field.dataType.simpleString() for field in others}
-
-    def name(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        namer = Namer(rules)
-        for batch in batches:
-            yield namer.feed(batch)
-
-    return events.drop("session_id").mapInArrow(
-        name, ddl({**schema, "session_id": "string", SESSION_TIME: "bigint"})
-    )
+    schema = named_schema(dict(events.dtypes))
+    return events.drop("session_id").mapInArrow(naming(rules), ddl(schema))
 
 
 def opened(session_id: pa.Array, user: Ints, step: Ints, seen: Collection[str]) -> Bools:
