@@ -19,8 +19,6 @@ from recsys.manifest import Step
 from recsys.prepare.behaviour import (
     BOT_PREFIX,
     DUPLICATES,
-    EVENT,
-    MARK,
     REPEATS,
     REPEATS_OF_BOTS,
     SCANNED,
@@ -114,24 +112,20 @@ def _without_noise(work: Work, events: DataFrame, rows: int) -> Left:
             yield from stream.feed(batch).to_batches()
         yield from stream.finish().to_batches()
 
-    staged = work.stage(events.mapInArrow(scan, ddl(SCANNED)), "scanned", SCANNED, ("kind",))
-    marks = staged.where(F.col("kind") == MARK).select("what", "user_id", "count")
+    staged = work.stage(events.mapInArrow(scan, ddl(SCANNED)), "scanned", SCANNED)
+    marks = staged.where(F.col("what").isNotNull()).select("what", "user_id", "count")
     found = {
         row.what: (row.users, row.events)
         for row in marks.groupBy("what").agg(
             F.count("user_id").alias("users"), F.sum("count").alias("events")
         ).collect()
     }  # fmt: skip
-    left = work.staged_in_order(f"scanned/kind={EVENT}", _without_kind()).select(*EVENTS)
+    left = work.staged_in_order("scanned", SCANNED).where(F.col("what").isNull()).select(*EVENTS)
     bots = marks.where(F.col("what").startswith(BOT_PREFIX)).select("user_id")
     if any(what.startswith(BOT_PREFIX) for what in found):
         left = left.join(F.broadcast(bots), on="user_id", how="left_anti").select(*EVENTS)
     steps = _noise_steps(clean, rows, found)
     return Left(left, steps[-1].rows_out, tuple(steps))
-
-
-def _without_kind() -> dict[str, str]:
-    return {name: kind for name, kind in SCANNED.items() if name != "kind"}
 
 
 def _noise_steps(clean: Clean, rows: int, found: dict[str, tuple[int, int]] | None) -> list[Step]:

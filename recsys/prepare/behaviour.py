@@ -21,8 +21,8 @@ VIEW = "view"
 _PERIODS = {MICROSECONDS_PER_DAY: "events a day", 60 * MICROSECONDS_PER_SECOND: "events a minute"}
 
 # An event that stays, or a mark: what was counted (of a user, or of all in one task).
-EVENT, MARK = "event", "mark"
-SCANNED: dict[str, str] = {**EVENTS, "kind": "string", "what": "string", "count": "bigint"}
+# `what` is null on events. One table of both, as a folder for each costs every row its path.
+SCANNED: dict[str, str] = {**EVENTS, "what": "string", "count": "bigint"}
 
 # What the marks count besides bots' events, which stand under the name of the threshold.
 DUPLICATES, REPEATS, REPEATS_OF_BOTS = "duplicates", "repeats", "repeats of bots"
@@ -214,17 +214,14 @@ _ARROW = {
 def _scanned(events: pa.Table, marks: list[Mark]) -> pa.Table:
     """SCANNED: the events, then the marks."""
     kept, count = events.select(list(EVENTS)), len(events)
-    nothing = [pa.nulls(count, pa.string()), pa.nulls(count, pa.int64())]
-    columns = [pa.array([EVENT]).take(pa.array(np.zeros(count, dtype=np.int8))), *nothing]
-    for name, column in zip(("kind", "what", "count"), columns, strict=True):
-        kept = kept.append_column(name, column)
+    kept = kept.append_column("what", pa.nulls(count, pa.string()))
+    kept = kept.append_column("count", pa.nulls(count, pa.int64()))
     if not marks:
         return kept
     what, user, number = (list(column) for column in zip(*marks, strict=True))
     marked = {name: pa.nulls(len(marks), kept.schema.field(name).type) for name in SCANNED}
     marked |= {
         "user_id": pa.array(user, pa.string()),
-        "kind": pa.array([MARK] * len(marks)),
         "what": pa.array(what, pa.string()),
         "count": pa.array(number, pa.int64()),
     }

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.config import Clean
-from recsys.prepare.behaviour import EVENT, MARK, Scan
+from recsys.prepare.behaviour import Scan
 from recsys.prepare.support import Supported, item_counts
 from recsys.schemas import EVENTS
 from tests.prepare.cleaned import Event, in_order, with_support, without_noise
@@ -72,13 +72,13 @@ def test_noise_is_found_whatever_the_batches(clean: Clean) -> None:
         rows += scan.finish().to_pylist()
         marks: dict[str, list[int]] = {}
         for row in rows:
-            if row["kind"] == MARK:
+            if row["what"] is not None:
                 found = marks.setdefault(row["what"], [0, 0])
                 found[0] += row["user_id"] is not None
                 found[1] += row["count"]
         bots = {row["user_id"] for row in rows if (row["what"] or "").startswith("bots by ")}
         kept = [Event(*(row[name] for name in EVENTS)) for row in rows
-                if row["kind"] == EVENT and row["user_id"] not in bots]  # fmt: skip
+                if row["what"] is None and row["user_id"] not in bots]  # fmt: skip
         assert kept == expected
         assert marks["duplicates"][1] == gone.get("duplicates", [0, 0])[1]
         repeats = marks["repeats"][1] - marks.get("repeats of bots", [0, 0])[1]
