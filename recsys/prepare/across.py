@@ -7,7 +7,7 @@ leave is staged in that order, one file a partition, so that whoever reads it fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -19,9 +19,9 @@ from recsys.manifest import Step
 from recsys.prepare.behaviour import (
     BOT_PREFIX,
     DUPLICATES,
+    MARKED,
     REPEATS,
     REPEATS_OF_BOTS,
-    SCANNED,
     Scan,
 )
 from recsys.prepare.ordering import in_order
@@ -31,7 +31,8 @@ from recsys.prepare.support import Supported, item_counts
 from recsys.prepare.work import Work
 from recsys.schemas import EVENTS, ddl
 
-_EVENTS = ddl(EVENTS)
+# What every log has, or is given.
+_ALWAYS = ("user_id", "item_id", "event_type", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Left:
     """What a step left.
 
     Args:
-        events: EVENTS, in order
+        events: EVENTS, in order; between the steps without the columns that the log lacks
         rows: how many
         steps: of the manifest
         named: whether sessions.naming() went over them too
@@ -63,12 +64,15 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
         DataError: no event is left
     """
     config, prepare = work.config, work.config.prepare
+    # A column of nulls costs as much as any other on its way through sort, Python and Parquet.
+    mapped = asdict(config.events.columns)
+    present = [name for name in EVENTS if name in _ALWAYS or mapped[name] is not None]
+    events = events.select(*present)
     ordered = in_order(events, "user_id", work.tasks(rows), config.seed, prepare.target_event_types)
     if prepare.clean.compares_events:
         left = _without_noise(work, ordered, rows)
     else:
-        work.stage(ordered, "ordered", EVENTS)
-        left = Left(work.staged_in_order("ordered", EVENTS), rows, ())
+        left = Left(_staged(work, ordered, "ordered"), rows, ())
     if prepare.clean.asks_support and left.rows:
         supported = _with_support(work, left.events, left.rows, _end(prepare, left.events))
         left = replace(supported, steps=(*left.steps, *supported.steps))
@@ -77,7 +81,16 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
             f"{', '.join(config.events.path)}: expected events after {left.steps[-1].name!r}, "
             "found none"
         )
-    return left
+    lacking = {name: F.lit(None).cast(EVENTS[name]) for name in EVENTS if name not in present}
+    if left.named:
+        del lacking["session_id"]
+    return replace(left, events=left.events.withColumns(lacking))
+
+
+def _staged(work: Work, events: DataFrame, name: str) -> DataFrame:
+    schema = dict(events.dtypes)
+    work.stage(events, name, schema)
+    return work.staged_in_order(name, schema)
 
 
 def planned(clean: Clean) -> list[str]:
@@ -104,26 +117,26 @@ def _without_noise(work: Work, events: DataFrame, rows: int) -> Left:
         events: EVENTS, in order of user_id
         rows: how many
     """
-    clean = work.config.prepare.clean
+    clean, names, schema = work.config.prepare.clean, events.columns, dict(events.dtypes) | MARKED
 
     def scan(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        stream = Scan(clean)
+        stream = Scan(clean, names)
         for batch in batches:
             yield from stream.feed(batch).to_batches()
         yield from stream.finish().to_batches()
 
-    staged = work.stage(events.mapInArrow(scan, ddl(SCANNED)), "scanned", SCANNED)
-    marks = staged.where(F.col("what").isNotNull()).select("what", "user_id", "count")
+    scanned = _staged(work, events.mapInArrow(scan, ddl(schema)), "scanned")
+    marks = scanned.where(F.col("what").isNotNull()).select("what", "user_id", "count")
     found = {
         row.what: (row.users, row.events)
         for row in marks.groupBy("what").agg(
             F.count("user_id").alias("users"), F.sum("count").alias("events")
         ).collect()
     }  # fmt: skip
-    left = work.staged_in_order("scanned", SCANNED).where(F.col("what").isNull()).select(*EVENTS)
+    left = scanned.where(F.col("what").isNull()).select(*names)
     bots = marks.where(F.col("what").startswith(BOT_PREFIX)).select("user_id")
     if any(what.startswith(BOT_PREFIX) for what in found):
-        left = left.join(F.broadcast(bots), on="user_id", how="left_anti").select(*EVENTS)
+        left = left.join(F.broadcast(bots), on="user_id", how="left_anti").select(*names)
     steps = _noise_steps(clean, rows, found)
     return Left(left, steps[-1].rows_out, tuple(steps))
 
@@ -184,9 +197,7 @@ def _with_support(work: Work, events: DataFrame, rows: int, end: int | None) -> 
             break
     rules = naming_rules(work.config)
     kept = _supported(clean, _without(events, rare, end), end, rules)
-    schema = EVENTS if rules is None else named_schema(EVENTS)
-    work.stage(kept, "supported", schema)
-    left = work.staged_in_order("supported", schema)
+    left = _staged(work, kept, "supported")
     count = left.count()
     decision = f"{_support(clean)}: {known} items in {rounds} rounds"
     return Left(left, count, (Step("support", rows, count, decision),), rules is not None)
@@ -208,7 +219,7 @@ def _without(events: DataFrame, rare: DataFrame | None, end: int | None) -> Data
     gone = F.col("rare").isNotNull()
     if end is not None:
         gone &= F.col("timestamp") < end
-    return events.join(marked, on="item_id", how="left").where(~gone).select(*EVENTS)
+    return events.join(marked, on="item_id", how="left").where(~gone).select(*events.columns)
 
 
 def _supported(clean: Clean, events: DataFrame, end: int | None, rules: Rules | None) -> DataFrame:
@@ -224,10 +235,11 @@ def _supported(clean: Clean, events: DataFrame, end: int | None, rules: Rules | 
         if (rest := stream.finish()) is not None:
             yield from rest.to_batches()
 
+    schema = dict(events.dtypes)
     if rules is None:
-        return events.mapInArrow(filtered, _EVENTS)
+        return events.mapInArrow(filtered, ddl(schema))
     name = naming(rules)
-    return events.mapInArrow(lambda batches: name(filtered(batches)), ddl(named_schema(EVENTS)))
+    return events.mapInArrow(lambda batches: name(filtered(batches)), ddl(named_schema(schema)))
 
 
 def _counts(clean: Clean, events: DataFrame, end: int | None) -> DataFrame:

@@ -6,6 +6,7 @@ anywhere: from one batch to the next go the events of the last repeat_seconds an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +23,7 @@ _PERIODS = {MICROSECONDS_PER_DAY: "events a day", 60 * MICROSECONDS_PER_SECOND: 
 
 # An event that stays, or a mark: what was counted (of a user, or of all in one task).
 # `what` is null on events. One table of both, as a folder for each costs every row its path.
-SCANNED: dict[str, str] = {**EVENTS, "what": "string", "count": "bigint"}
+MARKED: dict[str, str] = {"what": "string", "count": "bigint"}
 
 # What the marks count besides bots' events, which stand under the name of the threshold.
 DUPLICATES, REPEATS, REPEATS_OF_BOTS = "duplicates", "repeats", "repeats of bots"
@@ -43,17 +44,18 @@ class _User:
 
 
 class Scan:
-    """Feed it batches of EVENTS in order, then finish it; it gives SCANNED.
+    """Feed it batches of EVENTS in order, then finish it; it gives their columns and MARKED.
 
     A batch is sorted by user_id and timestamp, and by all other columns besides, so that equal
     events are neighbours.
 
     Args:
         clean: what is looked for
+        names: those of EVENTS that a batch has; what it lacks is null in all of them
     """
 
-    def __init__(self, clean: Clean) -> None:
-        self._clean = clean
+    def __init__(self, clean: Clean, names: Iterable[str] = tuple(EVENTS)) -> None:
+        self._clean, self._schema = clean, pa.schema([(name, _ARROW[name]) for name in names])
         self._carried: pa.Table | None = None
         self._user = _User(0, 0, 0)
         self._duplicates = self._repeats = 0
@@ -92,14 +94,14 @@ class Scan:
         if self._carried is not None:
             marks += self._last_marks(self._carried["user_id"])
             return _scanned(self._carried.slice(0, 0), marks)
-        return _scanned(pa.schema(_ARROW).empty_table(), marks)
+        return _scanned(self._schema.empty_table(), marks)
 
     def _equal(self, both: pa.Table, user_change: Bools) -> Bools:
         """Whether an event equals the one before it."""
         equal = ~user_change
         if not self._clean.duplicates:
             return np.zeros_like(equal)
-        for name in EVENTS:
+        for name in both.column_names:
             if name != "user_id" and both[name].null_count < len(both) and equal.any():
                 equal &= ~changes(both, name)
         return equal
@@ -212,14 +214,14 @@ _ARROW = {
 
 
 def _scanned(events: pa.Table, marks: list[Mark]) -> pa.Table:
-    """SCANNED: the events, then the marks."""
-    kept, count = events.select(list(EVENTS)), len(events)
-    kept = kept.append_column("what", pa.nulls(count, pa.string()))
+    """The events, then the marks."""
+    count = len(events)
+    kept = events.append_column("what", pa.nulls(count, pa.string()))
     kept = kept.append_column("count", pa.nulls(count, pa.int64()))
     if not marks:
         return kept
     what, user, number = (list(column) for column in zip(*marks, strict=True))
-    marked = {name: pa.nulls(len(marks), kept.schema.field(name).type) for name in SCANNED}
+    marked = {field.name: pa.nulls(len(marks), field.type) for field in kept.schema}
     marked |= {
         "user_id": pa.array(user, pa.string()),
         "what": pa.array(what, pa.string()),
