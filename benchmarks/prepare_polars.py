@@ -34,8 +34,8 @@ class Settings:
     valid_days: int = 7
     test_days: int = 7
     vocabulary_min_count: int = 5
-    length: int = 50
-    target_events: int = 25
+    length: int = 20
+    target_events: int = 10
     earliest_us: int = 631_152_000_000_000  # 1990
 
 
