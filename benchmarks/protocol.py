@@ -73,8 +73,8 @@ def _figures(
     spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "3g"]
     ranks = [sys.executable, ".make/horovodrun_local.py", "-np", str(options.ranks)]
     seconds = {
-        "prepare_seconds": _job([*spark, "jobs/prepare.py", *settings]),
-        "train_seconds": _job([*ranks, sys.executable, "jobs/train.py", *settings]),
+        "prepare_seconds": job([*spark, "jobs/prepare.py", *settings]),
+        "train_seconds": job([*ranks, sys.executable, "jobs/train.py", *settings]),
     }
     _write_choice(work)
     seconds["evaluate_seconds"] = _evaluate([*spark, "jobs/evaluate.py", *settings], work)
@@ -90,7 +90,7 @@ def _figures(
     }
 
 
-def _job(command: list[str]) -> float:
+def job(command: list[str]) -> float:
     print("$", " ".join(command), file=sys.stderr, flush=True)
     started = time.monotonic()
     ended = subprocess.run(
@@ -125,4 +125,4 @@ def _evaluate(command: list[str], work: Path) -> float:
     chosen, found = _chosen(work)["model_version"], _model(work)["model_version"]
     if chosen != found:
         sys.exit(f"{work / _CHOICE}: expected the choice of model {found}, found {chosen}")
-    return _job(command)
+    return job(command)

@@ -48,7 +48,7 @@ def write_dataset(place: Path, users: int, items: int) -> None:
     folder = Path(files.local_copy(version))
     _write_histories(folder / "histories", users, items)
     _write_items(folder, items)
-    _manifest(version, users, items).write()
+    manifest_of(version, users, items).write()
     files.publish(version)
 
 
@@ -65,7 +65,7 @@ def write_cases(place: Path, cases: int, items: int, train_rows: int = 2_000) ->
         for name, rows in {"train": train_rows, "valid": 0, "test": cases}.items()
     }
     _write_items(folder, items)
-    _manifest(version, cases, items, splits, LENGTH + 1).write()
+    manifest_of(version, cases, items, splits, LENGTH + 1).write()
     files.publish(version)
 
 
@@ -127,7 +127,7 @@ def _write_histories(folder: Path, users: int, items: int) -> None:
         pq.write_table(pa.table(columns), folder / f"part-{number:05d}.parquet")
 
 
-def _manifest(
+def manifest_of(
     version: str,
     users: int,
     items: int,

@@ -61,6 +61,8 @@ class Train:
         resume: go on with the last unfinished run of the same configuration, if there is one
         stall_seconds: a rank that keeps the others waiting for so long stops the job
         cpu_threads: TensorFlow threads of one rank; 0 shares the machine's cores among its ranks
+        precision: of the products in training: float32; or mixed, with bfloat16 or float16 operands
+        xla: let XLA compile what it can of a step; pays where shapes stay the same
     """
 
     epochs: int = 10
@@ -102,6 +104,8 @@ class Train:
     resume: bool = False
     stall_seconds: int = 300
     cpu_threads: int = 0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    xla: bool = False
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_targets_per_rank", "learning_rate", "clip_norm", "layers",

@@ -40,6 +40,14 @@ def trim(batch: Batch) -> Batch:
     return {name: values[:, :longest] for name, values in batch.items()}
 
 
+def before(batch: Batch, step_C: tf.Tensor) -> Batch:
+    """Cuts the events, at the ends of the rows, that come before none of the given steps."""
+    is_before_BL = (batch["step"] >= 0) & (batch["step"] < tf.reduce_max(step_C))
+    used_L = tf.reduce_any(is_before_BL, axis=0)
+    longest = tf.maximum(tf.reduce_sum(tf.cast(used_L, tf.int32)), 1)
+    return {name: values[:, :longest] for name, values in batch.items()}
+
+
 def flat_steps(step_BL: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Each event's step numbered through the batch [N], -1 on padding, and steps a row."""
     steps = tf.maximum(tf.reduce_max(step_BL) + 1, 1)

@@ -5,32 +5,42 @@ Shapes: B rows, T steps, D inputs, U units, G units of all gates together.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import tensorflow as tf
+
+from recsys.train.precision import Precision, product
 
 State = tuple[tf.Tensor, ...]
 
 
 class Cell(tf.Module):
     """One layer. The inputs of all steps are projected by one matrix product, which leaves only
-    the recurrent half of the work to the loop over steps.
+    the recurrent half of the work to the loop over steps. Both have a few gates times the units.
+
+    What a step does after the two products is elementwise in the units. So its derivatives can be
+    had for all steps at once when the states are known; back through the steps goes one product a
+    step, and the recurrent kernel's gradient is one product for all of them.
 
     Args:
         inputs: D
         units: U
-        gates: how many times the units the projections have
         seed: of the start
+        precision: of the products
     """
 
     states = 1
+    gates = 1
 
-    def __init__(self, inputs: int, units: int, gates: int, seed: int) -> None:
+    def __init__(
+        self, inputs: int, units: int, seed: int, precision: Precision = "float32"
+    ) -> None:
         super().__init__(name=type(self).__name__.lower())
+        self.units, self.precision, gates = units, precision, self.gates
         glorot = tf.keras.initializers.GlorotUniform(seed=seed)
         orthogonal = tf.keras.initializers.Orthogonal(seed=seed)
         recurrent = tf.concat([orthogonal((units, units)) for _ in range(gates)], axis=1)
-        self.units = units
         self.input_kernel = tf.Variable(glorot((inputs, gates * units)), name="input_kernel")
         self.recurrent_kernel = tf.Variable(recurrent, name="recurrent_kernel")
         self.input_bias = tf.Variable(tf.zeros([gates * units]), name="input_bias")
@@ -38,59 +48,160 @@ class Cell(tf.Module):
 
     def __call__(self, inputs_BTD: tf.Tensor) -> tf.Tensor:
         """The state after every step [B, T, U]; the state before the first is zero."""
-        projected_BTG = tf.tensordot(inputs_BTD, self.input_kernel, 1) + self.input_bias
-        first_BU = tf.zeros([tf.shape(inputs_BTD)[0], self.units])
-        states = tf.scan(
-            self._step, tf.transpose(projected_BTG, [1, 0, 2]), (first_BU,) * self.states
-        )
-        return tf.transpose(states[0], [1, 0, 2])
+        inputs_TBD = tf.transpose(inputs_BTD, [1, 0, 2])
+        projected_TBG = self._affine(inputs_TBD, self.input_kernel, self.input_bias)
+        kernel_UG = tf.convert_to_tensor(self.recurrent_kernel)
+        states_TBU = self._run(projected_TBG, kernel_UG, tf.convert_to_tensor(self.recurrent_bias))
+        return tf.transpose(states_TBU, [1, 0, 2])
 
-    def _recurrent(self, state_BU: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(state_BU, self.recurrent_kernel) + self.recurrent_bias
-
-    def _step(self, state: State, projected_BG: tf.Tensor) -> State:
+    def _step(self, before: State, projected: tf.Tensor, recurrent: tf.Tensor) -> State:
+        """The state after a step, elementwise in U, from that before and both products [..., G]."""
         raise NotImplementedError
+
+    def _run(self, projected_TBG: tf.Tensor, kernel_UG: tf.Tensor, bias_G: tf.Tensor) -> tf.Tensor:
+        @tf.custom_gradient
+        def run(*given: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            after_TBU = self._forward(*given)
+            return after_TBU[0], lambda grad_TBU: self._backward(grad_TBU, after_TBU, *given)
+
+        return run(projected_TBG, kernel_UG, bias_G)
+
+    def _forward(self, projected_TBG: tf.Tensor, kernel_UG: tf.Tensor, bias_G: tf.Tensor) -> State:
+        """Every part of the state after every step [T, B, U]."""
+
+        def step(at: tf.Tensor, state: State, seen: State) -> tuple[tf.Tensor, State, State]:
+            recurrent_BG = tf.nn.bias_add(product(state[0], kernel_UG, self.precision), bias_G)
+            state = self._step(state, projected_TBG[at], recurrent_BG)
+            return at + 1, state, _write(seen, at, state)
+
+        steps, rows = tf.unstack(tf.shape(projected_TBG)[:2])
+        # The state before the first step is zero, and needs no product.
+        first = self._step(self._none(rows), projected_TBG[0], bias_G[None])
+        seen = _write(self._arrays(steps), 0, first)
+        *_, seen = tf.while_loop(lambda at, *_: at < steps, step, (1, first, seen))
+        return tuple(part.stack() for part in seen)
+
+    def _backward(
+        self,
+        grad_TBU: tf.Tensor,
+        after_TBU: State,
+        projected_TBG: tf.Tensor,
+        kernel_UG: tf.Tensor,
+        bias_G: tf.Tensor,
+    ) -> State:
+        """The gradients of what _forward was given, from that of the state's first part."""
+        steps, rows = tf.unstack(tf.shape(projected_TBG)[:2])
+        recurrent_TBG = self._affine(after_TBU[0][:-1], kernel_UG, bias_G)
+        first_1BG = tf.broadcast_to(bias_G, [1, rows, bias_G.shape[0]])
+        by_projected, by_recurrent, by_before = self._derivatives(
+            tuple(tf.pad(part[:-1], [[1, 0], [0, 0], [0, 0]]) for part in after_TBU),
+            projected_TBG,
+            tf.concat([first_1BG, recurrent_TBG], axis=0),
+        )
+
+        def grad_at(at: tf.Tensor, carried: State) -> State:
+            return carried[0] + grad_TBU[at], *carried[1:]
+
+        def step(at: tf.Tensor, carried: State, seen: State) -> tuple[tf.Tensor, State, State]:
+            grad = grad_at(at, carried)
+            recurrent_BG = self._chain(grad, [part[at] for part in by_recurrent])
+            through_BU = product(recurrent_BG, kernel_UG, self.precision, transpose_b=True)
+            carried = tuple(self._chain(grad, [part[at] for part in parts]) for parts in by_before)
+            return at - 1, (carried[0] + through_BU, *carried[1:]), _write(seen, at, grad)
+
+        loop = (steps - 1, self._none(rows), self._arrays(steps))
+        _, carried, seen = tf.while_loop(lambda at, *_: at > 0, step, loop)
+        grads_TBU = tuple(part.stack() for part in _write(seen, 0, grad_at(0, carried)))
+        recurrent_TBG = self._chain(grads_TBU, by_recurrent)
+        grad_UG = product(
+            _flat(after_TBU[0][:-1]), _flat(recurrent_TBG[1:]), self.precision, transpose_a=True
+        )
+        grad_G = tf.reduce_sum(recurrent_TBG, axis=[0, 1])
+        return self._chain(grads_TBU, by_projected), grad_UG, grad_G
+
+    def _derivatives(
+        self, before: State, projected: tf.Tensor, recurrent: tf.Tensor
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], list[list[tf.Tensor]]]:
+        """Of each part of the state after a step: by both products, and by each part before."""
+        with tf.GradientTape(persistent=True) as tape:
+            given = [projected, recurrent, *before]
+            tape.watch(given)
+            after = self._step(before, projected, recurrent)
+        by = [tape.gradient(part, given, unconnected_gradients="zero") for part in after]
+        by_projected, by_recurrent, *by_before = map(list, zip(*by, strict=True))
+        return by_projected, by_recurrent, by_before
+
+    @staticmethod
+    def _chain(grads: State, derivatives: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The chain rule, elementwise: the gradient of a state's parts counts for every gate."""
+        times = derivatives[0].shape[-1] // grads[0].shape[-1]
+        products = [
+            tf.concat([grad] * times, -1) * by for grad, by in zip(grads, derivatives, strict=True)
+        ]
+        return products[0] if len(products) == 1 else tf.add_n(products)
+
+    def _affine(self, values_TBU: tf.Tensor, kernel_UG: tf.Tensor, bias_G: tf.Tensor) -> tf.Tensor:
+        """All steps times a kernel, plus a bias [T, B, G], in one product."""
+        product_NG = product(_flat(values_TBU), kernel_UG, self.precision)
+        steps, rows = tf.unstack(tf.shape(values_TBU)[:2])
+        return tf.reshape(tf.nn.bias_add(product_NG, bias_G), [steps, rows, bias_G.shape[0]])
+
+    def _none(self, rows: tf.Tensor) -> State:
+        return (tf.zeros([rows, self.units]),) * self.states
+
+    def _arrays(self, steps: tf.Tensor) -> State:
+        shape = [None, self.units]
+        return tuple(
+            tf.TensorArray(tf.float32, steps, element_shape=shape) for _ in range(self.states)
+        )
+
+
+def _write(seen: State, at: tf.Tensor, state: State) -> State:
+    return tuple(part.write(at, now) for part, now in zip(seen, state, strict=True))
+
+
+def _flat(values_TBU: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(values_TBU, [-1, values_TBU.shape[-1]])
 
 
 class SimpleRNN(Cell):
     """The network of Elman (1990)."""
 
-    def __init__(self, inputs: int, units: int, seed: int) -> None:
-        super().__init__(inputs, units, 1, seed)
-
-    def _step(self, state: State, projected_BG: tf.Tensor) -> State:
-        return (tf.tanh(projected_BG + self._recurrent(state[0])),)
+    def _step(self, before: State, projected: tf.Tensor, recurrent: tf.Tensor) -> State:
+        return (tf.tanh(projected + recurrent),)
 
 
 class GRU(Cell):
     """A gated recurrent unit (Cho et al., 2014), its reset gate after the product, as in cuDNN."""
 
-    def __init__(self, inputs: int, units: int, seed: int) -> None:
-        super().__init__(inputs, units, 3, seed)
+    gates = 3
 
-    def _step(self, state: State, projected_BG: tf.Tensor) -> State:
-        update_in, reset_in, new_in = tf.split(projected_BG, 3, axis=1)
-        update_state, reset_state, new_state = tf.split(self._recurrent(state[0]), 3, axis=1)
-        update_BU = tf.sigmoid(update_in + update_state)
-        reset_BU = tf.sigmoid(reset_in + reset_state)
-        new_BU = tf.tanh(new_in + reset_BU * new_state)
-        return (new_BU + update_BU * (state[0] - new_BU),)
+    def _step(self, before: State, projected: tf.Tensor, recurrent: tf.Tensor) -> State:
+        update_in, reset_in, new_in = tf.split(projected, 3, axis=-1)
+        update_state, reset_state, new_state = tf.split(recurrent, 3, axis=-1)
+        update = tf.sigmoid(update_in + update_state)
+        reset = tf.sigmoid(reset_in + reset_state)
+        new = tf.tanh(new_in + reset * new_state)
+        return (new + update * (before[0] - new),)
 
 
 class LSTM(Cell):
     """Long short-term memory (Hochreiter & Schmidhuber, 1997) with forget gates (Gers, 2000)."""
 
     states = 2
+    gates = 4
 
-    def __init__(self, inputs: int, units: int, seed: int) -> None:
-        super().__init__(inputs, units, 4, seed)
+    def __init__(
+        self, inputs: int, units: int, seed: int, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(inputs, units, seed, precision)
         ones = tf.ones([units])  # remember, to start with
         self.input_bias.assign(tf.concat([0 * ones, ones, 0 * ones, 0 * ones], axis=0))
 
-    def _step(self, state: State, projected_BG: tf.Tensor) -> State:
-        enter, forget, new, leave = tf.split(projected_BG + self._recurrent(state[0]), 4, axis=1)
-        memory_BU = tf.sigmoid(forget) * state[1] + tf.sigmoid(enter) * tf.tanh(new)
-        return tf.sigmoid(leave) * tf.tanh(memory_BU), memory_BU
+    def _step(self, before: State, projected: tf.Tensor, recurrent: tf.Tensor) -> State:
+        enter, forget, new, leave = tf.split(projected + recurrent, 4, axis=-1)
+        memory = tf.sigmoid(forget) * before[1] + tf.sigmoid(enter) * tf.tanh(new)
+        return tf.sigmoid(leave) * tf.tanh(memory), memory
 
 
 CELLS: dict[str, type[SimpleRNN | GRU | LSTM]] = {"rnn": SimpleRNN, "gru": GRU, "lstm": LSTM}
@@ -105,14 +216,23 @@ class Stack(tf.Module):
         units: U of every layer
         layers: how many
         seed: of the start
+        precision: of the products
     """
 
     def __init__(
-        self, kind: Literal["rnn", "gru", "lstm"], inputs: int, units: int, layers: int, seed: int
+        self,
+        kind: Literal["rnn", "gru", "lstm"],
+        inputs: int,
+        units: int,
+        layers: int,
+        seed: int,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__(name="stack")
         widths = [inputs] + [units] * (layers - 1)
-        self.layers = [CELLS[kind](width, units, seed + at) for at, width in enumerate(widths)]
+        self.layers = [
+            CELLS[kind](width, units, seed + at, precision) for at, width in enumerate(widths)
+        ]
 
     def __call__(self, inputs_BTD: tf.Tensor) -> tf.Tensor:
         """The top layer's state after every step [B, T, U]."""

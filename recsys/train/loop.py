@@ -24,7 +24,7 @@ from recsys.train.candidates import Sampler
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.objective import batch_loss, penalized
-from recsys.train.optimizer import Optimizer
+from recsys.train.optimizer import Gradient, Optimizer
 from recsys.train.pace import Pace
 from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
 from recsys.train.schedule import learning_rate, length_factor
@@ -66,15 +66,23 @@ class Trainer:
             self.manifest, self.splits, self.shard.ranks, train.batch_targets_per_rank
         )
         compiled = partial(tf.function, autograph=False)
-        self._train_step = compiled(self._train_batch, input_signature=[_BATCH, _RATE])
+        self.train_step = compiled(self.train_batch, input_signature=[_BATCH, _RATE])
         self._valid_step = compiled(self._valid_batch, input_signature=[_BATCH])
 
-    def _train_batch(self, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        train = self.config.train
-        noise = Noise(self.config.seed * 1000 + self.shard.rank, self.optimizer.steps)
+    def noise(self) -> Noise:
+        """What the next step draws on this rank."""
+        return Noise(self.config.seed * 1000 + self.shard.rank, self.optimizer.steps)
+
+    def gradients(self, batch: Batch) -> tuple[list[Gradient], tf.Tensor, tf.Tensor]:
+        """Of the batch's loss sum by every variable; the loss sum, and the sum of weights."""
         with tf.GradientTape() as tape:
-            loss_sum, weight_sum = self.loss(batch, noise)
-        gradients = tape.gradient(loss_sum, self.variables)
+            loss_sum, weight_sum = self.loss(batch, self.noise())
+        return tape.gradient(loss_sum, self.variables), loss_sum, weight_sum
+
+    def train_batch(self, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One step; the loss sum and the sum of weights of this rank."""
+        train = self.config.train
+        gradients, loss_sum, weight_sum = self.gradients(batch)
         gradients = ranks.mean_gradients(gradients, weight_sum)
         if train.l1 or train.l2:
             gradients = penalized(gradients, self.variables, train.l1, train.l2)
@@ -141,7 +149,7 @@ class Trainer:
         done = (progress.epoch - 1) * self.steps_per_epoch + progress.step
         train = self.config.train
         rate = learning_rate(train, done, train.epochs * self.steps_per_epoch, self.shard.ranks)
-        loss_sum, weight_sum = self._train_step(batch, tf.constant(rate, tf.float32))
+        loss_sum, weight_sum = self.train_step(batch, tf.constant(rate, tf.float32))
         if not math.isfinite(float(loss_sum)):
             raise DataError(
                 f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}: "
@@ -158,17 +166,17 @@ class Trainer:
         progress.weight_sum += weight_sum
         own[:] = 0.0
 
-    def validate(self) -> Metrics:
+    def validate(self, split: str = "valid") -> Metrics:
         """METRICS over the cases of all ranks; unknown targets are misses."""
         started = time.monotonic()
         own = np.zeros(2 + len(METRICS))  # rows, cases, then the metrics' sums
         targets = self.config.train.batch_targets_per_rank
-        with batches.open_epoch(self.manifest, ("valid",), self.shard, targets, None) as dataset:
+        with batches.open_epoch(self.manifest, (split,), self.shard, targets, None) as dataset:
             for batch in dataset:
                 found, case_P, rank_P = (value.numpy() for value in self._valid_step(batch))
                 own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
         rows, cases, *sums = ranks.sum_over_ranks(list(own), "validation")
-        batches.check_rows(self.manifest, ("valid",), int(rows))
+        batches.check_rows(self.manifest, (split,), int(rows))
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
         return {**means, "valid_seconds": time.monotonic() - started}
 

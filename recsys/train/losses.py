@@ -7,7 +7,7 @@ Shapes: C cases, K candidates, P targets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -47,9 +47,25 @@ def cross_entropy_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
     The softmax cross-entropy where a case has one target. Of several, each is set against the
     negatives alone, so that the items of a basket do not compete.
     """
-    normalizer_C = tf.reduce_logsumexp(scored.candidate_CK, axis=1)
+    normalizer_C = _log_sum_exp(scored.candidate_CK)
     margin_P = tf.gather(normalizer_C, scored.case_P) - scored.target_P
     return tf.reduce_sum(weight_P * tf.nn.softplus(margin_P))
+
+
+@tf.custom_gradient
+def _log_sum_exp(scores_CK: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """The logarithm of the sum of the exponentials [C].
+
+    By way of the softmax, one pass over the scores in TensorFlow's kernel, which is the gradient
+    at the same time: at the largest score it is exp(largest) over the sum.
+    """
+    share_CK = tf.nn.softmax(scores_CK)
+    largest_C, share_C = tf.reduce_max(scores_CK, axis=1), tf.reduce_max(share_CK, axis=1)
+
+    def gradient(grad_C: tf.Tensor) -> tf.Tensor:
+        return share_CK * tf.convert_to_tensor(grad_C)[:, None]  # slices, where it was gathered
+
+    return largest_C - tf.math.log(share_C), gradient
 
 
 def bpr_max_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:

@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.schemas import FIRST_ITEM, UNKNOWN
-from recsys.train.batch import SECONDS_PER_DAY, Batch, Cases, flat_steps, step_days
+from recsys.train.batch import SECONDS_PER_DAY, Batch, Cases, before, flat_steps, step_days
 from recsys.train.candidates import Candidates
 from recsys.train.cells import Stack
 from recsys.train.losses import NO_NEGATIVE, Scored
 from recsys.train.noise import Noise
+from recsys.train.precision import product
 from recsys.train.readout import Attention
 from recsys.train.repeat import RepeatScores, value_at
 from recsys.train.tower import Catalogue, ItemTower
@@ -44,7 +45,7 @@ class Recommender(tf.Module):
         self.event_type_embedding = tf.Variable(
             tf.zeros([catalogue.event_type_size, width]), name="event_type_embedding"
         )
-        self.stack = Stack(train.cell, width + _CONTEXT, width, train.layers, seed)
+        self.stack = Stack(train.cell, width + _CONTEXT, width, train.layers, seed, train.precision)
         # Nothing is known of an item that training never meets and that has no features.
         self.known_size = catalogue.known_size or catalogue.vocabulary_size
         met_V = (catalogue.train_counts > 0) | bool(catalogue.categories or catalogue.vectors)
@@ -63,10 +64,11 @@ class Recommender(tf.Module):
 
         With noise, which is for training, parts of it are dropped.
         """
-        inputs_BTD = self._step_inputs(batch, noise)
+        inputs_BTD = self.step_inputs(before(batch, step_C), noise)
         states_BTE = self.stack(inputs_BTD)
         if self.attention is not None:
-            states_BTE = self.attention(states_BTE, inputs_BTD[:, :, : self.tower.width])
+            items_BTD, _ = tf.split(inputs_BTD, [self.tower.width, _CONTEXT], axis=2)
+            states_BTE = self.attention(states_BTE, items_BTD)
         before_BTE = tf.pad(states_BTE, [[0, 0], [1, 0], [0, 0]])
         state_CD = tf.gather_nd(before_BTE, tf.stack([row_C, step_C], axis=1))
         state_CD = _drop(state_CD, self.train.state_dropout, noise)
@@ -80,7 +82,7 @@ class Recommender(tf.Module):
         """Item indexes, the unknown item in place of those that the model does not know."""
         return tf.where(item < self.known_size, item, UNKNOWN)
 
-    def _step_inputs(self, batch: Batch, noise: Noise | None) -> tf.Tensor:
+    def step_inputs(self, batch: Batch, noise: Noise | None) -> tf.Tensor:
         """What the network reads [B, T, D + 2]."""
         event_BLD = self.tower(self.known_only(batch["item"]))
         event_BLD += tf.gather(self.event_type_embedding, batch["event_type"])
@@ -115,20 +117,24 @@ class Recommender(tf.Module):
     def item_vectors(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
         """What a state with a 1 behind it is multiplied with: vectors and biases [K, D + 1]."""
         vectors_KD = self.tower.all() if item_K is None else self.tower(item_K)
-        bias_V = self.unlearnt_V
-        if self.item_bias is not None:
-            bias_V += self.item_bias
-        bias_K = bias_V if item_K is None else tf.gather(bias_V, item_K)
-        return tf.concat([vectors_KD, tf.expand_dims(bias_K, 1)], axis=1)
+        return tf.concat([vectors_KD, tf.expand_dims(self._bias(item_K), 1)], axis=1)
+
+    def _bias(self, item_N: tf.Tensor | None = None) -> tf.Tensor:
+        """Of the items [N], or of all [V]; looked up one by one, its gradient stays sparse."""
+        parts = [self.unlearnt_V] if self.item_bias is None else [self.unlearnt_V, self.item_bias]
+        if item_N is not None:
+            parts = [tf.gather(part, item_N) for part in parts]
+        return tf.add_n([tf.convert_to_tensor(part) for part in parts])
 
     def scores_to_learn(
         self, batch: Batch, cases: Cases, candidates: Candidates, noise: Noise | None
     ) -> Scored:
         """Scores of the targets, and of the candidates that are set against them."""
-        state_CE = with_one(self.encode(batch, cases.row_C, cases.step_C, noise))
-        candidate_KE, target_PE = self._vectors_to_learn(cases, candidates)
-        scores_CK = tf.matmul(state_CE, candidate_KE, transpose_b=True)
-        target_P = tf.reduce_sum(tf.gather(state_CE, cases.case_P) * target_PE, axis=1)
+        state_CD = self.encode(batch, cases.row_C, cases.step_C, noise)
+        candidate_KD, bias_K, target_PD, bias_P = self.items_to_learn(cases, candidates)
+        product_CK = product(state_CD, candidate_KD, self.train.precision, transpose_b=True)
+        scores_CK = tf.nn.bias_add(product_CK, bias_K)
+        target_P = tf.reduce_sum(tf.gather(state_CD, cases.case_P) * target_PD, axis=1) + bias_P
         column_P, is_there_P = candidates.columns(cases.item_P)
         own_O2 = tf.boolean_mask(tf.stack([cases.case_P, column_P], axis=1), is_there_P)
         places_O2, added_O = own_O2, tf.fill([tf.shape(own_O2)[0]], NO_NEGATIVE)
@@ -142,19 +148,17 @@ class Recommender(tf.Module):
         scores_CK = tf.tensor_scatter_nd_add(scores_CK, places_O2, added_O)
         return Scored(target_P, cases.case_P, scores_CK)
 
-    def _vectors_to_learn(
-        self, cases: Cases, candidates: Candidates
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The vectors of the candidates [K, D + 1], corrected, and of the targets [P, D + 1]."""
+    def items_to_learn(self, cases: Cases, candidates: Candidates) -> tuple[tf.Tensor, ...]:
+        """Vectors [K, D] and biases [K], corrected, of the candidates, and both of the targets."""
         if candidates.item_K is None:
-            candidate_KE = self.item_vectors()
-            return candidate_KE, tf.gather(candidate_KE, cases.item_P)
-        both_NE = self.item_vectors(tf.concat([candidates.item_K, cases.item_P], axis=0))
-        correction_K1 = tf.expand_dims(candidates.correction_K, 1)
-        count = tf.size(candidates.item_K)
-        return both_NE[:count] - tf.pad(correction_K1, [[0, 0], [self.tower.width, 0]]), both_NE[
-            count:
-        ]
+            vectors_VD, bias_V = self.tower.all(), self._bias()
+            target_PD, bias_P = (tf.gather(all_V, cases.item_P) for all_V in (vectors_VD, bias_V))
+            return vectors_VD, bias_V, target_PD, bias_P
+        sizes = [tf.size(candidates.item_K), tf.size(cases.item_P)]
+        item_N = tf.concat([candidates.item_K, cases.item_P], axis=0)
+        candidate_KD, target_PD = tf.split(self.tower(item_N), sizes)
+        bias_K, bias_P = tf.split(self._bias(item_N), sizes)
+        return candidate_KD, bias_K - candidates.correction_K, target_PD, bias_P
 
     def repeat_scores(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor

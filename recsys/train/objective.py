@@ -33,6 +33,17 @@ def batch_loss(
         sampler: of the candidates; None takes the whole vocabulary
         noise: of the step; None drops and changes nothing, and a sampler needs it
     """
+    cases, history = learnt(model, batch, noise)
+    weight_P = target_weights(cases.case_P, tf.size(cases.row_C), basket_power)
+    candidates = EVERYTHING
+    if sampler is not None and noise is not None:
+        candidates = sampler(cases.item_P, noise)
+    scored = model.scores_to_learn(history, cases, candidates, noise)
+    return LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
+
+
+def learnt(model: Recommender, batch: Batch, noise: Noise | None) -> tuple[Cases, Batch]:
+    """The cases of a batch with the targets that are learnt, and the histories that they see."""
     batch = trim(batch)
     row_C, step_C, case_P, item_P = target_cases(batch)
     item_P = model.known_only(item_P)
@@ -42,13 +53,7 @@ def batch_loss(
         history, step_C = changed.batch, changed.step_C
         is_asked_P &= tf.gather(changed.is_asked_C, case_P)
     case_P, item_P = tf.boolean_mask(case_P, is_asked_P), tf.boolean_mask(item_P, is_asked_P)
-    weight_P = target_weights(case_P, tf.size(row_C), basket_power)
-    candidates = EVERYTHING
-    if sampler is not None and noise is not None:
-        candidates = sampler(item_P, noise)
-    cases = Cases(row_C, step_C, case_P, item_P)
-    scored = model.scores_to_learn(history, cases, candidates, noise)
-    return LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
+    return Cases(row_C, step_C, case_P, item_P), history
 
 
 def penalized(

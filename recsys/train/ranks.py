@@ -26,6 +26,10 @@ def start(train: Train) -> Shard:
     threads = train.cpu_threads or max(1, cores // hvd.local_size())
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1 if threads == 1 else 2)
+    if train.xla:
+        # Read when XLA is first asked for; without it, it leaves CPUs alone.
+        os.environ.setdefault("TF_XLA_FLAGS", "--tf_xla_cpu_global_jit")
+        tf.config.optimizer.set_jit("autoclustering")
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         tf.config.set_visible_devices(gpus[hvd.local_rank() % len(gpus)], "GPU")
@@ -40,12 +44,25 @@ def mean_gradients(gradients: Sequence[Gradient], weight_sum: tf.Tensor) -> list
     ranks with unequal numbers of targets give what one process would give on all rows. Sparse
     ones stay sparse: slices of a row are summed first, then the ranks' slices gathered.
     """
-    total = hvd.allreduce(weight_sum, op=hvd.Sum, name="weight_sum")
-    summed = [
-        hvd.allreduce(sum_duplicates(gradient), op=hvd.Sum, name=f"gradient_{place:03d}")
-        for place, gradient in enumerate(gradients)
+    if hvd.size() == 1:
+        return [_divide(sum_duplicates(gradient), weight_sum) for gradient in gradients]
+    own = [sum_duplicates(gradient) for gradient in gradients]
+    is_sparse = [isinstance(gradient, tf.IndexedSlices) for gradient in own]
+    # The dense ones travel as one: each message costs more than its contents.
+    dense = [gradient for gradient, sparse in zip(own, is_sparse, strict=True) if not sparse]
+    packed = [tf.reshape(gradient, [-1]) for gradient in [*dense, weight_sum]]
+    summed = hvd.allreduce(tf.concat(packed, axis=0), op=hvd.Sum, name="gradients")
+    *parts, total = tf.split(summed, [tf.size(part) for part in packed])
+    shaped = iter(
+        [tf.reshape(part, gradient.shape) for part, gradient in zip(parts, dense, strict=True)]
+    )
+    gathered = [
+        hvd.allreduce(gradient, op=hvd.Sum, name=f"gradient_{place:03d}")
+        if sparse
+        else next(shaped)
+        for place, (gradient, sparse) in enumerate(zip(own, is_sparse, strict=True))
     ]
-    return [_divide(sum_duplicates(gradient), total) for gradient in summed]
+    return [_divide(sum_duplicates(gradient), total[0]) for gradient in gathered]
 
 
 def _divide(gradient: Gradient, total: tf.Tensor) -> Gradient:

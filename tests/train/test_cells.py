@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from recsys.train.cells import CELLS, Cell, Stack
 
@@ -52,3 +53,26 @@ def test_a_stack_equals_a_loop_over_rows_and_steps(kind: str) -> None:
     for cell in stack.layers:
         expected = _run(kind, cell, expected)
     np.testing.assert_allclose(stack(inputs).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_the_gradient_equals_differences_of_the_output(kind: str) -> None:
+    rng = np.random.default_rng(4)
+    stack = Stack(kind, inputs=3, units=4, layers=2, seed=1)  # type: ignore[arg-type]
+    for variable in stack.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape))
+    inputs = tf.Variable(rng.normal(size=(2, 5, 3)).astype(np.float32))
+    weights = rng.normal(size=(2, 5, 4)).astype(np.float32)
+    changed = [inputs, *stack.trainable_variables]
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(stack(inputs) * weights)
+    for variable, gradient in zip(changed, tape.gradient(total, changed), strict=True):
+        direction = rng.normal(size=variable.shape).astype(np.float32)
+        start, sums = variable.numpy(), []
+        for side in (0.01, -0.01):
+            variable.assign(start + side * direction)
+            sums.append(float(tf.reduce_sum(stack(inputs) * weights)))
+        variable.assign(start)
+        slope = (sums[0] - sums[1]) / 0.02
+        found = float(tf.reduce_sum(gradient * direction))
+        assert found == pytest.approx(slope, rel=5e-3, abs=5e-3)

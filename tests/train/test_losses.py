@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from recsys.train.losses import LOSSES, NO_NEGATIVE, Scored, target_weights
+from recsys.train.precision import product
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
@@ -78,3 +79,15 @@ def _first(shares: np.ndarray) -> np.ndarray:
 def test_weights_share_a_basket(power: float, expected: list[float]) -> None:
     found = target_weights(np.array([0, 0, 0, 2]), 3, power).numpy()
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_rounds_the_operands_alone(precision: str) -> None:
+    rng = np.random.default_rng(8)
+    left, right = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 30), (5, 30)))
+    found = product(left, right, precision, transpose_b=True)  # type: ignore[arg-type]
+    rounded = [tf.cast(tf.cast(part, precision), tf.float64).numpy() for part in (left, right)]
+    assert found.dtype == tf.float32
+    assert not np.allclose(found, left @ right.T, rtol=1e-6)
+    error = 2.0**-8 if precision == "bfloat16" else 2.0**-11  # of rounding the result
+    np.testing.assert_allclose(found, rounded[0] @ rounded[1].T, rtol=2 * error, atol=1e-3)

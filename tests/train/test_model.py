@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.schemas import FIRST_ITEM
-from recsys.train.batch import step_days, target_cases, trim
+from recsys.train.batch import before, step_days, target_cases, trim
 from recsys.train.batches import COLUMNS
 from recsys.train.model import Recommender
 from recsys.train.objective import batch_loss
@@ -102,6 +102,13 @@ def test_padding_changes_nothing(model: Recommender) -> None:
     np.testing.assert_allclose(_scores(model, wide), _scores(model, rows), atol=1e-5)
     trimmed = trim({name: tf.constant(values) for name, values in wide.items()})
     assert trimmed["item"].shape[1] <= LENGTH
+
+
+def test_what_comes_before_no_case_is_not_read() -> None:
+    batch = {"step": tf.constant([[0, 1, 1, 2], [0, 1, -1, -1]]), "item": tf.zeros([2, 4])}
+    for last, columns in ((2, 3), (1, 1), (0, 1), (3, 4)):
+        cut = before(batch, tf.constant([0, last]))
+        assert {values.shape[1] for values in cut.values()} == {columns}
 
 
 def test_rows_that_only_fill_up_have_no_loss_and_no_gradient(model: Recommender) -> None:

@@ -1,0 +1,206 @@
+"""Speed of a run that reaches Recall@20 0.70 on YooChoose 1/64, and where its time goes.
+
+python benchmarks/train.py [--events FILE]
+
+The training job's own loop on one rank with two threads: 100 units, 2,048 sampled negatives, the
+rest as in conf/yoochoose64.yaml or below. Only targets count as events and as work; padding, the
+items that come before the first target, attention and repeats are done, and count for nothing:
+
+    work of a target = 3 * (2 * 2 * units * 3 * units + 2 * negatives * units) FLOP = 1.59 MFLOP
+
+which is the two products of a step of the GRU and the scores of the negatives, each once forward
+and twice backward. The last line is JSON:
+    events_per_second       targets over the time of the epochs, reading and checkpoints included
+    share_of_gemm           work a second over gemm_gflops
+    gemm_gflops             TensorFlow's float32 product of [2048, 100] and [100, 2048] on the same
+                            two threads: the mean of what was found after every epoch of the run
+    negatives_scored        distinct items among those drawn, in the mean: the rest are repeats,
+                            and are scored once
+    seconds_to_recall_0.70  from the start of the job, graphs and validations included, to the end
+                            of the first validation with Recall@20 of 0.70 or more
+    recall@20, mrr@20       on test, of the epoch that validation chose
+    epochs                  that were trained
+    share_reading ...       of the time of an epoch: what it takes longer than the same steps on
+                            batches in memory; and of these steps what each part adds: input
+                            (candidates, and the vectors of all items and events), forward,
+                            backward, exchange (of one rank: summing duplicates, clipping), update
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+_STARTED = time.monotonic()  # loading TensorFlow is part of a job
+
+import tensorflow as tf  # noqa: E402
+import training  # noqa: E402
+
+from recsys import manifest  # noqa: E402
+from recsys.config import Config  # noqa: E402
+from recsys.train import batches, pipeline, ranks  # noqa: E402
+from recsys.train.batch import Batch, before  # noqa: E402
+from recsys.train.loop import Trainer, fit  # noqa: E402
+from recsys.train.objective import learnt  # noqa: E402
+from recsys.train.optimizer import Gradient  # noqa: E402
+from recsys.train.progress import Metrics, Progress  # noqa: E402
+from recsys.train.run import Run  # noqa: E402
+
+_LOADING_SECONDS = time.monotonic() - _STARTED
+
+_GOAL = 0.70
+_STEPS = 60
+
+
+class _Stopwatch:
+    """What happens between the epochs: the time is taken, and the throughput of the GEMM."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic() - _LOADING_SECONDS
+        self.gflops: list[float] = []
+        self.seconds_to_goal: float | None = None
+        self._measuring = 0.0
+
+    def look(self, metrics: Metrics) -> None:
+        now = time.monotonic()
+        if self.seconds_to_goal is None and metrics["recall@20"] >= _GOAL:
+            self.seconds_to_goal = now - self.started - self._measuring
+        self.gflops.append(training.gemm_gflops())
+        self._measuring += time.monotonic() - now
+
+
+def figures(config: Config) -> dict[str, float | None]:
+    watch = _Stopwatch()
+    shard = ranks.start(config.train)
+    dataset = manifest.read(config.paths.dataset)
+    trainer = pipeline.build(config, dataset, shard, ("train",), config.train.epochs)
+    run = Run(config, dataset)
+    start = run.restore(trainer, "choice")
+
+    def save(progress: Progress) -> None:
+        run.save(trainer, progress, "choice")
+        if progress.step == 0:
+            watch.look(progress.history[-1])
+
+    history = fit(trainer, start, save).history
+    epoch_seconds = statistics.median(metrics["train_seconds"] for metrics in history)
+    rows = _batches(trainer)
+    shares = _shares(trainer, rows, epoch_seconds)
+    run.take_best(trainer)
+    test = trainer.validate("test")
+    targets, train = dataset.splits["train"].targets, config.train
+    per_second = len(history) * targets / sum(metrics["train_seconds"] for metrics in history)
+    gflops = statistics.mean(watch.gflops)
+    return {
+        "events_per_second": round(per_second),
+        "share_of_gemm": round(
+            per_second * _flop(train.embedding_size, train.negatives) / gflops, 3
+        ),
+        "gemm_gflops": round(gflops, 1),
+        "negatives_scored": round(_negatives_scored(trainer, rows)),
+        "seconds_to_recall_0.70": watch.seconds_to_goal and round(watch.seconds_to_goal, 1),
+        "recall@20": round(test["recall@20"], 4),
+        "mrr@20": round(test["mrr@20"], 4),
+        "epochs": len(history),
+        **{f"share_{name}": round(share, 3) for name, share in shares.items()},
+    }
+
+
+def _flop(units: int, negatives: int) -> float:
+    """The work of a target, in GFLOP."""
+    return 3 * (2 * 2 * units * 3 * units + 2 * negatives * units) / 1e9
+
+
+def _batches(trainer: Trainer) -> list[Batch]:
+    """Some of an epoch's, of all lengths."""
+    targets, every = trainer.config.train.batch_targets_per_rank, trainer.steps_per_epoch // _STEPS
+    with batches.open_epoch(trainer.manifest, ("train",), trainer.shard, targets, seed=0) as epoch:
+        return list(epoch.shard(max(1, every), 0))
+
+
+def _negatives_scored(trainer: Trainer, rows: list[Batch]) -> float:
+    def count(batch: Batch) -> int:
+        noise = trainer.noise()
+        cases, _ = learnt(trainer.model, batch, noise)
+        return int(tf.size(trainer.sampler(cases.item_P, noise).item_K))
+
+    return statistics.mean(count(batch) for batch in rows[:10])
+
+
+def _shares(trainer: Trainer, rows: list[Batch], epoch_seconds: float) -> dict[str, float]:
+    """Shares of the time of an epoch, by leaving out."""
+    rate = tf.constant(1e-6)  # the weights stay about where they are
+    compiled = {
+        name: tf.function(partial(part, trainer), autograph=False, reduce_retracing=True)
+        for name, part in _PARTS.items()
+    }
+    seconds: dict[str, float] = {}
+    for _ in range(3):
+        for name, part in compiled.items():
+            seconds[name] = min(seconds.get(name, 1e9), _seconds(part, rows, rate))
+    seconds = {name: value * trainer.steps_per_epoch / len(rows) for name, value in seconds.items()}
+    shares, before = {}, 0.0
+    for name, value in seconds.items():
+        shares[name] = (value - before) / epoch_seconds
+        before = value
+    return {"reading": 1 - before / epoch_seconds, **shares}
+
+
+def _input(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """What the network reads, and what its states are multiplied with."""
+    noise = trainer.noise()
+    cases, history = learnt(trainer.model, batch, noise)
+    candidates = trainer.sampler(cases.item_P, noise)
+    vectors = trainer.model.items_to_learn(cases, candidates)
+    return trainer.model.step_inputs(before(history, cases.step_C), noise), *vectors
+
+
+def _forward(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return trainer.loss(batch, trainer.noise())
+
+
+def _backward(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return _flat(trainer.gradients(batch)[0])
+
+
+def _exchange(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    gradients, _, weight_sum = trainer.gradients(batch)
+    return _flat(ranks.clip(ranks.mean_gradients(gradients, weight_sum), 1.0))
+
+
+def _update(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return trainer.train_batch(batch, rate)
+
+
+def _flat(gradients: list[Gradient]) -> tuple[tf.Tensor, ...]:
+    return tuple(getattr(gradient, "values", gradient) for gradient in gradients)
+
+
+# Each with all that stands before it.
+_PARTS = {
+    "input": _input,
+    "forward": _forward,
+    "backward": _backward,
+    "exchange": _exchange,
+    "update": _update,
+}
+
+
+def _seconds(part: Callable[..., Any], rows: list[Any], rate: Any) -> float:
+    part(rows[0], rate)
+    started = time.monotonic()
+    for batch in rows:
+        done = part(batch, rate)
+    [value.numpy() for value in done]
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    with training.prepared(training.arguments(__doc__), training.SETTINGS) as config:
+        print(json.dumps(figures(config)))

@@ -1,0 +1,72 @@
+"""What the benchmarks of training share: a prepared dataset, a configuration, batches in memory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import protocol  # noqa: E402
+
+from recsys import files  # noqa: E402
+from recsys.command import parse, parser  # noqa: E402
+from recsys.config import Config  # noqa: E402
+
+# What differs from conf/yoochoose64.yaml where speed is measured.
+SETTINGS = (
+    "--train.embedding_size=100",
+    "--train.negatives=2048",
+    "--train.readout=last",
+    "--train.refit=false",
+)
+# Of the GEMM that the work is set against: float32, [2048, 100] times [100, 2048].
+_ROWS, _WIDTH = 2048, 100
+
+
+def arguments(purpose: str | None) -> argparse.Namespace:
+    """The command line: --events, --work, and overrides of the configuration."""
+    return protocol.arguments(purpose, protocol.SHARED / "yoochoose64" / "events.parquet")
+
+
+@contextmanager
+def prepared(options: argparse.Namespace, settings: tuple[str, ...] = ()) -> Iterator[Config]:
+    """YooChoose 1/64 through the prepare job, and the configuration to train on it.
+
+    A dataset that is in --work already is taken as it is.
+
+    Args:
+        options: of arguments()
+        settings: overrides of conf/yoochoose64.yaml, behind which those of the command line stand
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        work = options.work or Path(temporary)
+        given = [
+            *("--config", "conf/yoochoose64.yaml", f"--events.path=[{options.events}]"),
+            *(f"--paths.{name}={work / name}" for name in ("dataset", "model")),
+            *settings,
+            *options.more,
+        ]
+        if not files.exists(files.join(files.as_url(str(work / "dataset")), "versions")):
+            spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "3g"]
+            protocol.job([*spark, "jobs/prepare.py", *given])
+        yield parse(parser("train", ""), given)[0]
+
+
+def gemm_gflops(repetitions: int = 50) -> float:
+    """Float32 throughput of TensorFlow's matrix product on this process's threads, in GFLOP/s."""
+    import tensorflow as tf
+
+    left, right = tf.random.normal([_ROWS, _WIDTH]), tf.random.normal([_WIDTH, _ROWS])
+    product = tf.function(lambda a, b: tf.matmul(a, b), autograph=False)
+    product(left, right)
+    started = time.monotonic()
+    for _ in range(repetitions):
+        product(left, right)
+    return repetitions * 2 * _ROWS * _WIDTH * _ROWS / (time.monotonic() - started) / 1e9
