@@ -73,8 +73,12 @@ class Sampler(tf.Module):
         self.cumulated_V = tf.constant(np.cumsum(drawn_V), tf.float64)
 
     def __call__(self, item_P: tf.Tensor, noise: Noise) -> Candidates:
-        """Candidates for a batch with these targets."""
-        draws = noise.uniform(self.negatives) * self.cumulated_V[-1]
+        """Candidates for a batch with these targets; what is drawn is the same on all ranks.
+
+        So the ranks do together what one would do with all their rows, and their gradients name
+        fewer rows of the items' table.
+        """
+        draws = noise.shared().uniform(self.negatives) * self.cumulated_V[-1]
         drawn = tf.searchsorted(self.cumulated_V, draws, side="right")
         drawn = tf.minimum(drawn, tf.size(self.cumulated_V) - 1)
         if self.from_batch:

@@ -71,7 +71,7 @@ class Trainer:
 
     def noise(self) -> Noise:
         """What the next step draws on this rank."""
-        return Noise(self.config.seed * 1000 + self.shard.rank, self.optimizer.steps)
+        return Noise(self.config.seed, self.optimizer.steps, self.shard.rank)
 
     def gradients(self, batch: Batch) -> tuple[list[Gradient], tf.Tensor, tf.Tensor]:
         """Of the batch's loss sum by every variable; the loss sum, and the sum of weights."""

@@ -13,13 +13,18 @@ class Noise:
     A run that was stopped and resumed therefore draws what it would have drawn.
 
     Args:
-        seed: of the run on this rank
+        seed: of the run
         step: number of the training step
+        rank: whose draws they are
     """
 
-    def __init__(self, seed: int, step: tf.Tensor) -> None:
-        start = tf.constant([seed, 0], tf.int64)
-        self._seed = tf.random.experimental.stateless_fold_in(start, tf.cast(step, tf.int64))
+    def __init__(self, seed: int, step: tf.Tensor, rank: int = 0) -> None:
+        self._seed, self._shared = (
+            tf.random.experimental.stateless_fold_in(
+                tf.constant([seed, of], tf.int64), tf.cast(step, tf.int64)
+            )
+            for of in (rank, -1)
+        )
         self._draws = 0
 
     def _next(self) -> tf.Tensor:
@@ -43,4 +48,10 @@ class Noise:
         other = copy.copy(self)
         other._seed = tf.random.experimental.stateless_fold_in(self._seed, tf.constant(0, tf.int64))
         other._draws = 0
+        return other
+
+    def shared(self) -> Noise:
+        """Draws that are the same on all ranks."""
+        other = copy.copy(self)
+        other._seed, other._draws = self._shared, 0
         return other

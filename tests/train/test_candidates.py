@@ -58,3 +58,11 @@ def test_a_step_done_again_draws_the_same() -> None:
     kept = [Noise(7, step).drop(values, 0.5).numpy() for step in (3, 3, 4)]
     np.testing.assert_array_equal(kept[0], kept[1])
     assert np.any(kept[0] != kept[2])
+
+
+def test_ranks_draw_the_same_negatives_and_drop_what_they_like() -> None:
+    sampler = Sampler(np.arange(1000), 50, 0.5)
+    drawn = [sampler(tf.constant([2]), Noise(7, 3, rank)).item_K.numpy() for rank in (0, 1)]
+    np.testing.assert_array_equal(*drawn)
+    kept = [Noise(7, 3, rank).drop(tf.ones([100]), 0.5).numpy() for rank in (0, 1)]
+    assert np.any(kept[0] != kept[1])
