@@ -13,6 +13,7 @@ from recsys.train.losses import LOSSES, target_weights
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.optimizer import Gradient
+from recsys.train.purchase import labels, purchase_loss_sum
 
 
 def batch_loss(
@@ -24,6 +25,8 @@ def batch_loss(
     noise: Noise | None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The weighted sum of the losses of a batch's known targets, and the sum of the weights.
+
+    With a purchase head the sum of its losses, times train.purchase_weight, is in it.
 
     Args:
         model: that scores
@@ -47,8 +50,34 @@ def batch_loss(
     if sampler is not None and noise is not None:
         candidates = sampler(item_P, noise)
     cases = Cases(row_C, step_C, case_P, item_P)
-    scored = model.scores_to_learn(history, cases, candidates, noise)
-    return LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
+    state_CD = model.encode(history, row_C, step_C, noise)
+    scored = model.scores_to_learn(history, cases, candidates, state_CD)
+    loss_sum = LOSSES[loss](scored, weight_P)
+    if model.purchase is not None:
+        pairs, is_bought_P = _with_labels(cases, batch, is_asked_P)
+        logit_P = model.purchase_logits(history, pairs, state_CD)
+        loss_sum += model.train.purchase_weight * purchase_loss_sum(logit_P, is_bought_P)
+    return loss_sum, tf.reduce_sum(weight_P)
+
+
+def labelled(model: Recommender, batch: Batch) -> tuple[Cases, tf.Tensor]:
+    """The targets of known items with a purchase label, and whether each was bought [P].
+
+    The cases are all of the batch's, so that their states serve here too.
+    """
+    row_C, step_C, case_P, item_P = target_cases(batch)
+    item_P = model.known_only(item_P)
+    is_known_P = known(item_P)
+    asked = [tf.boolean_mask(values_P, is_known_P) for values_P in (case_P, item_P)]
+    return _with_labels(Cases(row_C, step_C, *asked), batch, is_known_P)
+
+
+def _with_labels(cases: Cases, batch: Batch, is_asked_P: tf.Tensor) -> tuple[Cases, tf.Tensor]:
+    """Those of the cases' targets, which are the asked ones of the batch, that have a label."""
+    has_label_P, is_bought_P = (tf.boolean_mask(own, is_asked_P) for own in labels(batch))
+    case_P, item_P = (tf.boolean_mask(own, has_label_P) for own in (cases.case_P, cases.item_P))
+    pairs = Cases(cases.row_C, cases.step_C, case_P, item_P)
+    return pairs, tf.boolean_mask(is_bought_P, has_label_P)
 
 
 def penalized(
