@@ -74,7 +74,11 @@ def write_shop(folder: Path, users: int = 80, items: int = 60, days: int = 14) -
             for _ in range(draw.randrange(2, 7)):
                 action = draw.choices(ACTIONS, (8, 2, 1))[0]
                 amount = f"{5 + item / 4:.2f}"
-                events.append((f"visitor-{user}", f"product-{item}", action, time, amount))
+                told = [(time, action)]
+                if action != "view":  # who takes a product has looked at it
+                    told.append((time - 3_000, "view"))
+                names = (f"visitor-{user}", f"product-{item}")
+                events += [(*names, what, when, amount) for when, what in told]
                 item = (item + 1) % items if draw.random() < 0.8 else draw.randrange(items)
                 time += draw.randrange(5_000, 300_000)
     draw.shuffle(events)
