@@ -199,6 +199,7 @@ class Sequences:
             "step": step,
             "timestamp": time // 1_000_000,
             "target": new_step | ~same_item,
+            "purchase": np.zeros(len(time), np.int32),  # no types buy here: nothing is labelled
         }
         self.names = events["session_id"].to_numpy()[self.first]
         self.split = events["split"].to_numpy()[self.first]
@@ -251,7 +252,7 @@ class Sequences:
         begin = np.maximum(self.first, self.end - self.settings.length)
         begin = step_event[np.searchsorted(step_event, begin)]
         arrays = self._arrays(begin, self.end, self.end)
-        del arrays["target"]
+        del arrays["target"], arrays["purchase"]
         _write(output / "histories.parquet", self.names, arrays)
         return counts | {"histories": len(self.names)}
 

@@ -78,6 +78,7 @@ def _write_split(folder: Path, name: str, rows: int, items: int) -> Split:
         arrays = histories(count, items, seed=start + len(name), least=2, most=LENGTH + 1)
         last = (arrays["step"] >= 0).sum(axis=1) - 1
         arrays["target"] = (arrays["step"] == last[:, None]).astype(np.int32)
+        arrays["purchase"] = np.zeros_like(arrays["target"])  # nobody is said to buy
         user = [f"{name}-{number}" for number in range(start, start + count)]
         columns: dict[str, pa.Array] = {
             "sequence_id": pa.array([f"{own}#{step}" for own, step in zip(user, last, strict=True)],

@@ -126,7 +126,7 @@ def _batches(trainer: Trainer) -> list[Batch]:
 def _negatives_scored(trainer: Trainer, rows: list[Batch]) -> float:
     def count(batch: Batch) -> int:
         noise = trainer.noise()
-        cases, _ = learnt(trainer.model, batch, noise)
+        cases, _, _ = learnt(trainer.model, batch, noise)
         return int(tf.size(trainer.sampler(cases.item_P, noise).item_K))
 
     return statistics.mean(count(batch) for batch in rows[:10])
@@ -154,7 +154,7 @@ def _shares(trainer: Trainer, rows: list[Batch], epoch_seconds: float) -> dict[s
 def _input(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """What the network reads, and what its states are multiplied with."""
     noise = trainer.noise()
-    cases, history = learnt(trainer.model, batch, noise)
+    cases, history, _ = learnt(trainer.model, batch, noise)
     candidates = trainer.sampler(cases.item_P, noise)
     vectors = trainer.model.items_to_learn(cases, candidates)
     return trainer.model.step_inputs(before(history, cases.step_C), noise), *vectors

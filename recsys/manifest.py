@@ -37,6 +37,8 @@ class Split:
         steps: target steps, each of which is a case to evaluate
         targets: target events, those of unknown items included
         unknown_targets: targets that the vocabulary does not have
+        labels: targets of which it is known whether their item is bought (recsys.prepare.purchases)
+        bought: those of which it is
     """
 
     files: tuple[GroupFile, ...]
@@ -45,6 +47,8 @@ class Split:
     steps: int
     targets: int
     unknown_targets: int
+    labels: int = 0
+    bought: int = 0
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,21 @@ class Ranker:
         found: dict[str, tf.Tensor] = self._model.signatures["encode"](**_inputs(rows))
         return found
 
+    def purchases(self, rows: dict[str, Ints], row: Ints, step: Ints, item: Ints) -> tf.Tensor:
+        """The probability [P] that an item which comes at a step of a row is bought.
+
+        Args:
+            rows: as for encode
+            row: of each pair [P]
+            step: that the item comes at [P]; only what is before it is looked at
+            item: index in the vocabulary [P]
+        """
+        import tensorflow as tf
+
+        named = (("pair_row", row), ("pair_step", step), ("pair_item", item))
+        pairs = {name: tf.constant(values, tf.int32) for name, values in named}
+        return self._model.signatures["purchase_pairs"](**_inputs(rows), **pairs)["probability"]
+
     def items(self) -> tf.Tensor:
         """Vectors [V, D + 1] of the items: times a row's vector they are its scores."""
         return self._model.signatures["items"]()["vectors"]

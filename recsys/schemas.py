@@ -6,12 +6,17 @@ Types are Spark DDL, so that rooms without Spark can read this page too.
 
 from collections.abc import Mapping
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # Indexes below FIRST_ITEM are no items.
 PADDING = 0
 UNKNOWN = 1
 FIRST_ITEM = 2
+
+# Of a target: what is known of its purchase (recsys.prepare.purchases).
+NO_LABEL = 0
+NOT_BOUGHT = 1
+BOUGHT = 2
 
 SPLITS = ("train", "valid", "test")
 
@@ -42,6 +47,7 @@ QUARANTINE: dict[str, str] = {
 #   gap_seconds    0  0 | 86400 | 60 60 60 | 0 0
 #   session_start  1  1 | 1 | 0  0  0 | 0 0
 #   target         0  0 | 1 | 1  1  1 | 0 0      (the first step of a history is never a target)
+#   purchase       0  0 | 1 | 2  1  1 | 0 0
 SEQUENCES: dict[str, str] = {
     "sequence_id": "string",  # "<user>#<first target step of the user's history>"
     "user_id": "string",  # the session's id where prepare.sequence_unit is session
@@ -53,6 +59,7 @@ SEQUENCES: dict[str, str] = {
     "step": "array<int>",  # number of the step within the row; -1 pads
     "timestamp": "array<bigint>",  # seconds since the epoch, UTC; 0 pads
     "target": "array<int>",  # 1: this split asks for this item at this step, from all steps before
+    "purchase": "array<int>",  # of a target: 2 bought in the session, 1 not, 0 unknown
 }
 
 SEQUENCE_ARRAYS: tuple[str, ...] = (
@@ -63,14 +70,15 @@ SEQUENCE_ARRAYS: tuple[str, ...] = (
     "step",
     "timestamp",
     "target",
+    "purchase",
 )
 
 # The latest events of every user (or session), ready to be scored: the arrays of a sequence
-# without targets, of prepare.sequence_length entries.
+# without targets and labels, of prepare.sequence_length entries.
 HISTORIES: dict[str, str] = {
     name: kind
     for name, kind in SEQUENCES.items()
-    if name not in {"sequence_id", "weight", "target"}
+    if name not in {"sequence_id", "weight", "target", "purchase"}
 }
 
 # One row an item of the vocabulary; more columns: each attribute's value, and "<attribute>_index"
@@ -147,6 +155,15 @@ CASES: dict[str, str] = {
     "is_new": "array<boolean>",  # of each of these: whether the user's history lacks it
 }
 
+# One row a labelled target of test, with what the model's purchase head says of it.
+PURCHASES: dict[str, str] = {
+    "user_id": "string",
+    "timestamp": "bigint",  # of the step, seconds since the epoch
+    "item": "int",  # index in the vocabulary
+    "is_bought": "boolean",
+    "probability": "float",
+}
+
 # Lists, best first, as one array a subject. The subject of the list home is a user, of next a
 # session, of similar an item, each under its own name.
 RECOMMENDATIONS: dict[str, str] = {
@@ -158,6 +175,16 @@ RECOMMENDATIONS: dict[str, str] = {
 }
 SUBJECTS = {"home": "user_id", "next": "session_id", "similar": "similar_to"}
 SOURCES = ("model", "fallback", "exploration")
+
+# The list pairs: one row a pair, under the subject's own name.
+PAIRS: dict[str, str] = {
+    "list": "string",  # pairs
+    "user_id": "string",  # or session_id
+    "item_id": "string",
+    "probability": "float",  # that the subject buys the item, if it comes next; null unless model
+    "source": "string",  # model; or why there is no probability
+}
+PAIR_SOURCES = ("model", "no_history", "unknown_item")  # the first that holds
 
 # What the folders of the lists add to their columns.
 RECOMMENDATION_FOLDERS: dict[str, str] = {"date": "string", "model": "string", "part": "string"}

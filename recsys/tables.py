@@ -145,6 +145,16 @@ def read_subjects(spark: SparkSession, subjects: configuration.Subjects) -> Data
     return _read_mapped(spark, section, subjects.path, subjects.format, subjects.options, columns)
 
 
+def read_pairs(spark: SparkSession, pairs: configuration.Pairs) -> DataFrame:
+    """Who may see what next, as id and item_id, with ROW and UNREADABLE.
+
+    Raises:
+        DataError: path not there, file not readable, or a column that is not there
+    """
+    columns = {name: (name, getattr(pairs, name)) for name in ("id", "item_id")}
+    return _read_mapped(spark, "score.pairs", pairs.path, pairs.format, pairs.options, columns)
+
+
 def _read_mapped(
     spark: SparkSession,
     section: str,

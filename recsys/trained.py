@@ -17,6 +17,8 @@ class Trained:
         url: of the version
         model_version: the fingerprint of its weights, vocabulary and configuration
         trained_on: the splits that it was fitted to
+        purchase_threshold: the probability of a purchase from which on one is predicted, as chosen
+            on validation; none where the model does not know such probabilities
         known_items: from the vocabulary's first item on, those that it can rank
     """
 
@@ -24,6 +26,7 @@ class Trained:
     model_version: str
     trained_on: tuple[str, ...]
     known_items: int
+    purchase_threshold: float | None = None
 
     @property
     def export(self) -> str:
@@ -51,5 +54,9 @@ def read(place: str, dataset: Manifest) -> Trained:
             f"{where}: expected the key {missing[0]}, found none; run jobs/train.py again"
         )
     return Trained(
-        url, about["model_version"], tuple(about["trained_on"]), int(about["known_items"])
+        url,
+        about["model_version"],
+        tuple(about["trained_on"]),
+        int(about["known_items"]),
+        about.get("purchase_threshold"),
     )

@@ -29,6 +29,9 @@ class Shop:
             "--items.path", f"[{folder}/input/products.json]",
             "--train.epochs", "3",
             "--train.embedding_size", "16",
+            "--score.lists", "[home, pairs]",
+            "--score.pairs.path", f"[{folder}/input/pairs.json]",
+            "--score.pairs.format", "json",
         ]  # fmt: skip
         for place in ("dataset", "model", "report", "recommendations"):
             self.arguments += [f"--paths.{place}", str(folder / place)]
@@ -55,7 +58,10 @@ class Shop:
 
 
 def write_shop(folder: Path, users: int = 80, items: int = 60, days: int = 14) -> None:
-    """Writes events.csv and products.json; after a product people tend to look at the next."""
+    """Writes events.csv, products.json and pairs.json (every visitor and the first products).
+
+    After a product people tend to look at the next.
+    """
     draw = random.Random(3)
     folder.mkdir(parents=True, exist_ok=True)
     events = []
@@ -68,7 +74,11 @@ def write_shop(folder: Path, users: int = 80, items: int = 60, days: int = 14) -
             for _ in range(draw.randrange(2, 7)):
                 action = draw.choices(ACTIONS, (8, 2, 1))[0]
                 amount = f"{5 + item / 4:.2f}"
-                events.append((f"visitor-{user}", f"product-{item}", action, time, amount))
+                told = [(time, action)]
+                if action != "view":  # who takes a product has looked at it
+                    told.append((time - 3_000, "view"))
+                names = (f"visitor-{user}", f"product-{item}")
+                events += [(*names, what, when, amount) for when, what in told]
                 item = (item + 1) % items if draw.random() < 0.8 else draw.randrange(items)
                 time += draw.randrange(5_000, 300_000)
     draw.shuffle(events)
@@ -87,3 +97,9 @@ def write_shop(folder: Path, users: int = 80, items: int = 60, days: int = 14) -
         for item in range(items)
     ]
     (folder / "products.json").write_text("\n".join(lines) + "\n")
+    pairs = [
+        json.dumps({"user_id": f"visitor-{user}", "item_id": f"product-{item}"})
+        for user in range(users)
+        for item in range(3)
+    ]
+    (folder / "pairs.json").write_text("\n".join(pairs) + "\n")

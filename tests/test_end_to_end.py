@@ -62,6 +62,22 @@ def test_every_user_gets_a_list(shop: Shop) -> None:
         assert np.all(np.diff(scores) <= 0)
 
 
+def test_the_purchase_head_is_learnt_judged_and_scored(shop: Shop) -> None:
+    model = json.loads((shop.current("model") / "model.json").read_text())
+    assert 0 < model["purchase_threshold"] < 1
+    assert {"purchase_auc", "purchase_f1"} <= model["best"].keys()
+    dataset = manifest.read(str(shop.folder / "dataset"))
+    metrics = json.loads((shop.current("report") / "metrics.json").read_text())
+    assert metrics["purchase"]["labels"] == dataset.splits["test"].labels > 20
+    assert metrics["purchase"]["threshold"] == model["purchase_threshold"]
+    table = pq.read_table(shop.current("recommendations") / "pairs", partitioning=None)
+    assert table.num_rows == 80 * 3
+    assert set(table.column("source").to_pylist()) == {"model"}
+    probability = np.array(table.column("probability").to_pylist())
+    assert np.all((probability > 0) & (probability < 1))
+    assert len(np.unique(probability)) > 80
+
+
 BAD = {
     "prepare": (["--events.columns.price", "cost"], "expected the column 'cost' (events.columns"),
     "evaluate": (["--paths.model", "nowhere"], "nowhere: expected a version published by"),

@@ -15,7 +15,7 @@ from recsys.config.evaluate import Evaluate, Ranking
 from recsys.config.inputs import AttributeKind, EventColumns, Events, Items
 from recsys.config.prepare import Prepare
 from recsys.config.references import AssociationRules, Fading, ItemKnn, SequentialRules
-from recsys.config.score import Neighbours, Rules, Score, Stock, Subjects
+from recsys.config.score import Neighbours, Pairs, Rules, Score, Stock, Subjects
 from recsys.config.train import Train
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ItemKnn",
     "Items",
     "Neighbours",
+    "Pairs",
     "Paths",
     "Prepare",
     "Ranking",

@@ -22,6 +22,8 @@ class Prepare:
             the log has no session_id; null sets no limit
         sequence_unit: one sequence a user, or one a session
         target_event_types: types that may be predicted; empty means all
+        purchase_event_types: types that buy: targets are labelled with whether their item is bought
+            later in the session; empty labels none
         split: what parts train, valid and test: time (of an event, or of the session's start where
             sequence_unit is session), leave_one_out (the last target of each sequence is test, the
             one before it valid), last_sessions (of each user), users (drawn, each as a whole)
@@ -52,6 +54,7 @@ class Prepare:
     session_max_events: int | None = None
     sequence_unit: Literal["user", "session"] = "user"
     target_event_types: tuple[str, ...] = ()
+    purchase_event_types: tuple[str, ...] = ()
     split: Literal["time", "leave_one_out", "last_sessions", "users"] = "time"
     valid_start: str | None = None
     test_start: str | None = None

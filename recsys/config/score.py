@@ -28,6 +28,25 @@ class Subjects:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """A table of who may see what next, for the list pairs.
+
+    Args:
+        path: files or folders
+        format: parquet, csv, json, or any other format that Spark reads
+        options: options of Spark's reader
+        id: the table's column of users (or sessions)
+        item_id: the table's column of items
+    """
+
+    path: tuple[str, ...] = ()
+    format: str = "parquet"
+    options: dict[str, str] = field(default_factory=dict)
+    id: str = "user_id"
+    item_id: str = "item_id"
+
+
+@dataclass(frozen=True)
 class Stock:
     """A table of what can be sold; without a path everything can.
 
@@ -124,12 +143,13 @@ class Score:
 
     Args:
         lists: home is for a user, next for a session, similar for an item, pairs for the
-            probability of purchase
+            probability that a user who sees an item next buys it in that session
         top_k: length of a list
         layout: one array a subject, or one row a recommendation
         as_of: the instant that the lists are made for (ISO 8601, UTC); null is the dataset's last
             event
         subjects: who gets the lists home and next
+        pairs: of a user (or session) and an item, for the list pairs; rules are not for them
         active_since: only subjects with an event from then on (ISO 8601, UTC); null is all
         rules: what a merchant asks of every list
         fallback_by: what those without history get is popular among the subjects of their group
@@ -150,6 +170,7 @@ class Score:
     layout: Literal["arrays", "rows"] = "arrays"
     as_of: str | None = None
     subjects: Subjects = field(default_factory=Subjects)
+    pairs: Pairs = field(default_factory=Pairs)
     active_since: str | None = None
     rules: Rules = field(default_factory=Rules)
     fallback_by: str | None = None
@@ -166,6 +187,8 @@ class Score:
         for key in ("top_k", "batch_users", "block_items", "users_per_part"):
             value = getattr(self, key)
             require(value > 0, f"score.{key}", "a positive number", value)
+        asked = bool(self.pairs.path) or "pairs" not in self.lists
+        require(asked, "score.pairs.path", "files or folders, for the list pairs", self.pairs.path)
         known = len(set(self.lists)) == len(self.lists) > 0
         require(known, "score.lists", "different lists, at least one", self.lists)
         # A block of items starts where TensorFlow can read it from the mapped file as it is.

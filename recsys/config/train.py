@@ -46,6 +46,8 @@ class Train:
         negatives_power: they are drawn by popularity to this power
         negatives_from_batch: the targets of the other cases of a step are negatives, too
         basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
+        purchase_weight: of the loss of a second head, which learns the probability that the item
+            that comes next is bought in the session; 0 has no such head
         early_stopping_metric: the validation metric that chooses the epoch
         patience_epochs: epochs without a better metric before training stops
         average_checkpoints: the mean of the weights of so many last checkpoints, where validation
@@ -93,6 +95,7 @@ class Train:
     negatives_power: float = 0.5
     negatives_from_batch: bool = False
     basket_power: float = 0.0
+    purchase_weight: float = 0.0
     early_stopping_metric: ValidationMetric = "recall@20"
     patience_epochs: int = 2
     average_checkpoints: int = 0
@@ -116,8 +119,9 @@ class Train:
         for key in ("embedding_dropout", "input_dropout", "state_dropout"):
             value = getattr(self, key)
             require(0 <= value < 1, f"train.{key}", "a share from 0 to below 1", value)
-        for key in ("negatives", "negatives_power", "basket_power", "checkpoint_steps", "l1", "l2",
-                    "warmup_steps", "average_checkpoints", "cpu_threads"):  # fmt: skip
+        for key in ("negatives", "negatives_power", "basket_power", "purchase_weight",
+                    "checkpoint_steps", "l1", "l2", "warmup_steps", "average_checkpoints",
+                    "cpu_threads"):  # fmt: skip
             value = getattr(self, key)
             require(value >= 0, f"train.{key}", "0 or more", value)
         require(self.average_checkpoints <= self.keep_checkpoints, "train.average_checkpoints",

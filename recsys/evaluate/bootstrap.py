@@ -10,6 +10,7 @@ Shapes: U users, R resamples and, before them, the sample itself with all weight
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,16 +34,23 @@ def weights(user_U: npt.NDArray[np.int64], resamples: int, seed: int) -> Floats:
         resamples: R
         seed: another one draws others
     """
+    result = np.ones((len(user_U), 1 + resamples))
+    result[:, 1:] = drawn(user_U, range(1, resamples + 1), seed)
+    return result
+
+
+def drawn(
+    user_U: npt.NDArray[np.int64], numbers: Sequence[int], seed: int
+) -> npt.NDArray[np.uint8]:
+    """The weights in the resamples of these numbers, from 1 on [U, R], as of `weights`."""
     with np.errstate(over="ignore"):
         start_U = _mixed(user_U.astype(np.uint64) ^ _mixed(np.uint64(seed) + _GOLDEN))
-        step_R = np.arange(1, resamples + 1, dtype=np.uint64) * _GOLDEN
+        step_R = np.asarray(numbers, np.uint64) * _GOLDEN
         draw_UR = (_mixed(start_U[:, None] + step_R) >> np.uint64(32)).astype(np.uint32)
     drawn_UR = np.zeros(draw_UR.shape, np.uint8)
     for threshold in _THRESHOLDS:
         drawn_UR += draw_UR >= threshold
-    result = np.ones((len(user_U), 1 + resamples))
-    result[:, 1:] = drawn_UR
-    return result
+    return drawn_UR
 
 
 def _mixed(value: npt.NDArray[np.uint64] | np.uint64) -> npt.NDArray[np.uint64]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys import pages
-from recsys.evaluate.words import METRICS, QUALITY, SLICES, SYSTEMS
+from recsys.evaluate.words import METRICS, PURCHASE, QUALITY, SLICES, SYSTEMS
 
 # Beside the model's own: it is ahead, it is behind, or it may be chance.
 AHEAD, BEHIND, CHANCE = "ahead", "behind", "chance"
@@ -102,3 +102,15 @@ def of_slices(figures: dict[str, Any], strongest: str | None) -> list[dict[str, 
 
 def _percents(found: Sequence[float]) -> str:
     return f"{pages.percent(found[0])} – {pages.percent(found[1])}"
+
+
+def of_purchases(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Each figure of the purchase head: its name, its value and its interval."""
+    return [
+        (label, _text(found["figures"][name]), " – ".join(map(_text, found["intervals"][name])))
+        for name, label in PURCHASE.items()
+    ]
+
+
+def _text(value: float | None) -> str:
+    return "unknown" if value is None else pages.figure(value)

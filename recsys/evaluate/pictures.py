@@ -194,6 +194,26 @@ def counts(names: Sequence[str], values: Sequence[int], x: str, y: str) -> bytes
     return _svg(figure)
 
 
+@matplotlib.rc_context(_STYLE)
+def calibration(bins: Sequence[Mapping[str, float]]) -> bytes:
+    """A point for each bin, with its 95 % interval: on the line what is predicted comes true."""
+    figure, axes = _empty()
+    predicted = [own["predicted"] for own in bins]
+    most = 1.05 * max(own[name] for own in bins for name in ("predicted", "high")) or 1
+    axes.plot([0, most], [0, most], color="#8a93a3", linewidth=1.2)
+    for own in bins:
+        ends = [own["low"], own["high"]]
+        axes.plot([own["predicted"]] * 2, ends, color=COLOURS["model"], linewidth=2)
+    axes.plot(predicted, [own["bought"] for own in bins], "o", color=COLOURS["model"], markersize=5)
+    axes.set_xlabel("mean probability that is predicted")
+    axes.set_ylabel("share that is bought")
+    axes.set_xlim(0, most)
+    axes.set_ylim(0, most)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return _svg(figure)
+
+
 def _empty(height: float = _INCHES[1]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_INCHES[0], height))
     return figure, figure.subplots()

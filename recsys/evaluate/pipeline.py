@@ -17,10 +17,11 @@ from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.figures import figures
 from recsys.evaluate.floors import missed
 from recsys.evaluate.histories import whole
+from recsys.evaluate.purchases import measured, predicted
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.story import story
 from recsys.manifest import Manifest
-from recsys.schemas import CASES, SPLITS
+from recsys.schemas import CASES, PURCHASES, SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ def run(spark: SparkSession, config: Config) -> str:
     """Ranks the test split with the model and the references, and publishes a report.
 
     Returns:
-        the URL of the report's version: metrics.json, report.html, cases/, config.yaml
+        the URL of the report's version: metrics.json, report.html, cases/, config.yaml, and, of a
+        model with a purchase head, purchases/
 
     Raises:
         ConfigError: a hybrid is asked for, and the model was fitted to validation
@@ -46,6 +48,8 @@ def run(spark: SparkSession, config: Config) -> str:
             spark, config, dataset, catalogue, model.export, learn_from=model.trained_on
         )
         content = _content(evaluation, files.join(version, "cases"))
+        where = files.join(version, "purchases")
+        content["purchase"] = _purchase(evaluation, where, model.purchase_threshold)
         content["model"] = {"version": model.model_version, "url": model.url}
         content["missed_floors"] = missed(content, config.evaluate)
         _write(evaluation, content, version)
@@ -78,6 +82,24 @@ def _content(evaluation: Evaluation, where: str) -> dict[str, Any]:
     content["story"] = story(whole(evaluation.splits(SPLITS)), dataset.event_types)
     content["examples"] = evaluation.examples()
     return content
+
+
+def _purchase(evaluation: Evaluation, where: str, threshold: float | None) -> dict[str, Any] | None:
+    """Writes what the purchase head says, if the model has one and test has labels; its figures."""
+    labels = evaluation.dataset.splits["test"].labels
+    if threshold is None or evaluation.export is None or labels == 0:
+        return None
+    settings = evaluation.config.evaluate
+    rows = evaluation.split("test").where("weight > 0")
+    tables.write(predicted(rows, evaluation.export, evaluation.lists(1)), where, PURCHASES)
+    predictions = tables.read(evaluation.spark, where, PURCHASES)
+    found = measured(predictions, threshold, settings.resamples, evaluation.config.seed)
+    if found["labels"] != labels:
+        raise DataError(
+            f"{evaluation.dataset.url}: expected {labels} labelled targets of split test, "
+            f"found {found['labels']}"
+        )
+    return found
 
 
 def _write(evaluation: Evaluation, content: dict[str, Any], version: str) -> None:

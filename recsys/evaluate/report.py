@@ -50,6 +50,7 @@ def render(
         tables=layout.of_systems(figures),
         slices=layout.of_slices(figures, _strongest(figures, f"recall@{max(figures['at'])}")),
         pictures=_pictures(figures, epochs),
+        purchase=_purchase(figures.get("purchase")),
         story=_story(figures["story"]),
         examples=_examples(figures["examples"], catalogue, manifest.event_types),
         exclude_history=exclude_history,
@@ -206,6 +207,18 @@ def _as_pictures(drawn: Mapping[str, bytes]) -> list[dict[str, str]]:
         {"address": pages.data_url(picture), "caption": caption}
         for caption, picture in drawn.items()
     ]
+
+
+def _purchase(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The purchase head's figures as texts, and the picture of its calibration."""
+    if found is None:
+        return None
+    caption = (
+        "How often what the model predicts comes true: targets in ten groups by their probability, "
+        "with 95 % intervals."
+    )
+    drawn = _as_pictures({caption: pictures.calibration(found["calibration"])})
+    return {"rows": layout.of_purchases(found), "pictures": drawn, "found": found}
 
 
 def _story(story: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,15 @@ MEANINGS = {
     "vector_diversity": "one minus the mean cosine of a list's pairs, by the model's item vectors.",
 }
 
+PURCHASE = {
+    "auc": "AUC",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "log_loss": "Log loss",
+}
+
 SYSTEMS = {
     "model": "the model",
     "popular": "most popular items",

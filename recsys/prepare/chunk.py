@@ -5,17 +5,17 @@ Everything is computed for all subjects at once; only the last one may go on in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.prepare import sessions
+from recsys.prepare import purchases, sessions
 from recsys.prepare.cutting import Blocks, Bools, Ints, changes, cut, ends, ranges, starts
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.rows import KINDS, ROWS, Cutting
-from recsys.schemas import SEQUENCE_ARRAYS, SPLITS
+from recsys.schemas import NO_LABEL, SEQUENCE_ARRAYS, SPLITS
 
 # A session of the log that resumes after more others than this counts as a new one.
 _REMEMBERED_SESSIONS = 4096
@@ -82,6 +82,27 @@ class Chunk:
             self.step_change, split_change, self.cutting.limits,
         )  # fmt: skip
 
+    def _labels(self, session_start: Bools, complete: int) -> tuple[Ints, Bools]:
+        """The purchase label of every event, and for every step whether later events leave it."""
+        steps, length = len(self.step_time), self.cutting.limits.length
+        asked = self.cutting.purchases
+        if asked is None:
+            return np.zeros(len(self.time), np.int64), np.ones(steps, np.bool_)
+        of_step = purchases.sessions(
+            opens=np.logical_or.reduceat(session_start, self.step_event[:-1]),
+            subject=self.step_change,
+            step_event=self.step_event,
+            is_final=self.step_subject < complete,
+            is_past=asked.is_past(self.step_time),
+        )
+        label = purchases.labels(
+            _numpy(self.table["item"]).astype(np.int64),
+            np.isin(_numpy(self.table["event_type"]), asked.types),
+            self.step, self.step_split, of_step, length,
+        )  # fmt: skip
+        is_followed = of_step.last < ends(self.step_change)
+        return label, is_followed | (of_step.events_left > length)
+
     def _session_start(self) -> Bools:
         first_step = self.step_number[self.step] == 0
         if self.cutting.by_session:
@@ -101,7 +122,10 @@ class Chunk:
 
     def rows(self, complete: int) -> pa.RecordBatch:
         """The rows of the subjects below a number, and the closed blocks of the others."""
-        self.blocks = self._blocks()
+        session_start = self._session_start()
+        label, is_settled = self._labels(session_start, complete)
+        blocks = self._blocks()
+        self.blocks = replace(blocks, closed=blocks.closed & is_settled[blocks.last])
         done = self.blocks[self.blocks.closed | (self.step_subject[self.blocks.first] < complete)]
         latest = np.unique(ends(self.step_change))[:complete]
         nothing = np.full(len(latest), len(self.step_time))
@@ -117,25 +141,29 @@ class Chunk:
             pa.array(KINDS).take(pa.array(kind)),
             pc.if_else(pa.array(history), names, marked),
             names,
-            *self._arrays(context, first, last),
+            *self._arrays(context, first, last, session_start, label),
             *self._counts(history, complete),
         ]
         return pa.RecordBatch.from_arrays(columns, names=list(ROWS))
 
-    def _arrays(self, context: Ints, first: Ints, last: Ints) -> list[pa.Array]:
+    def _arrays(
+        self, context: Ints, first: Ints, last: Ints, session_start: Bools, label: Ints
+    ) -> list[pa.Array]:
         begin, end = self.step_event[context], self.step_event[last + 1]
         index, offsets = ranges(begin, end)
         step, length = self.step[index], end - begin
         seconds = self.step_time // MICROSECONDS_PER_SECOND
         gap = np.minimum(seconds - self.step_previous // MICROSECONDS_PER_SECOND, 2**31 - 1)
+        target = self.target[index] & (step >= np.repeat(first, length))
         values = [
             _numpy(self.table["item"])[index],
             _numpy(self.table["event_type"])[index],
             gap[step],
-            self._session_start()[index],
+            session_start[index],
             step - np.repeat(context, length),
             seconds[step],
-            self.target[index] & (step >= np.repeat(first, length)),
+            target,
+            np.where(target, label[index], NO_LABEL),
         ]
         wide = [ROWS[name] == "array<bigint>" for name in SEQUENCE_ARRAYS]
         lists = [

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys.prepare.cutting import Bools, Ints
-from recsys.schemas import PADDING, SEQUENCES, UNKNOWN, ddl
+from recsys.schemas import BOUGHT, NO_LABEL, PADDING, SEQUENCES, UNKNOWN, ddl
 
 # One row a row of weight 1. Step numbers are those of the user's whole history.
 FACTS: dict[str, str] = {
@@ -23,6 +23,8 @@ FACTS: dict[str, str] = {
     "case_steps": "bigint",  # steps with a target
     "targets": "bigint",
     "unknown_targets": "bigint",
+    "labels": "bigint",  # targets of which it is known whether their item is bought
+    "bought": "bigint",  # those of which it is
     "most_steps": "bigint",
     "most_step_events": "bigint",
     "most_case_targets": "bigint",
@@ -34,7 +36,7 @@ FACTS: dict[str, str] = {
     "hash": "bigint",
 }
 
-_READ = ("item", "step", "timestamp", "target")
+_READ = ("item", "step", "timestamp", "target", "purchase")
 
 
 def facts(sequences: DataFrame, length: int) -> DataFrame:
@@ -63,7 +65,7 @@ def _matrix(batch: pa.RecordBatch, name: str, length: int) -> Ints:
 
 
 def _facts_of(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
-    item, step, time, target = (_matrix(batch, name, length) for name in _READ)
+    item, step, time, target, label = (_matrix(batch, name, length) for name in _READ)
     here, wanted = item != PADDING, target == 1
     first_of_step = here & (np.diff(step, axis=1, prepend=-1) == 1)
     rise, both = np.diff(step, axis=1), here[:, 1:] & here[:, :-1]
@@ -85,6 +87,8 @@ def _facts_of(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
         "case_steps": cases.sum(axis=1),
         "targets": wanted.sum(axis=1),
         "unknown_targets": (wanted & (item == UNKNOWN)).sum(axis=1),
+        "labels": (label != NO_LABEL).sum(axis=1),
+        "bought": (label == BOUGHT).sum(axis=1),
         "most_steps": first_of_step.sum(axis=1),
         "most_step_events": events.max(axis=1),
         "most_case_targets": targets.max(axis=1),

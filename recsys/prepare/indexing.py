@@ -47,7 +47,7 @@ def index(work: Work, events: DataFrame, catalogue: DataFrame | None) -> Indexes
         catalogue: item_id and the attributes, or none
 
     Raises:
-        ConfigError: a target type that train does not have
+        ConfigError: a type of targets or purchases that train does not have
         DataError: more event types than a log of behaviour has
     """
     prepare = work.config.prepare
@@ -56,12 +56,13 @@ def index(work: Work, events: DataFrame, catalogue: DataFrame | None) -> Indexes
         lambda: _event_types(events),
         lambda: work.keep(found, "vocabulary.parquet", VOCABULARY),
     )
-    for name in prepare.target_event_types:
-        if name not in type_counts:
-            raise ConfigError(
-                f"prepare.target_event_types: expected types that train has "
-                f"({', '.join(type_counts)}), found {name!r}"
-            )
+    for key in ("target_event_types", "purchase_event_types"):
+        for name in getattr(prepare, key):
+            if name not in type_counts:
+                raise ConfigError(
+                    f"prepare.{key}: expected types that train has "
+                    f"({', '.join(type_counts)}), found {name!r}"
+                )
     in_order, categories = together(
         lambda: sorted(known.collect(), key=lambda row: row.item_index),
         lambda: _write_features(work, known, catalogue),

@@ -22,11 +22,12 @@ from recsys.prepare.cutting import Limits
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
+from recsys.prepare.purchases import Purchases
 from recsys.prepare.rows import PACKING, Cutting
 from recsys.prepare.sequences import cut, encode
 from recsys.prepare.sessions import Rules
 from recsys.prepare.work import Work, together
-from recsys.schemas import SCHEMA_VERSION, SPLITS
+from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION, SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,20 @@ def _manifest(
     )
 
 
+def _purchases(work: Work, cleaned: Clean, indexes: Indexes) -> Purchases | None:
+    prepare, columns = work.config.prepare, work.config.events.columns
+    if not prepare.purchase_event_types:
+        return None
+    return Purchases(
+        types=tuple(
+            index for index, name in enumerate(indexes.event_types, FIRST_ITEM)
+            if name in prepare.purchase_event_types
+        ),
+        pauses=Rules.of(prepare) if columns.session_id is None else None,
+        log_end=cleaned.last_event,
+    )  # fmt: skip
+
+
 def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> manifest.Step:
     most = Limits.of(work.config.prepare).step_events
     return manifest.Step(
@@ -152,6 +167,7 @@ def _cut(work: Work, cleaned: Clean, parted: Parted, indexes: Indexes) -> DataFr
         limits=Limits.of(prepare),
         sessions=None if parted.named else Rules.of(prepare),
         by_session=parted.by_session,
+        purchases=_purchases(work, cleaned, indexes),
     )
     seed, targets = work.config.seed, prepare.target_event_types
     encoded = encode(parted.events, indexes.vocabulary, indexes.event_types, targets)

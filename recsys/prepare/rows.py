@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from recsys.prepare.cutting import Limits
 from recsys.prepare.packed import Packing
+from recsys.prepare.purchases import Purchases
 from recsys.prepare.sessions import Rules
 from recsys.schemas import SPLITS
 
@@ -30,6 +31,7 @@ ROWS: dict[str, str] = {
     "step": "array<int>",
     "timestamp": "array<bigint>",
     "target": "array<int>",
+    "purchase": "array<int>",
     "cut_events": "bigint",
     "train_steps": "bigint",
     "valid_steps": "bigint",
@@ -50,11 +52,13 @@ class Cutting:
         limits: of a row
         sessions: when a session ends; none where every event's session is named
         by_session: whether a session is a subject of its own
+        purchases: what the labels depend on; none gives no labels
     """
 
     limits: Limits
     sessions: Rules | None
     by_session: bool
+    purchases: Purchases | None = None
 
 
 def empty() -> pa.RecordBatch:

@@ -23,7 +23,7 @@ from recsys.schemas import HISTORIES, SEQUENCES, SPLITS
 _FILES_PER_TASK = 500
 
 _SUMS = (
-    "case_steps", "targets", "unknown_targets", "tied_steps", "falling_times",
+    "case_steps", "targets", "unknown_targets", "labels", "bought", "tied_steps", "falling_times",
     "targets_without_input",
 )  # fmt: skip
 _MOST = ("most_steps", "most_step_events", "most_case_targets", "last_time")
@@ -67,7 +67,8 @@ def section(
         row: of sums(); none where the split has no rows
         targets: of file_targets()
     """
-    counts = (0, 0, 0) if row is None else (row.case_steps, row.targets, row.unknown_targets)
+    names = ("case_steps", "targets", "unknown_targets", "labels", "bought")
+    counts = [0 if row is None else row[name] for name in names]
     groups = tuple(GroupFile(path, plan.group_rows, targets.get(path, 0)) for path in paths)
     return Split(groups, plan.rows, plan.fillers, *counts)
 

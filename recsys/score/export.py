@@ -9,7 +9,7 @@ from recsys.score.plan import Plan
 
 
 def keys_and_values(lists: DataFrame, plan: Plan) -> DataFrame:
-    """One row a subject.
+    """One row a subject; of pairs the value holds a user's, by item.
 
         {"key": "home/user-1", "value": [{"item_id": "7", "score": 1.5, "source": "model"}, ...]}
 
@@ -22,9 +22,11 @@ def keys_and_values(lists: DataFrame, plan: Plan) -> DataFrame:
     """
     columns = list(plan.schema)
     key = F.concat_ws("/", *columns[:2]).alias("key")
-    if plan.score.layout == "arrays":
+    if plan.has_arrays:
         return lists.select(key, F.arrays_zip(*columns[2:]).alias("value"))
     row = F.struct(*columns[2:])  # the rank is first
     grouped = lists.groupBy(key).agg(F.array_sort(F.collect_list(row)).alias("value"))
+    if plan.kind == "pairs":
+        return grouped
     without_rank = F.transform("value", lambda entry: entry.dropFields("rank"))
     return grouped.select("key", without_rank.alias("value"))

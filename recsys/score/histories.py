@@ -28,6 +28,12 @@ def read(batch: pa.RecordBatch, users: int) -> Rows:
     return rows
 
 
+def by_length(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The histories in the order of their length."""
+    steps = np.asarray(batch.column("step").flatten()).reshape(batch.num_rows, -1)
+    return batch.take(pa.array(np.argsort((steps >= 0).sum(axis=1), kind="stable")))
+
+
 def encode(ranker: Ranker, rows: Rows, own_items: float = 0.0) -> Encoded:
     """The users' vectors, and what their own items add.
 

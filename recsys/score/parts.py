@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation
@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from recsys import files, tables
 from recsys.errors import DataError
+from recsys.schemas import PAIR_SOURCES
 from recsys.score.plan import Plan
 from recsys.score.worker import scored
 
@@ -38,6 +39,7 @@ class Part:
         rows: of the table
         recommendations: in all lists
         fallbacks: lists that are popular items only
+        sources: of pairs: how many are from each of schemas.PAIR_SOURCES
         content: fingerprint of its rows, whatever their order
     """
 
@@ -48,14 +50,18 @@ class Part:
     recommendations: int
     fallbacks: int
     content: str
+    sources: dict[str, int] = field(default_factory=dict)
 
 
 def total(parts: Sequence[Part]) -> dict[str, Any]:
     """The counts of all of them, and one fingerprint, however the rows are shared out."""
     counts = ("subjects", "rows", "recommendations", "fallbacks")
     content = sum(int(part.content, 16) for part in parts) % 2**64
+    sources = sorted({name for part in parts for name in part.sources})
+    of_pairs = {name: sum(part.sources[name] for part in parts) for name in sources}
     return {
         **{name: sum(getattr(part, name) for part in parts) for name in counts},
+        **({"sources": of_pairs} if of_pairs else {}),
         "content": f"{content:016x}",
     }
 
@@ -65,11 +71,13 @@ class Run:
 
     Args:
         version: its URL
+        about: all that decides the content
         date: that the lists are for
     """
 
-    def __init__(self, version: str, date: str) -> None:
+    def __init__(self, version: str, about: dict[str, Any], date: str) -> None:
         self.version = version
+        self.about = about
         self.date = date
         self.done: list[Part] = []
 
@@ -99,16 +107,19 @@ class Run:
         if found:
             done = len(files.names(files.join(version, "parts")))
             log.info("going on with %s, %d parts of which are done", version, done)
-        return Run(version, date)
+        return Run(version, about, date)
 
     def lists_url(self, plan: Plan, number: int) -> str:
         """Where a part's lists go."""
         folders = (f"date={self.date}", f"model={plan.model_version}", f"part={number:05d}")
         return files.join(self.version, plan.kind, *folders)
 
-    def staged(self, frame: DataFrame, schema: dict[str, str], rows_per_file: int) -> str:
+    def staged(
+        self, name: str, frame: DataFrame, schema: dict[str, str], rows_per_file: int
+    ) -> str:
         """Writes a table that only the run needs, unless that was done before; its URL."""
-        url, record = (files.join(self.version, "staging", name) for name in ("table", "done"))
+        url = files.join(self.version, "staging", name)
+        record = f"{url}.done"
         if not files.exists(record):
             if files.exists(url):
                 files.remove(url)
@@ -154,37 +165,58 @@ class Run:
 
 def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int | None) -> Part:
     incoming, outgoing = Observation(), Observation()
-    lists = scored(subjects.observe(incoming, F.count(F.lit(1)).alias("subjects")), plan)
+    lists = scored(subjects.observe(incoming, *_coming(plan)), plan)
     with tables.reading(f"the input of {plan.kind}, part {number}"):
         tables.write(lists.observe(outgoing, *_totals(plan)), url, plan.schema)
-    came, found = incoming.get["subjects"], outgoing.get
+    came, found = incoming.get, outgoing.get
     written = sum(sum(groups) for groups in tables.row_groups(url).values())
     for what, wanted, got in (
-        ("subjects read", expected, came),
-        ("lists", came, found["subjects"]),
+        ("subjects read", expected, came["subjects"]),
+        ("lists", came["lists"], found["lists"]),
         ("rows written", found["rows"], written),
     ):
         if wanted is not None and got != wanted:
             raise DataError(f"{url}: expected {wanted} {what}, found {got}")
     content = f"{int(found['content'] or 0) % 2**64:016x}"
-    counts = (found["recommendations"] or 0, found["fallbacks"] or 0)
-    return Part(plan.kind, number, came, written, *counts, content)
+    counts = (found.get("recommendations", 0), found.get("fallbacks", 0))
+    sources = {name: found[name] for name in PAIR_SOURCES if name in found}
+    return Part(plan.kind, number, came["subjects"], written, *counts, content, sources)
+
+
+def _coming(plan: Plan) -> list[Any]:
+    """Subjects, and the lists that they shall get; a pair stands for a list."""
+    subjects = F.count(F.lit(1))
+    lists = subjects if plan.kind != "pairs" else _count(F.size("candidate"))
+    return [subjects.alias("subjects"), lists.alias("lists")]
 
 
 def _totals(plan: Plan) -> list[Any]:
     """What is counted while the rows go by."""
-    is_array = plan.score.layout == "arrays"
+    return [
+        F.count(F.lit(1)).alias("rows"),
+        F.sum(F.xxhash64(*plan.schema).cast(_HASH)).alias("content"),
+        *(_of_pairs() if plan.kind == "pairs" else _of_lists(plan)),
+    ]
+
+
+def _of_lists(plan: Plan) -> list[Any]:
+    is_array = plan.has_arrays
     is_first = F.lit(True) if is_array else F.col("rank") == 1
     first_source = F.element_at("source", 1) if is_array else F.col("source")
     size = F.size("item_id") if is_array else F.lit(1)
-
-    def count(condition: Any) -> Any:
-        return F.coalesce(F.sum(condition.cast("bigint")), F.lit(0))
-
     return [
-        F.count(F.lit(1)).alias("rows"),
-        count(is_first).alias("subjects"),
-        F.sum(size).alias("recommendations"),
-        count(is_first & (first_source == "fallback")).alias("fallbacks"),
-        F.sum(F.xxhash64(*plan.schema).cast(_HASH)).alias("content"),
+        _count(is_first.cast("bigint")).alias("lists"),
+        _count(size).alias("recommendations"),
+        _count((is_first & (first_source == "fallback")).cast("bigint")).alias("fallbacks"),
     ]
+
+
+def _of_pairs() -> list[Any]:
+    return [
+        F.count(F.lit(1)).alias("lists"),
+        *[F.count_if(F.col("source") == name).alias(name) for name in PAIR_SOURCES],
+    ]
+
+
+def _count(values: Any) -> Any:
+    return F.coalesce(F.sum(values), F.lit(0))

@@ -39,7 +39,7 @@ def run(spark: SparkSession, config: Config) -> str:
     """
     started = _now()
     dataset = manifest.read(config.paths.dataset)
-    if config.score.subjects.path:
+    if config.score.subjects.path or "pairs" in config.score.lists:
         hashing.key_for(config.events, dataset.user_key)
     model = trained.read(config.paths.model, dataset)
     with lock.held(config.paths.recommendations, by="jobs/score.py"):
@@ -64,13 +64,14 @@ def run(spark: SparkSession, config: Config) -> str:
 
 def _about(spark: SparkSession, config: Config, dataset: Manifest, plan: Plan) -> dict[str, Any]:
     """All that decides what a run writes, so that only the same run goes on with its parts."""
-    chosen = bool(config.score.subjects.path)
+    chosen, of_pairs = bool(config.score.subjects.path), "pairs" in config.score.lists
     return {
         "dataset": dataset.url,
         "plan": plan.fingerprint,
         "lists": list(config.score.lists),
         "as_of": planning.as_of(config, dataset),
         "subjects": _content(planning.subjects(spark, config)) if chosen else None,
+        **({"pairs": _content(planning.pairs(spark, config))} if of_pairs else {}),
     }
 
 
@@ -88,10 +89,12 @@ def _score(
     found: dict[str, Any] = {}
     for piece in pieces(spark, work, plan, config, dataset):
         parts.append(work.write(piece.frame, plan, piece.number, piece.subjects))
-        if plan.uses_neighbours and piece.number == 0:
+        if plan.uses_neighbours and plan.kind != "pairs" and piece.number == 0:
             found["recall_of_neighbours"] = recall(piece.frame, plan)
     if plan.score.json_lines:
         _export(spark, work, plan)
+    if plan.kind == "pairs":
+        found["given"] = work.about["pairs"][0]
     return {**found, **total(parts)}
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from recsys import files
 from recsys.config import Score
-from recsys.schemas import recommendations
+from recsys.schemas import PAIRS, recommendations
 from recsys.score.arrange import Lists, most_possible
 from recsys.score.catalogue import Catalogue
 
@@ -26,11 +26,13 @@ class Plan:
     """How lists of a kind are made.
 
     Args:
-        kind: home, next, similar
+        kind: home, next, similar, pairs
         export: URL of the SavedModel
         model_version: of the model
         catalogue: the items
         score: the configuration
+        known_items: from the vocabulary's first on, those that the model can tell apart
+        of_sessions: whether histories are of sessions, not of users
         exclude_history: leave out the items that the history holds
         fallback: group to the list of those without a history; EVERYBODY is always one
     """
@@ -40,6 +42,8 @@ class Plan:
     model_version: str
     catalogue: Catalogue
     score: Score
+    known_items: int
+    of_sessions: bool
     exclude_history: bool
     fallback: dict[str, Lists] = field(default_factory=dict)
 
@@ -50,8 +54,16 @@ class Plan:
     @property
     def schema(self) -> dict[str, str]:
         """The columns of the lists."""
+        if self.kind == "pairs":
+            subject = "session_id" if self.of_sessions else "user_id"
+            return {subject if name == "user_id" else name: kind for name, kind in PAIRS.items()}
         has_reason = self.score.reason and self.kind != "similar"
         return recommendations(self.kind, self.score.layout, has_reason)
+
+    @property
+    def has_arrays(self) -> bool:
+        """Whether a subject is one row."""
+        return self.score.layout == "arrays" and self.kind != "pairs"
 
     @cached_property
     def fingerprint(self) -> str:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import numpy.typing as npt
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from recsys import files, hashing, tables
 from recsys.config import Config
@@ -33,7 +34,7 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
             a kind of list that it or the model has nothing for
         DataError: a table that cannot be read, or nothing that may be recommended
     """
-    _check(config, dataset)
+    _check(config, dataset, model)
     rules = config.score.rules
     by = config.score.fallback_by
     wanted = [*rules.at_most, *([by] if by not in (None, _GROUP) else [])]
@@ -49,12 +50,14 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
         model_version=model.model_version,
         catalogue=found,
         score=config.score,
+        known_items=model.known_items,
+        of_sessions=is_of_sessions(dataset),
         exclude_history=config.ranking.exclude_history,
     )
     return result.with_fallback(_popular(spark, config, dataset, found))
 
 
-def _check(config: Config, dataset: Manifest) -> None:
+def _check(config: Config, dataset: Manifest, model: Trained) -> None:
     score, rules = config.score, config.score.rules
     known = list(dataset.categories)
     single = [name for name, kind in dataset.attributes.items() if kind == "category"]
@@ -74,14 +77,14 @@ def _check(config: Config, dataset: Manifest) -> None:
         )
     kind = "next" if is_of_sessions(dataset) else "home"
     for name in score.lists:
-        if name == "pairs":
+        if name == "pairs" and model.purchase_threshold is None:
             raise ConfigError(
-                "score.lists: pairs expected a model that gives the probability of a purchase, "
-                "found one that ranks items only"
+                f"score.lists: expected a model with a purchase head (train.purchase_weight) for "
+                f"pairs, found {model.url} without"
             )
-        if name not in (kind, "similar"):
+        if name not in (kind, "similar", "pairs"):
             raise ConfigError(
-                f"score.lists: expected {kind} or similar for {dataset.url}, a dataset of "
+                f"score.lists: expected {kind}, similar or pairs for {dataset.url}, a dataset of "
                 f"{'sessions' if kind == 'next' else 'users'}, found {name}"
             )
 
@@ -119,9 +122,21 @@ def _popular(
 
 def subjects(spark: SparkSession, config: Config) -> DataFrame:
     """Who gets a list, as the configuration names them."""
-    wanted = named(tables.read_subjects(spark, config.score.subjects))
+    return _keyed(config, named(tables.read_subjects(spark, config.score.subjects)))
+
+
+def pairs(spark: SparkSession, config: Config) -> DataFrame:
+    """The pairs that a probability is asked for, as the configuration names them."""
+    table = tables.read_pairs(spark, config.score.pairs).select(
+        F.col("id").cast("string").alias("user_id"), F.col("item_id").cast("string")
+    )
+    return _keyed(config, table)
+
+
+def _keyed(config: Config, table: DataFrame) -> DataFrame:
+    """The table with user_id as the dataset stores it."""
     key = hashing.key_of(config.events)
-    return wanted if key is None else hashing.keyed(wanted, ("user_id",), key)
+    return table if key is None else hashing.keyed(table, ("user_id",), key)
 
 
 def left_out_since(config: Config, dataset: Manifest) -> dict[int, int | None]:

@@ -45,6 +45,8 @@ def pieces(
     """
     if plan.kind == "similar":
         yield _items(spark, plan, dataset)
+    elif plan.kind == "pairs":
+        yield from _pairs(spark, work, plan, config, dataset)
     else:
         yield from _histories(spark, work, plan, config, dataset)
 
@@ -67,14 +69,36 @@ def _histories(
     if config.score.rules.leave_out or config.score.subjects.path:
         url, schema = _staged(spark, work, config, dataset, url)
         stored = tables.row_groups(url)
-    row_bytes = 4 * len(schema) * dataset.sequence_length
-    in_batch = max(plan.score.batch_users, _BATCH_BYTES // row_bytes)
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", in_batch)
+    _limit_batches(spark, plan, dataset, len(schema))
     since = config.score.active_since
     earliest = None if since is None else planning.instant(since)
     for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
         frame = subjects.active(tables.read(spark, url, schema, paths), earliest)
         yield Piece(number, _spread(frame, rows, plan), rows if earliest is None else None)
+
+
+def _pairs(
+    spark: SparkSession, work: Run, plan: Plan, config: Config, dataset: Manifest
+) -> Iterator[Piece]:
+    """Those of the pairs, each with its items."""
+    histories = tables.read(spark, files.join(dataset.url, "histories"), HISTORIES)
+    vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
+    frame = subjects.with_candidates(
+        histories, planning.pairs(spark, config), vocabulary, dataset.sequence_length
+    )
+    schema = {**HISTORIES, "candidate_id": "array<string>", "candidate": "array<int>"}
+    url = work.staged("pairs", frame, schema, config.score.users_per_part)
+    _limit_batches(spark, plan, dataset, len(schema))
+    for number, (paths, rows) in enumerate(
+        _grouped(tables.row_groups(url), plan.score.users_per_part)
+    ):
+        yield Piece(number, _spread(tables.read(spark, url, schema, paths), rows, plan), rows)
+
+
+def _limit_batches(spark: SparkSession, plan: Plan, dataset: Manifest, columns: int) -> None:
+    row_bytes = 4 * columns * dataset.sequence_length
+    in_batch = max(plan.score.batch_users, _BATCH_BYTES // row_bytes)
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", in_batch)
 
 
 def _staged(
@@ -93,7 +117,7 @@ def _staged(
         rows = tables.read(spark, sequences, {**SEQUENCES, "split": "string"})
         frame = subjects.with_left_out(frame, rows, planning.left_out_since(config, dataset))
         schema["left_out"] = "array<int>"
-    return work.staged(frame, schema, config.score.users_per_part), schema
+    return work.staged("subjects", frame, schema, config.score.users_per_part), schema
 
 
 def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[tuple[list[str], int]]:

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys.encoding import INPUTS, PADS
-from recsys.schemas import FIRST_ITEM, HISTORIES
+from recsys.schemas import FIRST_ITEM, HISTORIES, UNKNOWN
 
 
 def active(histories: DataFrame, since: int | None) -> DataFrame:
@@ -50,6 +50,38 @@ def newcomers(histories: DataFrame, wanted: DataFrame, length: int) -> DataFrame
     }
     unknown = wanted.join(histories.select("user_id"), on="user_id", how="left_anti")
     return unknown.select(*wanted.columns, *empty.values())
+
+
+def with_candidates(
+    histories: DataFrame, pairs: DataFrame, vocabulary: DataFrame, length: int
+) -> DataFrame:
+    """Everybody of the pairs with the items of theirs, each once, rising by id.
+
+    Args:
+        histories: schemas.HISTORIES
+        pairs: user_id and item_id; those without one of them are left out
+        vocabulary: schemas.VOCABULARY
+        length: entries of each array of a history
+
+    Returns:
+        schemas.HISTORIES, empty ones too; candidate_id array<string> and, as index in the
+        vocabulary, candidate array<int>
+    """
+    indexed = (
+        pairs.dropna()
+        .distinct()
+        .join(vocabulary.select("item_id", "item_index"), on="item_id", how="left")
+        .withColumn("item_index", F.coalesce("item_index", F.lit(UNKNOWN)))
+    )
+    candidates = F.array_sort(F.collect_list(F.struct("item_id", "item_index")))
+    asked = indexed.groupBy("user_id").agg(candidates.alias("candidates"))
+    wanted = asked.select(
+        "user_id",
+        F.col("candidates.item_id").alias("candidate_id"),
+        F.col("candidates.item_index").alias("candidate"),
+    )
+    new = newcomers(histories, wanted, length)
+    return chosen(histories, wanted).unionByName(new)
 
 
 def named(table: DataFrame) -> DataFrame:
@@ -112,5 +144,6 @@ def with_left_out(
 
 def inputs(subjects: DataFrame) -> DataFrame:
     """What the worker reads of them."""
-    more = [name for name in ("left_out", "group") if name in subjects.columns]
+    others = ("left_out", "group", "candidate_id", "candidate")
+    more = [name for name in others if name in subjects.columns]
     return subjects.select("user_id", *INPUTS, *more)

@@ -25,6 +25,7 @@ from recsys.score import histories, vectors
 from recsys.score.arrange import Lists
 from recsys.score.maker import ListMaker
 from recsys.score.neighbours import NeighbourShelf, build
+from recsys.score.pairs import Purchases
 from recsys.score.plan import EVERYBODY, Ints, Plan
 from recsys.score.shelf import ExactShelf, Shelf
 from recsys.score.table import to_table
@@ -38,7 +39,8 @@ def scored(subjects: DataFrame, plan: Plan) -> DataFrame:
 
     Args:
         subjects: user_id, the arrays of encoding.INPUTS, and, where the plan's rules need them,
-            left_out and group; of similar items: item_index
+            left_out and group; of similar items: item_index; of pairs also
+            candidate_id and candidate
         plan: what the lists shall be
 
     Returns:
@@ -61,15 +63,15 @@ def _work(plan: Plan) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     return work
 
 
-_workers: dict[str, Histories | Items] = {}
+_workers: dict[str, Histories | Items | Purchases] = {}
 
 
-def _worker(plan: Plan) -> Histories | Items:
+def _worker(plan: Plan) -> Histories | Items | Purchases:
     """The process's own, kept from task to task."""
     if plan.fingerprint not in _workers:
         _workers.clear()
         ranking.limit_threads(_cores())
-        _workers[plan.fingerprint] = (Items if plan.kind == "similar" else Histories)(plan)
+        _workers[plan.fingerprint] = _MAKERS.get(plan.kind, Histories)(plan)
     return _workers[plan.fingerprint]
 
 
@@ -88,8 +90,7 @@ class Histories:
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
         """By length, so that short histories are not padded to long ones."""
-        steps = np.asarray(batch.column("step").flatten()).reshape(batch.num_rows, -1)
-        return batch.take(pa.array(np.argsort((steps >= 0).sum(axis=1), kind="stable")))
+        return histories.by_length(batch)
 
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The lists of a block of at most batch_users."""
@@ -162,6 +163,9 @@ class Items:
         lists = self._maker.make(vectors_BD, itself)
         subject = self._plan.catalogue.item_id.take(pa.array(item))
         return to_table(self._plan, subject, lists.first(len(item)), None)
+
+
+_MAKERS: dict[str, type[Histories | Items | Purchases]] = {"similar": Items, "pairs": Purchases}
 
 
 def _cores() -> int:

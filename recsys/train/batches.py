@@ -17,6 +17,8 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
 
 # What the model reads of a row; ids and times stay on disk.
 COLUMNS = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
+# What its second head learns from, too.
+LABEL = "purchase"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def open_epoch(
     shard: Shard,
     batch_targets: int,
     seed: int | None,
+    names: Sequence[str] = COLUMNS,
 ) -> Iterator[tf.data.Dataset]:
     """The batches of one epoch on one rank: column to int32 [B, L].
 
@@ -87,13 +90,14 @@ def open_epoch(
         shard: of this rank
         batch_targets: targets of a batch, at most, unless a single row has more
         seed: of the order of groups and rows, another one each epoch; None keeps the order
+        names: the columns to read
     """
     from petastorm import make_batch_reader
     from petastorm.tf_utils import make_petastorm_dataset
 
     reader = make_batch_reader(
         [url for split in sorted(splits) for url in manifest.file_urls(split)],
-        schema_fields=[f"^{name}$" for name in COLUMNS],
+        schema_fields=[f"^{name}$" for name in names],
         # The thread pool now and then loses row groups without an error.
         reader_pool_type="dummy",
         shuffle_row_groups=seed is not None,
@@ -105,9 +109,9 @@ def open_epoch(
     )
     groups = make_petastorm_dataset(reader).enumerate()
     steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
-    nothing = {name: tf.zeros([0, manifest.sequence_length], tf.int32) for name in COLUMNS}
+    nothing = {name: tf.zeros([0, manifest.sequence_length], tf.int32) for name in names}
     batches = groups.flat_map(
-        lambda number, group: _batches(number, group, batch_targets, seed)
+        lambda number, group: _batches(number, group, batch_targets, seed, names)
     ).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
     try:
         yield batches.take(steps).prefetch(4)
@@ -117,10 +121,10 @@ def open_epoch(
 
 
 def _batches(
-    number: tf.Tensor, group: object, batch_targets: int, seed: int | None
+    number: tf.Tensor, group: object, batch_targets: int, seed: int | None, names: Sequence[str]
 ) -> tf.data.Dataset:
     # Slices of whole columns: row by row, tf.data would cost more than the model.
-    columns = {name: tf.cast(getattr(group, name), tf.int32) for name in COLUMNS}
+    columns = {name: tf.cast(getattr(group, name), tf.int32) for name in names}
     rows = tf.shape(columns["item"], tf.int64)[0]
     if seed is not None:
         draws = tf.random.stateless_uniform([rows], tf.stack([tf.constant(seed, tf.int64), number]))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from recsys.train.batch import Batch
+from recsys.train.batch import Batch, Cases
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 
@@ -31,6 +31,7 @@ class Ensemble(Recommender):
         self.train = members[0].train
         self.vocabulary_size = members[0].vocabulary_size
         self.known_size = members[0].known_size
+        self.purchase = members[0].purchase  # all have such a head, or none
 
     def encode(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, noise: Noise | None = None
@@ -52,6 +53,13 @@ class Ensemble(Recommender):
         found = [member.repeat_scores(batch, row_C, step_C) for member in self.members]
         # The places follow from the batch alone.
         return found[0][0], _mean([added_P for _, added_P in found])
+
+    def purchase_logits(self, batch: Batch, pairs: Cases, state_CD: tf.Tensor) -> tf.Tensor:
+        """The mean of the purchase heads' logits [P]."""
+        count = len(self.members)
+        states = tf.split(count * state_CD, count, axis=1)
+        both = zip(self.members, states, strict=True)
+        return _mean([member.purchase_logits(batch, pairs, own_CD) for member, own_CD in both])
 
 
 def _mean(values: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -6,6 +6,10 @@ Signatures, all over B rows of L events:
     cases            indexes as in the dataset's sequences -> scores of every target step [C, V]
     encode           indexes as in the dataset's histories -> vectors [B, D + 1], and what their own
                      items add: row [P], item [P], added [P]
+    purchase         as serving_default, and item ids [B, K] that may come next -> the probability
+                     of each to be bought in the session, and whether the model knows the item
+    purchase_pairs   indexes as in the dataset's sequences, and row [P], step [P] and item [P] that
+                     comes there -> probability [P]
     items            nothing -> vectors [V, D + 1]; a row's scores are its vector times these, plus
                      what its own items add
 """
@@ -16,7 +20,7 @@ import tensorflow as tf
 
 from recsys import ranking
 from recsys.schemas import FIRST_ITEM, UNKNOWN
-from recsys.train.batch import Batch, target_cases, trim
+from recsys.train.batch import Batch, Cases, target_cases, trim
 from recsys.train.model import Recommender, with_one
 
 INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
@@ -105,6 +109,43 @@ class Export(tf.Module):
         best = tf.math.top_k(scores_BV, k)
         return {"item_ids": tf.gather(self.item_ids, best.indices), "scores": best.values}
 
+    @tf.function(autograph=False)
+    def purchase_pairs(
+        self, pair_row: tf.Tensor, pair_step: tf.Tensor, pair_item: tf.Tensor, **rows: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The signature of the same name."""
+        return {"probability": self._purchase(trim(rows), pair_row, pair_step, pair_item)}
+
+    @tf.function(autograph=False)
+    def purchase(
+        self,
+        item_ids: tf.Tensor,
+        event_types: tf.Tensor,
+        timestamps: tf.Tensor,
+        session_starts: tf.Tensor,
+        candidate_ids: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """The signature of the same name: raw events [B, L] as of serving_default."""
+        batch = self.from_raw(item_ids, event_types, timestamps, session_starts)
+        item_BK = self.model.known_only(self.item_index.lookup(candidate_ids))
+        row_B, step_B = _after_last(batch)
+        item_P, count = tf.reshape(item_BK, [-1]), tf.shape(item_BK)[1]
+        probability_P = self._purchase(
+            batch, tf.repeat(row_B, count), tf.repeat(step_B, count), item_P
+        )
+        return {
+            "probability": tf.reshape(probability_P, tf.shape(item_BK)),
+            "is_known": item_BK >= FIRST_ITEM,
+        }
+
+    def _purchase(
+        self, batch: Batch, row_P: tf.Tensor, step_P: tf.Tensor, item_P: tf.Tensor
+    ) -> tf.Tensor:
+        state_PD = self.model.encode(batch, row_P, step_P)
+        item_P = self.model.known_only(item_P)
+        pairs = Cases(row_P, step_P, tf.range(tf.size(item_P)), item_P)
+        return tf.sigmoid(self.model.purchase_logits(batch, pairs, state_PD))
+
     def from_raw(
         self,
         item_ids_BL: tf.Tensor,
@@ -138,20 +179,30 @@ def save(export: Export, folder: str) -> None:
     """Writes the SavedModel to a local folder."""
     index = {name: tf.TensorSpec([None, None], tf.int32, name) for name in INPUTS}
     with_targets = {**index, "target": tf.TensorSpec([None, None], tf.int32, "target")}
-    tf.saved_model.save(
-        export,
-        folder,
-        signatures={
-            "serving_default": export.recommend.get_concrete_function(
-                tf.TensorSpec([None, None], tf.string, "item_ids"),
-                tf.TensorSpec([None, None], tf.string, "event_types"),
-                tf.TensorSpec([None, None], tf.int64, "timestamps"),
-                tf.TensorSpec([None, None], tf.int32, "session_starts"),
-                tf.TensorSpec([], tf.int32, "k"),
-            ),
-            "scores": export.scores.get_concrete_function(**index),
-            "encode": export.encode.get_concrete_function(**index),
-            "items": export.items.get_concrete_function(),
-            "cases": export.cases.get_concrete_function(**with_targets),
-        },
+    raw = (
+        tf.TensorSpec([None, None], tf.string, "item_ids"),
+        tf.TensorSpec([None, None], tf.string, "event_types"),
+        tf.TensorSpec([None, None], tf.int64, "timestamps"),
+        tf.TensorSpec([None, None], tf.int32, "session_starts"),
     )
+    signatures = {
+        "serving_default": export.recommend.get_concrete_function(
+            *raw, tf.TensorSpec([], tf.int32, "k")
+        ),
+        "scores": export.scores.get_concrete_function(**index),
+        "encode": export.encode.get_concrete_function(**index),
+        "items": export.items.get_concrete_function(),
+        "cases": export.cases.get_concrete_function(**with_targets),
+    }
+    if export.model.purchase is not None:
+        pairs = {
+            name: tf.TensorSpec([None], tf.int32, name)
+            for name in ("pair_row", "pair_step", "pair_item")
+        }
+        signatures |= {
+            "purchase": export.purchase.get_concrete_function(
+                *raw, tf.TensorSpec([None, None], tf.string, "candidate_ids")
+            ),
+            "purchase_pairs": export.purchase_pairs.get_concrete_function(**pairs, **index),
+        }
+    tf.saved_model.save(export, folder, signatures=signatures)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,12 @@ from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.train import batches, ranks
 from recsys.train.batch import Batch, known, target_cases, trim
-from recsys.train.batches import COLUMNS, Shard
+from recsys.train.batches import COLUMNS, LABEL, Shard
 from recsys.train.candidates import Sampler
+from recsys.train.judge import of_purchases
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
-from recsys.train.objective import batch_loss, penalized
+from recsys.train.objective import batch_loss, labelled, penalized
 from recsys.train.optimizer import Gradient, Optimizer
 from recsys.train.pace import Pace
 from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
@@ -31,7 +33,6 @@ from recsys.train.schedule import learning_rate, length_factor
 
 log = logging.getLogger(__name__)
 
-_BATCH = {name: tf.TensorSpec([None, None], tf.int32, name) for name in COLUMNS}
 _RATE = tf.TensorSpec([], tf.float32, "rate")
 
 
@@ -65,9 +66,11 @@ class Trainer:
         self.steps_per_epoch = batches.steps_per_epoch(
             self.manifest, self.splits, self.shard.ranks, train.batch_targets_per_rank
         )
+        self.columns = COLUMNS if self.model.purchase is None else (*COLUMNS, LABEL)
+        batch = {name: tf.TensorSpec([None, None], tf.int32, name) for name in self.columns}
         compiled = partial(tf.function, autograph=False)
-        self.train_step = compiled(self.train_batch, input_signature=[_BATCH, _RATE])
-        self._valid_step = compiled(self._valid_batch, input_signature=[_BATCH])
+        self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
+        self._valid_step = compiled(self._valid_batch, input_signature=[batch])
 
     def noise(self) -> Noise:
         """What the next step draws on this rank."""
@@ -106,7 +109,9 @@ class Trainer:
     def _valid_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         batch = trim(batch)
         row_C, step_C, case_P, item_P = target_cases(batch)
-        scores_CV = ranking.without_reserved(self.model.scores(batch, row_C, step_C))
+        state_CD = self.model.encode(batch, row_C, step_C)
+        scores_CV = self.model.scores_of(batch, row_C, step_C, state_CD)
+        scores_CV = ranking.without_reserved(scores_CV)
         if self.config.ranking.exclude_history:
             is_seen_CL = tf.gather(batch["step"], row_C) < step_C[:, None]
             seen_CL = tf.where(is_seen_CL, tf.gather(batch["item"], row_C), 0)
@@ -114,7 +119,12 @@ class Trainer:
         top_CK, _ = ranking.top_k(scores_CV, AT[-1] + 1)
         target_P = tf.gather_nd(scores_CV, tf.stack([case_P, item_P], axis=1))
         rank_P = ranking.target_ranks(top_CK, target_P, case_P)
-        return tf.size(row_C), case_P, tf.where(known(self.model.known_only(item_P)), rank_P, 0)
+        rank_P = tf.where(known(self.model.known_only(item_P)), rank_P, 0)
+        if self.model.purchase is None:
+            return tf.size(row_C), case_P, rank_P
+        pairs, is_bought_P = labelled(self.model, batch)
+        logit_P = self.model.purchase_logits(batch, pairs, state_CD)
+        return tf.size(row_C), case_P, rank_P, tf.sigmoid(logit_P), is_bought_P
 
     def train_epoch(self, progress: Progress, every: Callable[[Progress], None]) -> Metrics:
         """The rest of an epoch on this rank; `every` is called when a checkpoint is due."""
@@ -123,7 +133,7 @@ class Trainer:
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
         pace = self._pace(progress)
         with batches.open_epoch(
-            self.manifest, self.splits, self.shard, train.batch_targets_per_rank, seed
+            self.manifest, self.splits, self.shard, train.batch_targets_per_rank, seed, self.columns
         ) as dataset:
             for batch in dataset.skip(first):
                 own += self._step(batch, progress)
@@ -167,17 +177,28 @@ class Trainer:
         own[:] = 0.0
 
     def validate(self, split: str = "valid") -> Metrics:
-        """METRICS over the cases of all ranks; unknown targets are misses."""
+        """METRICS over the cases of all ranks, and of the purchase head over their labels.
+
+        Unknown targets are misses.
+        """
         started = time.monotonic()
         own = np.zeros(2 + len(METRICS))  # rows, cases, then the metrics' sums
         targets = self.config.train.batch_targets_per_rank
-        with batches.open_epoch(self.manifest, (split,), self.shard, targets, None) as dataset:
+        purchases: list[list[npt.NDArray[Any]]] = [[], []]
+        with batches.open_epoch(
+            self.manifest, (split,), self.shard, targets, None, self.columns
+        ) as dataset:
             for batch in dataset:
-                found, case_P, rank_P = (value.numpy() for value in self._valid_step(batch))
+                step = [value.numpy() for value in self._valid_step(batch)]
+                found, case_P, rank_P, *labelled_P = step
+                for parts, values_P in zip(purchases, labelled_P, strict=False):
+                    parts.append(values_P)
                 own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
         rows, cases, *sums = ranks.sum_over_ranks(list(own), "validation")
         batches.check_rows(self.manifest, (split,), int(rows))
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
+        if self.model.purchase is not None:
+            means |= of_purchases(*(np.concatenate(parts) for parts in purchases))
         return {**means, "valid_seconds": time.monotonic() - started}
 
     def _pace(self, progress: Progress) -> Pace:

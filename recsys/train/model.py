@@ -17,6 +17,7 @@ from recsys.train.cells import Stack
 from recsys.train.losses import NO_NEGATIVE, Scored
 from recsys.train.noise import Noise
 from recsys.train.precision import product
+from recsys.train.purchase import PurchaseHead
 from recsys.train.readout import Attention
 from recsys.train.repeat import RepeatScores, value_at
 from recsys.train.tower import Catalogue, ItemTower
@@ -56,6 +57,11 @@ class Recommender(tf.Module):
         start_V = _log_popularity(catalogue.train_counts, 0.0 if train.normalize else 1.0)
         self.item_bias = None if train.normalize else tf.Variable(start_V, name="item_bias")
         self.repeat = RepeatScores(catalogue.vocabulary_size) if train.repeat else None
+        self.purchase = None
+        if train.purchase_weight:
+            self.purchase = PurchaseHead(
+                width, catalogue.vocabulary_size, catalogue.event_type_size, seed
+            )
 
     def encode(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, noise: Noise | None = None
@@ -109,7 +115,12 @@ class Recommender(tf.Module):
 
     def scores(self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor) -> tf.Tensor:
         """Scores of the vocabulary [C, V] for the given steps, from the steps before each."""
-        state_CD = self.encode(batch, row_C, step_C)
+        return self.scores_of(batch, row_C, step_C, self.encode(batch, row_C, step_C))
+
+    def scores_of(
+        self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, state_CD: tf.Tensor
+    ) -> tf.Tensor:
+        """The same from the states before the steps, where these are known already."""
         scores_CV = tf.matmul(with_one(state_CD), self.item_vectors(), transpose_b=True)
         place_P2, added_P = self.repeat_scores(batch, row_C, step_C)
         return tf.tensor_scatter_nd_add(scores_CV, place_P2, added_P)
@@ -127,10 +138,9 @@ class Recommender(tf.Module):
         return tf.add_n([tf.convert_to_tensor(part) for part in parts])
 
     def scores_to_learn(
-        self, batch: Batch, cases: Cases, candidates: Candidates, noise: Noise | None
+        self, batch: Batch, cases: Cases, candidates: Candidates, state_CD: tf.Tensor
     ) -> Scored:
         """Scores of the targets, and of the candidates that are set against them."""
-        state_CD = self.encode(batch, cases.row_C, cases.step_C, noise)
         candidate_KD, bias_K, target_PD, bias_P = self.items_to_learn(cases, candidates)
         product_CK = product(state_CD, candidate_KD, self.train.precision, transpose_b=True)
         scores_CK = tf.nn.bias_add(product_CK, bias_K)
@@ -147,6 +157,25 @@ class Recommender(tf.Module):
             added_O = tf.concat([tf.boolean_mask(added_Q, is_there_Q), added_O], axis=0)
         scores_CK = tf.tensor_scatter_nd_add(scores_CK, places_O2, added_O)
         return Scored(target_P, cases.case_P, scores_CK)
+
+    def purchase_logits(self, batch: Batch, pairs: Cases, state_CD: tf.Tensor) -> tf.Tensor:
+        """The purchase head's logits [P] for items that come at the given steps.
+
+        Args:
+            batch: rows
+            pairs: of steps and items, which need not be targets
+            state_CD: before the steps
+
+        Raises:
+            ValueError: the model has no such head
+        """
+        if self.purchase is None:
+            raise ValueError("expected a model with a purchase head, found one without")
+        row_P, step_P = (tf.gather(values, pairs.case_P) for values in (pairs.row_C, pairs.step_C))
+        known = {**batch, "item": self.known_only(batch["item"])}
+        count_PE = self.purchase.earlier(known, row_P, step_P, pairs.item_P)
+        state_PD = tf.gather(state_CD, pairs.case_P)
+        return self.purchase(state_PD, self.tower(pairs.item_P), count_PE, pairs.item_P)
 
     def items_to_learn(self, cases: Cases, candidates: Candidates) -> tuple[tf.Tensor, ...]:
         """Vectors [K, D] and biases [K], corrected, of the candidates, and both of the targets."""

@@ -13,6 +13,7 @@ from recsys.train.losses import LOSSES, target_weights
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.optimizer import Gradient
+from recsys.train.purchase import labels, purchase_loss_sum
 
 
 def batch_loss(
@@ -25,6 +26,8 @@ def batch_loss(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The weighted sum of the losses of a batch's known targets, and the sum of the weights.
 
+    With a purchase head the sum of its losses, times train.purchase_weight, is in it.
+
     Args:
         model: that scores
         batch: rows
@@ -33,27 +36,55 @@ def batch_loss(
         sampler: of the candidates; None takes the whole vocabulary
         noise: of the step; None drops and changes nothing, and a sampler needs it
     """
-    cases, history = learnt(model, batch, noise)
+    cases, history, is_learnt_P = learnt(model, batch, noise)
     weight_P = target_weights(cases.case_P, tf.size(cases.row_C), basket_power)
     candidates = EVERYTHING
     if sampler is not None and noise is not None:
         candidates = sampler(cases.item_P, noise)
-    scored = model.scores_to_learn(history, cases, candidates, noise)
-    return LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
+    state_CD = model.encode(history, cases.row_C, cases.step_C, noise)
+    scored = model.scores_to_learn(history, cases, candidates, state_CD)
+    loss_sum = LOSSES[loss](scored, weight_P)
+    if model.purchase is not None:
+        pairs, is_bought_P = _with_labels(cases, batch, is_learnt_P)
+        logit_P = model.purchase_logits(history, pairs, state_CD)
+        loss_sum += model.train.purchase_weight * purchase_loss_sum(logit_P, is_bought_P)
+    return loss_sum, tf.reduce_sum(weight_P)
 
 
-def learnt(model: Recommender, batch: Batch, noise: Noise | None) -> tuple[Cases, Batch]:
-    """The cases of a batch with the targets that are learnt, and the histories that they see."""
+def learnt(model: Recommender, batch: Batch, noise: Noise | None) -> tuple[Cases, Batch, tf.Tensor]:
+    """The cases of a batch with the targets that are learnt, the histories that they see, and
+    which of the batch's targets these are [P].
+    """
     batch = trim(batch)
     row_C, step_C, case_P, item_P = target_cases(batch)
     item_P = model.known_only(item_P)
-    is_asked_P, history = known(item_P), batch
+    is_learnt_P, history = known(item_P), batch
     if noise is not None and model.train.augment.ways:
         changed = augmented(batch, row_C, step_C, model.train.augment, noise.apart())
         history, step_C = changed.batch, changed.step_C
-        is_asked_P &= tf.gather(changed.is_asked_C, case_P)
-    case_P, item_P = tf.boolean_mask(case_P, is_asked_P), tf.boolean_mask(item_P, is_asked_P)
-    return Cases(row_C, step_C, case_P, item_P), history
+        is_learnt_P &= tf.gather(changed.is_asked_C, case_P)
+    case_P, item_P = tf.boolean_mask(case_P, is_learnt_P), tf.boolean_mask(item_P, is_learnt_P)
+    return Cases(row_C, step_C, case_P, item_P), history, is_learnt_P
+
+
+def labelled(model: Recommender, batch: Batch) -> tuple[Cases, tf.Tensor]:
+    """The targets of known items with a purchase label, and whether each was bought [P].
+
+    The cases are all of the batch's, so that their states serve here too.
+    """
+    row_C, step_C, case_P, item_P = target_cases(batch)
+    item_P = model.known_only(item_P)
+    is_known_P = known(item_P)
+    asked = [tf.boolean_mask(values_P, is_known_P) for values_P in (case_P, item_P)]
+    return _with_labels(Cases(row_C, step_C, *asked), batch, is_known_P)
+
+
+def _with_labels(cases: Cases, batch: Batch, is_asked_P: tf.Tensor) -> tuple[Cases, tf.Tensor]:
+    """Those of the cases' targets, which are the asked ones of the batch, that have a label."""
+    has_label_P, is_bought_P = (tf.boolean_mask(own, is_asked_P) for own in labels(batch))
+    case_P, item_P = (tf.boolean_mask(own, has_label_P) for own in (cases.case_P, cases.item_P))
+    pairs = Cases(cases.row_C, cases.step_C, case_P, item_P)
+    return pairs, tf.boolean_mask(is_bought_P, has_label_P)
 
 
 def penalized(

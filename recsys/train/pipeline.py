@@ -17,6 +17,7 @@ from recsys.train.ensemble import Ensemble
 from recsys.train.loop import Trainer, fit
 from recsys.train.model import Recommender
 from recsys.train.progress import Metrics, Progress
+from recsys.train.purchase import check_labels
 from recsys.train.run import Run, Stage
 
 log = logging.getLogger(__name__)
@@ -127,6 +128,7 @@ def build(
         epochs: passes over them, at most
     """
     train = config.train
+    check_labels(dataset, train)
     catalogue = read_catalogue(dataset, config, splits)
     model = Recommender(train, catalogue, config.seed)
     sampler = None

@@ -8,6 +8,7 @@ from typing import Any
 
 import horovod.tensorflow as hvd
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Train
@@ -87,6 +88,11 @@ def sum_over_ranks(values: Sequence[float], name: str) -> list[float]:
     """Adds up each value over the ranks; all ranks get the sums."""
     totals = hvd.allreduce(np.asarray(values, np.float64), op=hvd.Sum, name=name)
     return [float(total) for total in totals]
+
+
+def gathered(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """What all ranks have, one after another along the first axis; all ranks get it."""
+    return np.asarray(hvd.allgather(tf.constant(values), name=name))
 
 
 def share_start(variables: Sequence[tf.Variable]) -> None:

@@ -6,8 +6,9 @@ import copy
 import json
 import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -156,6 +157,7 @@ class Run:
             "ranks": trainer.shard.ranks,
             "best": best,
             "trained_on": list(trainer.splits),
+            "purchase_threshold": _purchase_threshold(best),
             "known_items": trainer.model.known_size - FIRST_ITEM,
         }
         files.write_json(
@@ -165,6 +167,15 @@ class Run:
         files.write_json(files.join(self.version, MODEL), about)
         files.publish(self.version)
         log.info("model %s written to %s", about["model_version"], self.version)
+
+
+def _purchase_threshold(best: Mapping[str, Any]) -> float | None:
+    """The best epoch's, or the mean of those of an ensemble that nothing is left to judge."""
+    own = best.get("purchase_threshold")
+    members = [found.get("purchase_threshold") for found in best.get("members", {}).values()]
+    if own is None and members and None not in members:
+        return float(sum(members) / len(members))
+    return own
 
 
 def _state(trainer: Trainer) -> list[tf.Variable]:

@@ -20,12 +20,21 @@ from recsys.config import (
 from recsys.config.evaluate import REFERENCE_NAMES
 from recsys.config.references import Hybrid, MatrixFactorization, SessionKnn, UserKnn
 from recsys.manifest import GroupFile, Manifest, Split, Step
-from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION, SEQUENCES, UNKNOWN
+from recsys.schemas import (
+    BOUGHT,
+    FIRST_ITEM,
+    NO_LABEL,
+    SCHEMA_VERSION,
+    SEQUENCES,
+    UNKNOWN,
+)
 from tests.evaluate.rows import LENGTH, row
 
 ITEMS = 30
 USERS = 12
 STEPS = 6
+# From this probability on a purchase is predicted.
+THRESHOLD = 0.5
 # First and last step of the row of a split, and its first target.
 PARTS = {"train": (0, 2, 1), "valid": (1, 3, 3), "test": (3, 5, 4)}
 
@@ -139,7 +148,11 @@ def _write_split(folder: Path, name: str) -> Split:
     path = f"sequences/split={name}/part-0.parquet"
     _write(folder / "sequences" / f"split={name}", pa.table(columns))
     steps = (last - first_target + 1) * USERS
-    return Split((GroupFile(path, len(rows), targets),), len(rows) - 1, 1, steps, targets, unknown)
+    labels = [label for own in rows for label in own["purchase"] if label != NO_LABEL]
+    group = GroupFile(path, len(rows), targets)
+    return Split(
+        (group,), len(rows) - 1, 1, steps, targets, unknown, len(labels), labels.count(BOUGHT)
+    )
 
 
 _SCALARS = {"sequence_id": pa.string(), "user_id": pa.string(), "weight": pa.float32()}
@@ -167,11 +180,15 @@ def write_model(
     from recsys.train import export
     from recsys.train.model import Catalogue, Recommender
 
-    train = Train(embedding_size=8)
+    train = Train(embedding_size=8, purchase_weight=1.0)
     counts = np.ones(manifest.vocabulary_size, np.int64)
     catalogue = Catalogue(manifest.vocabulary_size, manifest.event_type_size, counts, {}, {})
     ids = [f"item-{index}" for index in range(FIRST_ITEM, FIRST_ITEM + ITEMS)]
-    module = export.Export(Recommender(train, catalogue, 1), ids, ["purchase"], False)
+    recommender = Recommender(train, catalogue, 1)
+    rng = np.random.default_rng(1)
+    for variable in recommender.purchase.trainable_variables:
+        variable.assign_add(rng.normal(scale=0.7, size=variable.shape).astype(np.float32))
+    module = export.Export(recommender, ids, ["purchase"], False)
     version = files.new_version(str(place / "model"))
     export.save(module, files.local_copy(files.join(version, "export")))
     about = {
@@ -180,6 +197,7 @@ def write_model(
         "dataset": manifest.url,
         "trained_on": list(trained_on),
         "known_items": manifest.items,
+        "purchase_threshold": THRESHOLD,
     }
     files.write_json(files.join(version, "model.json"), about)
     lines = b'{"epoch": 1, "loss": 3.0, "recall@20": 0.1, "mrr@20": 0.1}\n' * 2

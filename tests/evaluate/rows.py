@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS
+from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, SEQUENCE_ARRAYS
 
 LENGTH = 8
 DAY = 86400
@@ -31,7 +31,7 @@ def row(
     """A row of schemas.SEQUENCES: all steps from number first_target on are targets.
 
     Steps are consecutive and numbered from 0 in the user's whole history; a session starts with
-    those of the given numbers, or with each.
+    those of the given numbers, or with each. Every third known item is bought.
     """
     arrays: dict[str, list[int]] = {name: [] for name in SEQUENCE_ARRAYS}
     for number, items in steps:
@@ -44,6 +44,10 @@ def row(
             arrays["step"].append(number - steps[0][0])
             arrays["timestamp"].append(DAY * number)
             arrays["target"].append(int(number >= first_target and is_first))
+            label = NO_LABEL
+            if arrays["target"][-1] and item >= FIRST_ITEM:
+                label = BOUGHT if (item + number) % 3 == 0 else NOT_BOUGHT
+            arrays["purchase"].append(label)
     for name, values in arrays.items():
         values.extend([-1 if name == "step" else 0] * (LENGTH - len(values)))
     return {"sequence_id": f"{user}#{first_target}", "user_id": user, "weight": 1.0, **arrays}

@@ -36,7 +36,7 @@ def is_in_order(look: Look, width: int) -> None:
 def test_the_report_is_in_order(browser: Browser, report: Path, size: str) -> None:
     look = browser.look(report / "report.html", SIZES[size])
     is_in_order(look, SIZES[size][0])
-    assert len(look.pictures) == 9
+    assert len(look.pictures) == 10
     assert "Twelve users" in look.text
     assert "Leakage certificate" in look.text
     assert look.scrolling == 0 or size == "phone"

@@ -118,7 +118,7 @@ def as_case(row: dict) -> Case:
 def test_the_page_holds_all_that_it_shows(report: Path) -> None:
     page = (report / "report.html").read_text()
     assert "Twelve users" in page
-    assert page.count("data:image/svg+xml;base64,") == 9
+    assert page.count("data:image/svg+xml;base64,") == 10
     assert "10 rows &lt;had&gt; a fault" in page, "text of the data is escaped"
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", page)
     assert "@import" not in page

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from recsys.prepare.rows import HISTORY, Cutting
 from recsys.prepare.sessions import Rules
-from recsys.schemas import SPLITS
+from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, SPLITS
 
 MICROS = 1_000_000
 DAY = 86_400 * MICROS
@@ -66,6 +66,7 @@ class _Step:
     gap: int = 0
     opens: list[bool] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
 
 
 def rows(events: list[Event], cutting: Cutting) -> list[dict[str, object]]:
@@ -111,7 +112,33 @@ def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
                 step.opens.append(time - previous > cutting.sessions.gap)
         seen_sessions |= {event.session for event in kept}
         steps.append(step)
+    for step in steps:
+        step.labels = [_label(event.item, step, steps, cutting) for event in step.events]
     return steps, cut
+
+
+def _label(item: int, step: _Step, steps: list[_Step], cutting: Cutting) -> int:
+    """What is known of an item's purchase at a step or later in the session."""
+    purchases = cutting.purchases
+    if purchases is None or item < FIRST_ITEM:
+        return NO_LABEL
+    if all(event.kind in purchases.types for event in step.events if event.item == item):
+        return NO_LABEL
+    later = []
+    for other in steps[step.number + 1 :]:
+        if any(other.opens):
+            is_over = True
+            break
+        later.append(other)
+    else:
+        end = (later or [step])[-1].time
+        is_over = purchases.pauses is None or purchases.log_end - end > purchases.pauses.gap
+    too_far = sum(len(other.events) for other in later) > cutting.limits.length
+    if not is_over or too_far or (later or [step])[-1].split != step.split:
+        return NO_LABEL
+    rest = [event for other in [step, *later] for event in other.events]
+    is_bought = any(e.item == item and e.kind in purchases.types for e in rest)
+    return BOUGHT if is_bought else NOT_BOUGHT
 
 
 def _blocks(subject: str, steps: list[_Step], cutting: Cutting) -> list[dict[str, object]]:
@@ -166,6 +193,10 @@ def _row(
         "step": [place for place, _, _, _ in pairs],
         "timestamp": [step.time // MICROS for _, step, _, _ in pairs],
         "target": [step.targets[i] if step.number in asked else 0 for _, step, _, i in pairs],
+        "purchase": [
+            step.labels[i] if step.number in asked and step.targets[i] else NO_LABEL
+            for _, step, _, i in pairs
+        ],
         **dict(
             zip(("cut_events", "train_steps", "valid_steps", "test_steps"), counts, strict=True)
         ),

@@ -35,6 +35,7 @@ def sequence(
         "split": split, "sequence_id": name, "user_id": name.split("#")[0],
         "weight": float(any(item)), "item": item, "event_type": item, "gap_seconds": item,
         "session_start": item, "step": step, "timestamp": time, "target": target,
+        "purchase": [wanted * (2 if place == 1 else 1) for place, wanted in enumerate(target)],
     }  # fmt: skip
 
 
@@ -66,7 +67,8 @@ def test_what_rows_say_of_themselves(spark: SparkSession) -> None:
     assert train.pop("hash") is not None
     assert train == {
         "split": "train", "rows": 1, "overlaps": 0, "first_target_time": 20, "case_steps": 2,
-        "targets": 2, "unknown_targets": 1, "falling_times": 0, "targets_without_input": 0,
+        "targets": 2, "unknown_targets": 1, "labels": 2, "bought": 1,
+        "falling_times": 0, "targets_without_input": 0,
         "most_steps": 3, "most_step_events": 2, "most_case_targets": 1, "last_time": 30,
         "tied_steps": 1,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from recsys.prepare.cutting import Limits
 from recsys.prepare.parts import NO_PART
+from recsys.prepare.purchases import Purchases
 from recsys.prepare.rows import HISTORY, Cutting
 from recsys.prepare.sessions import Rules
 from recsys.prepare.stream import RowStream
@@ -27,8 +28,9 @@ def cutting(
     target_events: int = 4,
     sessions: Rules | None = GAP,
     by_session: bool = False,
+    purchases: Purchases | None = None,
 ) -> Cutting:
-    return Cutting(Limits(length, target_events), sessions, by_session)
+    return Cutting(Limits(length, target_events), sessions, by_session, purchases)
 
 
 def parted(events: Iterable[Event], *borders: int) -> list[Event]:
@@ -198,6 +200,47 @@ def test_sessions_end_with_a_pause_or_a_day() -> None:
     assert alone["gap_seconds"] == [0, 1800, 1860, 60]
 
 
+BUYS = Purchases(types=(3,), pauses=GAP, log_end=300 * MINUTE)
+
+
+def labels(events: list[Event], rules: Cutting) -> list[dict[str, object]]:
+    """The rows of the splits, the same whatever the batches."""
+    found = streamed(events, rules)
+    for batch_events in (1, 2, 3):
+        assert in_any_order(streamed(events, rules, batch_events)) == in_any_order(found)
+    return [row for row in found if row["kind"] != HISTORY]
+
+
+def test_a_label_says_whether_the_item_is_bought_in_the_session() -> None:
+    told = [(7, 2), (7, 2), (3, 2), (7, 2), (7, 3), (7, 2), (9, 3)]
+    events = [Event("ann", i * MINUTE, i, item, kind) for i, (item, kind) in enumerate(told)]
+    events += [Event("ann", 100 * MINUTE, 20, 9, 2), Event("ann", 101 * MINUTE, 21, 9, 3)]
+    rules = cutting(12, 11, purchases=BUYS)
+    (row,) = labels(events, rules)
+    assert row["purchase"] == [0, 2, 1, 2, 0, 1, 0, 2, 0], "9 is bought, and then seen and bought"
+    soon = Purchases(types=(3,), pauses=GAP, log_end=130 * MINUTE)
+    (row,) = labels(events, cutting(12, 11, purchases=soon))
+    assert row["purchase"] == [0, 2, 1, 2, 0, 1, 0, 0, 0], "the last session may go on"
+    (row,) = labels(events, cutting(12, 11))
+    assert row["purchase"] == [0] * 9
+
+
+def test_a_label_tells_nothing_of_a_later_split_and_looks_beyond_the_row() -> None:
+    told = [(5, 2), (7, 2), (3, 2), (7, 3), (4, 2)]
+    events = [Event("ann", i * MINUTE, i, item, kind) for i, (item, kind) in enumerate(told)]
+    rows = labels(events, cutting(4, 2, purchases=BUYS))
+    assert [row["purchase"] for row in rows] == [[0, 2, 1], [0, 0, 0, 1]]
+    train, valid = labels(parted(events, 3 * MINUTE), cutting(4, 2, purchases=BUYS))
+    assert train["purchase"] == [0, 0, 0], "whether 7 is bought is seen by validation alone"
+    assert valid["purchase"] == [0, 0, 0, 1]
+
+
+def test_what_is_too_far_away_is_not_known() -> None:
+    events = [Event("ann", i * MICROS, i, item=i + 2) for i in range(11)]
+    rows = labels(events, cutting(4, 2, purchases=BUYS))
+    assert [sum(row["purchase"]) for row in rows] == [0, 0, 1, 2, 2]  # type: ignore[call-overload]
+
+
 def test_sessions_of_two_devices_interleave() -> None:
     names = ["web", "app", "web", "app", "tv"]
     events = [Event("ann", i * MINUTE, i, session=name) for i, name in enumerate(names)]
@@ -227,6 +270,8 @@ EVENTS = st.lists(
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 6)),
     borders=st.tuples(st.integers(1, 40), st.integers(1, 20)),
     sessions=st.sampled_from([(30, False), (None, False), (None, True)]),
+    types=st.sampled_from([None, (3,), (2, 3)]),
+    log_end=st.integers(38, 60),
 )
 def test_rows_are_those_of_plain_python(
     events: list[Event],
@@ -234,23 +279,32 @@ def test_rows_are_those_of_plain_python(
     sizes: tuple[int, int],
     borders: tuple[int, int],
     sessions: tuple[int | None, bool],
+    types: tuple[int, ...] | None,
+    log_end: int,
 ) -> None:
     valid_start = borders[0] * 200 * MICROS
     embargo_end = valid_start + borders[1] * 200 * MICROS
     events = parted(events, valid_start, embargo_end, embargo_end + 400 * MICROS)
     gap_minutes, by_session = sessions
+    pauses = None if gap_minutes is None else Rules(gap_minutes * MINUTE)
     rules = cutting(
         length=sum(sizes),
         target_events=sizes[0],
-        sessions=None if gap_minutes is None else Rules(gap_minutes * MINUTE),
+        sessions=pauses,
         by_session=by_session,
+        purchases=None if types is None else Purchases(types, pauses, log_end * 200 * MICROS),
     )
     found = streamed(events, rules, batch_events)
     assert in_any_order(found) == in_any_order(rows(events, rules))
 
 
-@pytest.mark.parametrize("batch_events", [50, 1000])
-def test_what_is_carried_does_not_grow_with_a_user(batch_events: int) -> None:
+@pytest.mark.parametrize(
+    ("batch_events", "purchases", "expected"),
+    [(50, None, 2 * 16 + 8), (1000, None, 2 * 16 + 8), (50, BUYS, 3 * 16 + 2 * 8)],
+)
+def test_what_is_carried_does_not_grow_with_a_user(
+    batch_events: int, purchases: Purchases | None, expected: int
+) -> None:
     draw = random.Random(2)
     events = [
         Event("hot", draw.randrange(3000) * MINUTE, i, wanted=draw.random() < 0.01, session=str(i))
@@ -258,7 +312,7 @@ def test_what_is_carried_does_not_grow_with_a_user(batch_events: int) -> None:
     ]
     events += [Event("hot", 1000 * MINUTE, 10_000 + i) for i in range(500)]
     in_order = sorted(events, key=lambda event: event.key)
-    rules, most = cutting(16, 8), 0
+    rules, most = cutting(16, 8, purchases=purchases), 0
     stream = RowStream(rules)
     for start in range(0, len(in_order), batch_events):
         part = in_order[start : start + batch_events]
@@ -276,4 +330,4 @@ def test_what_is_carried_does_not_grow_with_a_user(batch_events: int) -> None:
             )
         )
         most = max(most, stream.carried_events)
-    assert 0 < most <= 2 * 16 + 8
+    assert 0 < most <= expected

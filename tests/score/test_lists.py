@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +307,20 @@ def _without(world: World, rows: dict[str, np.ndarray], lost: int) -> np.ndarray
         new["session_start"][0, number] = start
         new["step"][0, number] = old_steps.index(step)
     return brute.model_scores(world, new)[0]
+
+
+def test_sessions_get_what_comes_next(spark: SparkSession, world: World, tmp_path: Path) -> None:
+    for stage in ("dataset", "model"):
+        shutil.copytree(world.folder / stage, tmp_path / stage)
+    of_sessions = replace(world, folder=tmp_path)
+    url = files.join(files.current(str(tmp_path / "dataset"), ""), files.MANIFEST)
+    content = files.read_json(url)
+    content["config"]["prepare"]["sequence_unit"] = "session"
+    files.write_json(url, content)
+    found = lists(spark, of_sessions, kind="next", score=small(lists=("next",)))
+    assert {row["list"] for row in found.values()} == {"next"}
+    everything = all_items(world)
+    compare(of_sessions, found, brute.model_scores(world), lambda user: brute.Rules(K, everything))
 
 
 def test_rows_say_what_arrays_say(spark: SparkSession, world: World) -> None:

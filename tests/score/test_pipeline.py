@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import command, files, lock, manifest
-from recsys.config import Neighbours, Rules, Score, Stock
+from recsys.config import Neighbours, Pairs, Rules, Score, Stock
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import RECOMMENDATION_FOLDERS, recommendations
 from recsys.score import pipeline
@@ -115,8 +115,11 @@ def test_an_index_writes_what_it_finds(spark: SparkSession, own: World) -> None:
 @pytest.mark.parametrize(
     ("score", "message"),
     [
-        (small(lists=("pairs",)), "pairs expected a model that gives the probability"),
-        (small(lists=("next",)), "score.lists: expected home or similar"),
+        (
+            small(lists=("pairs",), pairs=Pairs(path=("pairs",))),
+            r"expected a model with a purchase head \(train.purchase_weight\) for pairs, found",
+        ),
+        (small(lists=("next",)), "score.lists: expected home, similar or pairs"),
         (small(rules=Rules(at_most={"size": 1})), r"at_most: expected an attribute .*found 'size'"),
         (small(rules=Rules(deny={"size": ["L"]})), r"deny: expected an attribute .*found 'size'"),
         (small(rules=Rules(leave_out={"bought": None})), "one of view, purchase; found 'bought'"),

@@ -83,7 +83,7 @@ def _items(rng: np.random.Generator) -> pa.Table:
 
 def _histories(rng: np.random.Generator) -> dict[str, np.ndarray]:
     rows = random_rows(rng, USERS, ITEMS, 3)
-    del rows["target"]
+    del rows["target"], rows["purchase"]
     is_event = rows["step"] >= 0
     # Anything may follow anything here, and some items are not known.
     drawn = rng.integers(FIRST_ITEM - 1, FIRST_ITEM + ITEMS, size=is_event.shape)
@@ -109,6 +109,7 @@ def _sequences() -> pa.Table:
     arrays = {
         "item": [7, 8], "event_type": [2, 3], "gap_seconds": [0, DAY], "session_start": [1, 1],
         "step": [0, 1], "timestamp": [DAY, 2 * DAY], "target": [0, 1],
+        "purchase": [0, 0],
     }  # fmt: skip
     padded = {
         name: pa.array(
@@ -152,13 +153,14 @@ def write_model(
     seed: int = 0,
     vocabulary: str | None = None,
     known_items: int | None = None,
+    purchase_weight: float = 0.0,
 ) -> None:
     """Publishes a model with drawn weights."""
     from recsys.train.catalogue import read_catalogue, read_item_ids
     from recsys.train.export import Export, save
     from recsys.train.model import Recommender
 
-    config = Config(train=Train(embedding_size=8))
+    config = Config(train=Train(embedding_size=8, purchase_weight=purchase_weight))
     catalogue, item_ids = read_catalogue(dataset, config, ("train",)), read_item_ids(dataset)
     model = Recommender(config.train, catalogue, seed)
     rng = np.random.default_rng(seed)
@@ -172,6 +174,7 @@ def write_model(
         "vocabulary_fingerprint": vocabulary or dataset.vocabulary_fingerprint,
         "trained_on": ["train"],
         "known_items": dataset.items if known_items is None else known_items,
+        "purchase_threshold": 0.5 if purchase_weight else None,
     }
     files.write_json(files.join(version, "model.json"), about)
     files.publish(version)

@@ -40,8 +40,11 @@ def main(dataset_place: str, output: str, power: float) -> None:
         loss_sum, weight_sum = batch_loss(model, mine, "cross_entropy", power, None, None)
     own = tape.gradient(loss_sum, model.trainable_variables)
     gradients = ranks.mean_gradients(own, weight_sum)
+    # Rank 0 has nothing, the others do.
+    gathered = ranks.gathered(np.arange(3 * shard.rank, dtype=np.float32), "own")
     if shard.rank == 0:
-        np.savez(output, *[tf.convert_to_tensor(gradient).numpy() for gradient in gradients])
+        arrays = [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
+        np.savez(output, *arrays, gathered=gathered)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,143 @@
+"""How good the purchase head is on test: its probabilities, computed where the rows are.
+
+Shapes: P labelled targets, U users, N bins of the calibration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys import ranking
+from recsys.encoding import INPUTS
+from recsys.evaluate import bootstrap
+from recsys.evaluate.ranked import Lists
+from recsys.purchases import Counts, Predictions, bins, calibration, figures
+from recsys.schemas import BOUGHT, NO_LABEL, PURCHASES, ddl
+
+# Of the calibration.
+_BINS = 10
+# Resamples whose weights are in memory at once.
+_AT_ONCE = 16
+_READ = ("user_id", "timestamp", "purchase", *INPUTS)
+
+
+def predicted(rows: DataFrame, export: str, lists: Lists) -> DataFrame:
+    """The probability of every labelled target.
+
+    Args:
+        rows: schemas.SEQUENCES, without fillers
+        export: URL of a SavedModel with a purchase head
+        lists: how many rows at once, and with how many threads
+
+    Returns:
+        schemas.PURCHASES
+    """
+    return rows.select(*_READ).mapInArrow(_worker(export, lists), ddl(PURCHASES))
+
+
+def _worker(
+    export: str, lists: Lists
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def work(record_batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        ranking.limit_threads(lists.threads)
+        for record_batch in record_batches:
+            for start in range(0, record_batch.num_rows, lists.batch_rows):
+                yield _of_rows(record_batch.slice(start, lists.batch_rows), export)
+
+    return work
+
+
+def _of_rows(rows: pa.RecordBatch, export: str) -> pa.RecordBatch:
+    arrays = {
+        name: np.asarray(rows.column(name).flatten()).reshape(rows.num_rows, -1)
+        for name in _READ[1:]
+    }
+    row_P, place_P = np.nonzero(arrays["purchase"] != NO_LABEL)
+    step_P, item_P = (arrays[name][row_P, place_P] for name in ("step", "item"))
+    probability_P = np.zeros(0, np.float32)
+    if len(row_P):
+        inputs = {name: arrays[name] for name in INPUTS}
+        probability_P = ranking.load(export).purchases(inputs, row_P, step_P, item_P).numpy()
+    columns = [
+        rows.column("user_id").take(pa.array(row_P)),
+        pa.array(arrays["timestamp"][row_P, place_P]),
+        pa.array(item_P),
+        pa.array(arrays["purchase"][row_P, place_P] == BOUGHT),
+        pa.array(probability_P),
+    ]
+    return pa.RecordBatch.from_arrays(columns, list(PURCHASES))
+
+
+def measured(predictions: DataFrame, threshold: float, resamples: int, seed: int) -> dict[str, Any]:
+    """The figures of metrics.json, with 95 % intervals, over a dozen bytes a target on the driver.
+
+    Args:
+        predictions: schemas.PURCHASES, at least one
+        threshold: the probability from which on a purchase is predicted
+        resamples: how often users are drawn again
+        seed: of these draws
+    """
+    user = F.xxhash64("user_id").alias("user")
+    table = predictions.select(user, "is_bought", "probability").toArrow().combine_chunks()
+    user_U, of_P = np.unique(table.column("user").to_numpy(), return_inverse=True)
+    bought_P = table.column("is_bought").to_numpy()
+    told = Predictions(table.column("probability").to_numpy(), bought_P)
+    whole = told.counts()
+    bin_G = bins(whole, _BINS)
+    samples = [_of_sample(whole, threshold, bin_G)]
+    for first in range(1, resamples + 1, _AT_ONCE):
+        numbers = range(first, min(first + _AT_ONCE, resamples + 1))
+        for weight_U in bootstrap.drawn(user_U, numbers, seed).T:
+            counts = told.counts(weight_U[of_P].astype(np.float64))
+            samples.append(_of_sample(counts, threshold, bin_G))
+    values = {name: np.array([own[0][name] for own in samples]) for name in samples[0][0]}
+    return {
+        "threshold": threshold,
+        "labels": len(bought_P),
+        "bought": int(bought_P.sum()),
+        "users": len(user_U),
+        "figures": {name: _number(own[0]) for name, own in values.items()},
+        "intervals": {
+            name: [_number(end) for end in bootstrap.interval(own)] for name, own in values.items()
+        },
+        **_calibration(whole, bin_G, np.array([own[1] for own in samples])),
+    }
+
+
+def _of_sample(
+    counts: Counts, threshold: float, bin_G: npt.NDArray[np.int64]
+) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
+    """Figures, and the share that is bought in every bin [N]."""
+    return figures(counts, threshold), calibration(counts, bin_G)[2]
+
+
+def _calibration(
+    whole: Counts, bin_G: npt.NDArray[np.int64], bought_RN: npt.NDArray[np.float64]
+) -> dict[str, Any]:
+    """Bins, and their mean distance from what is true (Naeini et al., AAAI 2015)."""
+    weight_N, predicted_N, bought_N = calibration(whole, bin_G)
+    ranges = [bootstrap.interval(own_R) for own_R in bought_RN.T]
+    drawn = zip(weight_N, predicted_N, bought_N, ranges, strict=True)
+    return {
+        "calibration": [
+            {"labels": int(weight), "predicted": float(mean), "bought": float(share),
+             "low": low, "high": high}
+            for weight, mean, share, (low, high) in drawn
+        ],
+        "calibration_error": float(
+            (weight_N * np.abs(predicted_N - bought_N)).sum() / weight_N.sum()
+        ),
+    }  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    """JSON has no nan."""
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,73 @@
+"""Probabilities of a purchase for pairs of a user and an item, from the users' histories.
+
+Shapes: B users, P pairs, M pairs at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recsys import ranking
+from recsys.encoding import Ints, Rows
+from recsys.schemas import FIRST_ITEM, PAIR_SOURCES
+from recsys.score import histories
+from recsys.score.plan import Plan
+
+_MODEL, _NO_HISTORY, _UNKNOWN_ITEM = range(len(PAIR_SOURCES))
+# M is always the same, as the last bits of a product may depend on its shape.
+_PAIRS_AT_ONCE = 4096
+
+
+class Purchases:
+    """How probable it is that users who see given items next buy them in that session."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._ranker = ranking.load(plan.export)
+
+    @staticmethod
+    def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
+        """By length, so that short histories are not padded to long ones."""
+        return histories.by_length(batch)
+
+    def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """One row a pair of a block of at most batch_users.
+
+        Args:
+            batch: user_id, the arrays of a history, candidate_id and candidate
+        """
+        plan = self._plan
+        rows = histories.read(batch, plan.score.batch_users)
+        candidates = batch.column("candidate")
+        row_P = np.repeat(np.arange(batch.num_rows), np.diff(np.asarray(candidates.offsets)))
+        item_P = np.asarray(candidates.flatten())
+        is_known_P = (item_P >= FIRST_ITEM) & (item_P < FIRST_ITEM + plan.known_items)
+        source_P = np.where(is_known_P, _MODEL, _UNKNOWN_ITEM)
+        has_history_B = (rows["item"] >= FIRST_ITEM).any(axis=1)
+        source_P[~has_history_B[row_P]] = _NO_HISTORY
+        is_asked_P = source_P == _MODEL
+        probability_P = np.zeros(len(item_P), np.float32)
+        probability_P[is_asked_P] = self._probability(rows, row_P[is_asked_P], item_P[is_asked_P])
+        subject = batch.column("user_id").take(pa.array(row_P))
+        columns = [
+            pa.array(["pairs"]).take(pa.array(np.zeros(len(row_P), np.int32))),
+            subject,
+            batch.column("candidate_id").flatten(),
+            pa.array(probability_P, mask=~is_asked_P),
+            pa.array(PAIR_SOURCES).take(pa.array(source_P)),
+        ]
+        return pa.RecordBatch.from_arrays(columns, list(plan.schema))
+
+    def _probability(
+        self, rows: Rows, row_P: npt.NDArray[np.intp], item_P: Ints
+    ) -> npt.NDArray[np.float32]:
+        step_P = rows["step"].max(axis=1)[row_P] + 1
+        found_P = np.zeros(len(row_P), np.float32)
+        for start in range(0, len(row_P), _PAIRS_AT_ONCE):
+            here = slice(start, start + _PAIRS_AT_ONCE)
+            padded = [np.resize(values[here], _PAIRS_AT_ONCE) for values in (row_P, step_P, item_P)]
+            found_M = self._ranker.purchases(rows, *padded).numpy()
+            found_P[here] = found_M[: len(row_P[here])]
+        return found_P
