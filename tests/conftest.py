@@ -12,7 +12,7 @@ from tests.shop import Shop
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives a file, and what shares the shop, to one process; groups that take long begin first."""
+    """Gives a file, and what shares the shop or the report, to one process; slow groups first."""
     slow = {_group(item) for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (_group(item) != "shop", _group(item) not in slow))
     for item in items:
@@ -20,8 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(item: pytest.Item) -> str:
-    uses_shop = "shop" in getattr(item, "fixturenames", ())
-    return "shop" if uses_shop else item.nodeid.partition("::")[0]
+    shared = (name for name in ("shop", "report") if name in getattr(item, "fixturenames", ()))
+    return next(shared, item.nodeid.partition("::")[0])
 
 
 @pytest.fixture(scope="session")

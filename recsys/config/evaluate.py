@@ -63,7 +63,7 @@ class Evaluate:
     floors: dict[str, float] = field(default_factory=dict)
     category: str | None = None
     examples: int = 6
-    batch_rows: int = 64
+    batch_rows: int = 128
     popular_recent: settings.PopularRecent = field(default_factory=settings.PopularRecent)
     own_items_recent: settings.OwnItemsRecent = field(default_factory=settings.OwnItemsRecent)
     item_knn: settings.ItemKnn = field(default_factory=settings.ItemKnn)

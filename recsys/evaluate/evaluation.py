@@ -147,10 +147,19 @@ class Evaluation:
         lists = self.lists(length or max(self.config.evaluate.at))
         return ranked(rows.repartition(parts), systems, lists)
 
-    def rows(self, split: str) -> DataFrame:
-        """Rows of a split with all that came before them, as of histories.with_earlier."""
+    def rows(self, split: str, most: int | None = None) -> DataFrame:
+        """Rows of a split with all that came before them, as of histories.with_earlier.
+
+        Args:
+            split: train, valid or test
+            most: draws so many by the seed; none takes all
+        """
         everything = self.splits(SPLITS[: SPLITS.index(split) + 1])
-        return with_earlier(self.split(split).where("weight > 0"), everything)
+        rows = self.split(split).where("weight > 0")
+        if most is not None:
+            draw = F.xxhash64("sequence_id", F.lit(self.config.seed))
+            rows = rows.orderBy(draw, "sequence_id").limit(most)
+        return with_earlier(rows, everything)
 
     def lists(self, length: int) -> Lists:
         """How lists are made."""
@@ -168,4 +177,4 @@ class Evaluation:
         if count == 0 or self.export is None:
             return []
         lists = self.lists(max(self.config.evaluate.at))
-        return examples(self.rows("test"), count, self.export, lists, self.config.seed)
+        return examples(self.rows("test", most=count), self.export, lists)

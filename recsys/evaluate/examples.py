@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recsys import encoding, ranking
 from recsys.encoding import INPUTS, PADS, Rows
@@ -34,24 +33,20 @@ _EXAMPLE = (
 )
 
 
-def examples(
-    rows: DataFrame, count: int, export: str, lists: Lists, seed: int
-) -> list[dict[str, Any]]:
-    """The last case of some rows, drawn by the seed.
+def examples(rows: DataFrame, export: str, lists: Lists) -> list[dict[str, Any]]:
+    """The last case of each of some rows.
 
     Args:
-        rows: test rows as from histories.with_earlier
-        count: how many
+        rows: a few test rows as from histories.with_earlier
         export: URL of the model's SavedModel
         lists: how lists are made
-        seed: of the draw
 
     Returns:
         a dictionary an example: indexes of items, in order, and of event types
     """
-    draw = F.xxhash64("sequence_id", F.lit(seed))
-    inputs = rows.orderBy(draw, "sequence_id").limit(count)
-    inputs = inputs.select("user_id", "first_step", *SEQUENCE_ARRAYS, "earlier")
+    inputs = rows.orderBy("sequence_id").select(
+        "user_id", "first_step", *SEQUENCE_ARRAYS, "earlier"
+    )
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         ranking.limit_threads(lists.threads)

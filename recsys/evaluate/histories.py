@@ -28,7 +28,8 @@ def with_earlier(test: DataFrame, sequences: DataFrame) -> DataFrame:
         test's columns; first_step bigint, the number of the row's step 0 in the user's whole
         history; earlier, as `history` of `whole`
     """
-    users = test.select("user_id").distinct()
+    # Where a row begins with its history there is nothing earlier to look for.
+    users = test.where(_first_step() > 0).select("user_id").distinct()
     histories = whole(sequences.join(users, on="user_id", how="left_semi"))
     before = F.filter("history", lambda event: event["number"] < F.col("first_step"))
     return (

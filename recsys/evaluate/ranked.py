@@ -24,8 +24,8 @@ from recsys.schemas import CASES, FIRST_ITEM, PADDING, SEQUENCE_ARRAYS, ddl
 
 _MODEL_INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
 _EARLIER = ("item", "event_type", "timestamp", "number", "session_start")
-# Of cases and items: 64 MiB of doubles, of which a few copies are in memory at a time.
-_SCORES_AT_ONCE = 1 << 23
+# Of cases and items: 128 MiB of doubles, of which a few copies are in memory at a time.
+_SCORES_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from recsys import files
 from recsys.config import Paths, Ranking
+from recsys.errors import FloorError
 from recsys.evaluate import comparison as comparing
 from recsys.evaluate import pipeline
 from recsys.manifest import Manifest
@@ -39,11 +40,16 @@ def report(spark: SparkSession, place: Path, manifest: Manifest, model: str) -> 
 
 @pytest.fixture(scope="session")
 def other_report(spark: SparkSession, place: Path, manifest: Manifest, model: str) -> Path:
-    """The same model on the same cases, its lists without the items of the history."""
-    config = dataset.config(place, references=("own_items",))
+    """The same model on the same cases, its lists without the items of the history.
+
+    No model reaches its floor: the job fails, after it has published the report.
+    """
+    config = dataset.config(place, references=("own_items",), floors={"recall@5": 1.5})
     elsewhere = Paths(**{**vars(config.paths), "report": str(place / "other")})
     config = dataclasses.replace(config, paths=elsewhere, ranking=Ranking(exclude_history=True))
-    return Path(files.local_copy(pipeline.run(spark, config)))
+    with pytest.raises(FloorError, match=r"expected at least 1\.5, found 0\."):
+        pipeline.run(spark, config)
+    return Path(files.local_copy(files.current(config.paths.report, "jobs/evaluate.py")))
 
 
 @pytest.fixture(scope="session")

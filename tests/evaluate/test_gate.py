@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-import pytest
+import sys
+from pathlib import Path
 
-from recsys.config import Evaluate
+import pytest
+from jsonargparse import Namespace
+
+from recsys import command
+from recsys.config import Config, Evaluate
 from recsys.config.floors import METRICS, parse
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, FloorError
 from recsys.evaluate import metrics, words
 from recsys.evaluate.floors import missed
 
@@ -69,3 +74,23 @@ def test_every_metric_can_have_a_floor_and_has_a_name_and_a_meaning() -> None:
     assert set(METRICS) == {*metrics.PER_CASE, "coverage", "gini"}
     assert set(METRICS) == set(words.METRICS) == set(words.MEANINGS)
     assert parse("map@10", (10,), ()).figure == "map@10"
+
+
+def test_a_report_below_its_floor_is_published_and_says_so(other_report: Path) -> None:
+    page = (other_report / "report.html").read_text()
+    assert "Below its floor" in page
+    assert "evaluate.floors.recall@5: expected at least 1.5" in page
+
+
+def test_a_missed_floor_exits_4(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(config: Config, options: Namespace) -> None:
+        raise FloorError("\n".join(missed(FIGURES, Evaluate(floors={"recall@20": 0.5}))))
+
+    monkeypatch.setattr(sys, "argv", ["evaluate.py"])
+    with pytest.raises(SystemExit) as ended:
+        command.run("evaluate", "Purpose.", work)
+    assert ended.value.code == 4
+    said = "evaluate: evaluate.floors.recall@20: expected at least 0.5, found 0.3"
+    assert capsys.readouterr().err.strip() == said

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from pyspark.ml.evaluation import RankingEvaluator
+from pyspark.sql import SparkSession
 
 from recsys.evaluate import metrics
 from recsys.schemas import FIRST_ITEM, PADDING
@@ -127,6 +129,33 @@ def test_equals_a_plain_loop(name: str, k: int) -> None:
         assert not any(expected), "one item has no pair"
     else:
         assert np.mean(expected) > 0, "the cases must tell something"
+
+
+IN_SPARK = {
+    "recall": "recallAtK",
+    "precision": "precisionAtK",
+    "ndcg": "ndcgAtK",
+    "map": "meanAveragePrecisionAtK",
+}
+
+
+def test_those_that_spark_has_equal_sparks(spark: SparkSession) -> None:
+    rng = np.random.default_rng(3)
+    cases, rows = [], []
+    for _ in range(30):
+        items = [int(item) for item in rng.permutation(np.arange(FIRST_ITEM, ITEMS))]
+        recommended, targets = items[:LENGTH], sorted(items[3 : int(rng.integers(4, len(items)))])
+        ranks = [recommended.index(item) + 1 if item in recommended else 0 for item in targets]
+        cases.append(Case(ranks, targets, recommended, [True] * LENGTH))
+        rows.append((list(map(float, recommended)), list(map(float, targets))))
+    table = spark.createDataFrame(rows, "prediction array<double>, label array<double>")
+    lists = lists_of(cases, catalogue([0] * ITEMS))
+    for name, theirs in IN_SPARK.items():
+        for k in (5, LENGTH):
+            expected = RankingEvaluator(metricName=theirs, k=k).evaluate(table)
+            found = metrics.PER_CASE[name](lists, k).mean()
+            assert 0 < found < 1
+            assert found == pytest.approx(expected), (name, k)
 
 
 def test_known_values() -> None:
