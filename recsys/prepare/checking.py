@@ -12,9 +12,10 @@ from recsys import tables
 from recsys.config import Config, Items
 from recsys.errors import DataError
 from recsys.hashing import key_of
-from recsys.manifest import Step
-from recsys.prepare import events, instants, quarantine
+from recsys.manifest import Day, Step
+from recsys.prepare import days, events, instants, quarantine
 from recsys.prepare.catalogue import ROWS, catalogue
+from recsys.prepare.days import Former
 from recsys.prepare.rules import DROPPED_BY, apply_rules, rules
 from recsys.schemas import EVENTS, catalogue_schema
 
@@ -30,7 +31,11 @@ class Checked:
     """The log after its first pass.
 
     Args:
-        log: events.CHECKED and DROPPED_BY of every row
+        log: events.CHECKED and DROPPED_BY of every row, and of every event that was kept before
+        added: EVENTS of the log that are to be kept, whether a rule drops them or not
+        added_days: how many of each date
+        kept_days: those that were kept before
+        rows_read: of the log
         items: item_id and the attributes, or none without a catalogue
         rows: that are left
         steps: what was dropped, and why
@@ -39,6 +44,10 @@ class Checked:
     """
 
     log: DataFrame
+    added: DataFrame
+    added_days: dict[str, int]
+    kept_days: tuple[Day, ...]
+    rows_read: int
     items: DataFrame | None
     rows: int
     steps: tuple[Step, ...]
@@ -52,8 +61,10 @@ class Checked:
         return self.log.where(stays).select(*EVENTS)
 
 
-def checked(spark: SparkSession, config: Config, stage: Stage) -> Checked:
-    """Reads, checks, and drops by the rules.
+def checked(
+    spark: SparkSession, config: Config, stage: Stage, former: Former | None = None
+) -> Checked:
+    """Reads, checks, adds what was kept before, and drops by the rules.
 
     Raises:
         ConfigError: a rule lacks what it needs
@@ -73,13 +84,45 @@ def checked(spark: SparkSession, config: Config, stage: Stage) -> Checked:
     quarantine.require_few(rows, faults, _examples(staged, faults), config.events)
     left = rows - sum(faults.values())
     steps.append(Step("checks", rows, left, "rows at fault are in quarantine/, with the reason"))
+    added = staged.where(F.col("reason").isNull()).select(*EVENTS)
+    added_days = {} if config.prepare.days == "whole" else days.counts(added)
+    if former is not None and not added_days:
+        raise DataError(f"{where}: expected events to add, found none without a fault")
+    kept_days = () if former is None else days.stay(former, added_days, config)
+    if kept_days:
+        staged = staged.unionByName(_kept(spark, config, items, kept_days, stage))
+        counts = _counts(staged)
+        kept = sum(day.events for day in kept_days)
+        steps.append(Step("days kept", left, left + kept, _added(added_days, kept_days)))
+        left += kept
     for number, rule in enumerate(by_rules, start=1):
         dropped = counts.dropped.get(number, 0)
         steps.append(Step(rule.name, left, left - dropped, rule.decision))
         left -= dropped
     if not left:
         raise DataError(f"{where}: expected events after {steps[-1].name!r}, found none")
-    return Checked(staged, items, left, tuple(steps), faults, counts.kept)
+    return Checked(
+        log=staged, added=added, added_days=added_days, kept_days=kept_days, rows_read=rows,
+        items=items, rows=left, steps=tuple(steps), faults=faults, seen=counts.kept,
+    )  # fmt: skip
+
+
+def _kept(
+    spark: SparkSession, config: Config, items: DataFrame | None, kept: tuple[Day, ...],
+    stage: Stage,
+) -> DataFrame:  # fmt: skip
+    """Kept events as if they were checked and marked now."""
+    sound = days.read(spark, config.paths.dataset, kept)
+    nothing = {name: F.lit(None).cast("string") for name in ("reason", "row")}
+    return stage(apply_rules(sound.withColumns(nothing), items, config), "kept", _CHECKED)
+
+
+def _added(added: dict[str, int], kept: tuple[Day, ...]) -> str:
+    dates = sorted({day.date for day in kept})
+    return (
+        f"added: {len(added)} days, {min(added)} to {max(added)}; kept, and not read from the log "
+        f"again: {len(dates)} days, {dates[0]} to {dates[-1]}"
+    )
 
 
 def _items(spark: SparkSession, items: Items, stage: Stage) -> tuple[DataFrame | None, list[Step]]:
