@@ -116,6 +116,7 @@ class Manifest:
         certificate: the checks for leakage and what they found
         user_ids: as in the log, or HMAC-SHA256 where they are hashes
         user_key: fingerprint of the hashes' key, which tells it from others; null without one
+        identities: counts of the table of identities; empty without one
         rows_read: of the log by this run; less than all where days were added
         days: that are kept; those of this version are the ones that it added
         forgotten_users: that jobs/forget.py removed since the log was read
@@ -151,6 +152,7 @@ class Manifest:
     certificate: dict[str, Any]
     user_ids: str = "as in the log"
     user_key: str | None = None
+    identities: dict[str, int] = field(default_factory=dict)
     rows_read: int = 0
     days: tuple[Day, ...] = ()
     forgotten_users: int = 0

@@ -30,6 +30,7 @@ class Clean:
         steps: what was dropped, and why
         faults: reason to rows
         rows_read: of the log
+        identities: what was counted of their table
         days: that are kept
         first_event: microseconds
         last_event: microseconds
@@ -44,6 +45,7 @@ class Clean:
     steps: tuple[Step, ...]
     faults: dict[str, int]
     rows_read: int
+    identities: dict[str, int]
     days: tuple[Day, ...]
     first_event: int
     last_event: int
@@ -62,10 +64,8 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         DataError: unreadable input, too many rows at fault, or no event left
     """
     found = checked(work.spark, work.config, work.stage, former)
-    at_fault, faults = (
-        found.log.where(F.col("reason").isNotNull()).select(*QUARANTINE),
-        found.faults,
-    )
+    at_fault = found.log.where(F.col("reason").isNotNull()).select(*QUARANTINE)
+    faults = found.faults
     if former is not None:
         at_fault = at_fault.unionByName(former.quarantine)
         faults = dict(Counter(faults) + Counter(former.manifest.quarantine))
@@ -89,6 +89,7 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         steps=steps,
         faults=faults,
         rows_read=found.rows_read,
+        identities=found.identities,
         days=kept,
         first_event=about.first_event,
         last_event=about.last_event,

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from recsys import files, hashing, manifest, tables
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.manifest import Day, Manifest
+from recsys.manifest import Day, Manifest, Step
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.schemas import CATEGORIES, EVENTS, QUARANTINE, VOCABULARY
 
@@ -92,8 +92,11 @@ def stay(former: Former, found: dict[str, int], config: Config) -> tuple[Day, ..
         config: says what becomes of days that are known
 
     Raises:
-        DataError: events of a known day, or of one before the last, are refused
+        DataError: nothing to add; or events of a known day, or of one before the last, are refused
     """
+    if not found:
+        where = ", ".join(config.events.path)
+        raise DataError(f"{where}: expected events to add, found none without a fault")
     kept, last = former.manifest.days, max(day.date for day in former.manifest.days)
     if config.prepare.known_days == "refuse":
         early = {date: count for date, count in found.items() if date <= last}
@@ -106,6 +109,22 @@ def stay(former: Former, found: dict[str, int], config: Config) -> tuple[Day, ..
     if config.prepare.known_days == "replace":
         return tuple(day for day in kept if day.date not in found)
     return kept
+
+
+def step(events: int, found: dict[str, int], kept: Sequence[Day]) -> Step:
+    """Of the manifest, where days were added.
+
+    Args:
+        events: that were added
+        found: of each date
+        kept: the days that they are added to, at least one
+    """
+    known = sorted({day.date for day in kept})
+    return Step(
+        "days kept", events, events + sum(day.events for day in kept),
+        f"added: {len(found)} days, {min(found)} to {max(found)}; kept, and not read from the log "
+        f"again: {len(known)} days, {known[0]} to {known[-1]}",
+    )  # fmt: skip
 
 
 def read(spark: SparkSession, place: str, days: Sequence[Day]) -> DataFrame:

@@ -138,6 +138,7 @@ def _manifest(
         quarantine=cleaned.faults,
         certificate=proof,
         rows_read=cleaned.rows_read,
+        identities=cleaned.identities,
         days=cleaned.days,
         user_ids=hashing.HASHED if key else hashing.AS_LOGGED,
         user_key=key.fingerprint if key else None,

@@ -36,8 +36,9 @@ def plan(spark: SparkSession, config: Config) -> str:
 
 def _lines(config: Config, found: Checked) -> Iterator[str]:
     yield f"reads: {', '.join(config.events.path)} ({config.events.format})"
-    if config.items.path:
-        yield f"reads: {', '.join(config.items.path)} ({config.items.format})"
+    for more in (config.items, config.events.identities):
+        if more.path:
+            yield f"reads: {', '.join(more.path)} ({more.format})"
     yield step_table(found.steps)
     if found.faults:
         yield table([("quarantine", "rows"), *found.faults.items()])

@@ -34,8 +34,10 @@ def _log() -> tuple[list[Row], list[Row]]:
     rows = [
         *log_rows(users=20, seed=4),
         *[_event(f"u{user}", "grows", 7, 40_000 + user) for user in range(6)],
-        *[_event(f"u{user}", "supported", user * 3, 50_000 + user) for user in range(3)],
+        *[_event(f"u{user}", "supported", user * 3 + 1, 50_000 + user) for user in range(3)],
         *[_event(user, "fades", 2, 60_000) for user in ("u0", "u1", "u2", "bot")],
+        *[_event("bot", "i09", day, 60_000) for day in (0, 3, 4)],
+        _event("u1", "never", 5, 60_000),
         *[_event("bot", f"i{item:02}", 7, 70_000 + item * 100 + k) for item in range(20)
           for k in range(3)],
         _event("owl", "i01", 6, DAY - 600), _event("owl", "i02", 7, 300),
@@ -196,7 +198,7 @@ def test_known_days_are_refused_unless_told_otherwise(
                        r"is kept, found 2 from .*-19 to .*-24; prepare.known_days"):  # fmt: skip
         pipeline.run(spark, config)
     assert files.names(place) == before
-    assert manifest.read(config.paths.dataset) == added
+    assert manifest.read(config.paths.dataset).url == added.url
     days_of = days.Former(spark, added)
     replaced = replace(config, prepare=replace(config.prepare, known_days="replace"))
     left = days.stay(days_of, {"2023-11-24": 1}, replaced)
