@@ -69,6 +69,23 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Day:
+    """Checked events of a day that are kept, so that later days can be added.
+
+    Args:
+        date: UTC, ISO 8601
+        path: of the folder of EVENTS, below days/ of the dataset's place
+        events: in it
+        version: id of the version of the dataset that wrote it
+    """
+
+    date: str
+    path: str
+    events: int
+    version: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All about one version of a dataset.
 
@@ -103,6 +120,9 @@ class Manifest:
         certificate: the checks for leakage and what they found
         user_ids: as in the log, or HMAC-SHA256 where they are hashes
         user_key: fingerprint of the hashes' key, which tells it from others; null without one
+        identities: counts of the table of identities; empty without one
+        rows_read: of the log by this run; less than all where days were added
+        days: that are kept; those of this version are the ones that it added
         forgotten_users: that jobs/forget.py removed since the log was read
         config: the resolved configuration
     """
@@ -136,6 +156,9 @@ class Manifest:
     certificate: dict[str, Any]
     user_ids: str = "as in the log"
     user_key: str | None = None
+    identities: dict[str, int] = field(default_factory=dict)
+    rows_read: int = 0
+    days: tuple[Day, ...] = ()
     forgotten_users: int = 0
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -193,6 +216,7 @@ def read(dataset: str) -> Manifest:
             "url": url,
             "splits": splits,
             "steps": tuple(Step(**step) for step in content["steps"]),
+            "days": tuple(Day(**day) for day in content["days"]),
             "event_types": tuple(content["event_types"]),
             "platforms": tuple(content["platforms"]),
         }

@@ -155,6 +155,18 @@ def read_pairs(spark: SparkSession, pairs: configuration.Pairs) -> DataFrame:
     return _read_mapped(spark, "score.pairs", pairs.path, pairs.format, pairs.options, columns)
 
 
+def read_identities(spark: SparkSession, identities: configuration.Identities) -> DataFrame:
+    """Whose ids are, as platform, user_id and person, with ROW and UNREADABLE.
+
+    Raises:
+        DataError: path not there, file not readable, or a column that is not there
+    """
+    names = ("platform", "user_id", "person")
+    columns = {name: (name, getattr(identities, name)) for name in names}
+    section, options = "events.identities", identities.options
+    return _read_mapped(spark, section, identities.path, identities.format, options, columns)
+
+
 def _read_mapped(
     spark: SparkSession,
     section: str,

@@ -61,5 +61,27 @@ def prune(place: str, keep: int) -> list[str]:
         for name in removed:
             files.remove(files.join(files.as_url(place), "versions", name))
         files.forget(place, removed)
+        _drop_days(place)
     log.info("%s: removed %s", place, ", ".join(removed) or "nothing")
     return removed
+
+
+def _drop_days(place: str) -> None:
+    """Removes the kept days of a dataset that none of its versions is made of any more."""
+    url = files.as_url(place)
+    manifests = [
+        files.join(url, "versions", name, files.MANIFEST) for name in files.versions(place)
+    ]
+    used = {
+        day["path"]
+        for found in manifests
+        if files.exists(found)
+        for day in files.read_json(found).get("days", [])
+    }
+    for version in files.names(files.join(url, "days")):
+        folder = files.join(url, "days", version)
+        dates = {name: f"{version}/{name}" in used for name in files.names(folder) if "=" in name}
+        for name in [name for name, is_used in dates.items() if not is_used]:
+            files.remove(files.join(folder, name))
+        if not any(dates.values()):
+            files.remove(folder)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from recsys.config.checks import require
 from recsys.config.clean import Clean
 from recsys.config.evaluate import Evaluate, Ranking
+from recsys.config.identities import Identities
 from recsys.config.inputs import AttributeKind, EventColumns, Events, Items
 from recsys.config.prepare import Prepare
 from recsys.config.references import AssociationRules, Fading, ItemKnn, SequentialRules
@@ -27,6 +28,7 @@ __all__ = [
     "EventColumns",
     "Events",
     "Fading",
+    "Identities",
     "ItemKnn",
     "Items",
     "Neighbours",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recsys.config.checks import require, require_instant
+from recsys.config.identities import Identities
 
 AttributeKind = Literal["category", "categories"]
 
@@ -59,6 +60,7 @@ class Events:
         earliest: events before this are faults (ISO 8601, UTC)
         latest: events after this are faults (ISO 8601, UTC); null means now
         max_fault_share: share of rows that may go to quarantine before the job stops
+        identities: whose the ids of several platforms are
         user_key_variable: environment variable with the key (32 characters or more) by which user
             and session ids are stored as hashes, HMAC-SHA256; null stores them as they are
     """
@@ -73,6 +75,7 @@ class Events:
     earliest: str = "1990-01-01"
     latest: str | None = None
     max_fault_share: float = 0.01
+    identities: Identities = field(default_factory=Identities)
     user_key_variable: str | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +85,11 @@ class Events:
             "a share from 0 to 1",
             self.max_fault_share,
         )
+        if self.identities.are_asked:
+            needs = "a column, for events.identities"
+            for key in ("user_id", "platform"):
+                column = getattr(self.columns, key)
+                require(column is not None, f"events.columns.{key}", needs, column)
         variable = self.user_key_variable
         if variable is not None and not re.fullmatch("[A-Z][A-Z0-9_]*", variable):
             # What stands here may be the key itself: not shown.

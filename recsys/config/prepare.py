@@ -14,6 +14,11 @@ class Prepare:
     """From raw events to the dataset.
 
     Args:
+        days: whole: events.path is the whole log; keep: it is, and its checked events are kept by
+            date beside the dataset's versions; add: events.path is what came since, and the days
+            that the current version kept are not read from the log again
+        known_days: what add does with events of a day that was kept, or of one before the last:
+            refuse them; add them to the day (late events); replace the day (delivered again)
         clean: which events are left out
         session_gap_minutes: a longer pause starts a new session, where the log has no session_id
         session_day_boundary_hour: hour after midnight UTC at which a day starts, which also ends
@@ -48,6 +53,8 @@ class Prepare:
         groups_multiple_of: row groups of a split are a multiple of this: the most ranks that train
     """
 
+    days: Literal["whole", "keep", "add"] = "whole"
+    known_days: Literal["refuse", "add", "replace"] = "refuse"
     clean: Clean = field(default_factory=Clean)
     session_gap_minutes: int = 30
     session_day_boundary_hour: float | None = None
@@ -86,6 +93,10 @@ class Prepare:
         require(most is None or most > 0, "prepare.session_max_events", "a positive number", most)
         self._check_split()
         self._check_support()
+        # What follows train's items would have to move behind those that a day adds.
+        fixed = self.days == "whole" or self.vocabulary_tail == "none"
+        require(fixed, "prepare.vocabulary_tail", f"none beside prepare.days: {self.days}",
+                self.vocabulary_tail)  # fmt: skip
         require(
             self.sequence_length > self.sequence_target_events,
             "prepare.sequence_length",

@@ -46,7 +46,11 @@ def certificate(checks: list[Check]) -> dict[str, Any]:
 
 
 def vocabulary_checks(
-    vocabulary: DataFrame, events: DataFrame, catalogue: DataFrame | None, prepare: Prepare
+    vocabulary: DataFrame,
+    events: DataFrame,
+    catalogue: DataFrame | None,
+    prepare: Prepare,
+    former: DataFrame | None = None,
 ) -> list[Check]:
     """The vocabulary is what the train events alone give, counted and sorted anew, and its tail
     what validation and the catalogue add.
@@ -56,20 +60,31 @@ def vocabulary_checks(
         events: clean events of all splits, with PART
         catalogue: with item_id, or none
         prepare: the least count of an item, and the tail
+        former: the vocabulary of the version that days were added to, which stays; or none
     """
     least, tail = prepare.vocabulary_min_count, prepare.vocabulary_tail
     count = {part: F.count_if(F.col(PART) == part) for part in (TRAIN, VALID)}
     known = events.groupBy("item_id").agg(count[TRAIN].alias("train"), count[VALID].alias("valid"))
     enough = F.col("train") >= least
+    before: list[str] = []
+    if former is not None:
+        before = [row.item_id for row in former.orderBy("item_index").collect()]
+        stays = former.select("item_id", F.lit(True).alias("stays"))
+        known = known.join(F.broadcast(stays), on="item_id", how="left")
+        enough |= F.col("stays").isNotNull()
     rows = known.where(enough if tail == "none" else enough | (F.col("valid") > 0)).collect()
     counts = {row.item_id: (row.train, row.valid) for row in rows}
-    head = sorted((-train, item) for item, (train, _) in counts.items() if train >= least)
+    counts = {**dict.fromkeys(before, (0, 0)), **counts}
+    stay = set(before)
+    new = {item: found for item, found in counts.items() if item not in stay}
+    head = sorted((-train, item) for item, (train, _) in new.items() if train >= least)
     behind = sorted(
         (-valid, item)
-        for item, (train, valid) in counts.items()
+        for item, (train, valid) in new.items()
         if train < least <= train + valid and valid
     )
-    order = [item for _, item in (*head, *behind)]
+    order = [*before, *(item for _, item in (*head, *behind))]
+    of_train = len(before) + len(head)
     if tail == "catalogue" and catalogue is not None:
         offered = {row.item_id for row in catalogue.select("item_id").collect()}
         order += sorted(offered - set(order))
@@ -78,7 +93,7 @@ def vocabulary_checks(
     for row in written:
         place = row.item_index - FIRST_ITEM
         expected = order[place] if 0 <= place < len(order) else None
-        range_name = "train" if place < len(head) else "tail"
+        range_name = "train" if place < of_train else "tail"
         counted = counts.get(row.item_id, (row.train_count, row.valid_count))
         wrong[range_name] += (row.item_id, row.train_count, row.valid_count) != (expected, *counted)
     size = len(written) if len({row.item_index for row in written}) == len(written) else 0
@@ -86,13 +101,13 @@ def vocabulary_checks(
     return [
         Check(
             "vocabulary from train alone",
-            f"the {len(head)} items that train gives, with its counts, in its order",
+            f"the {of_train} items that train gives, with its counts, in its order",
             found[0],
             not wrong["train"],
         ),
         Check(
             "vocabulary behind train",
-            f"the {len(order) - len(head)} items that {tail} adds, in order",
+            f"the {len(order) - of_train} items that {tail} adds, in order",
             found[1],
             not wrong["tail"],
         ),

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from recsys import tables
-from recsys.config import Config, Items
+from recsys import hashing, tables
+from recsys.config import Config, Events, Items
 from recsys.errors import DataError
-from recsys.hashing import key_of
-from recsys.manifest import Step
-from recsys.prepare import events, instants, quarantine
+from recsys.manifest import Day, Step
+from recsys.prepare import days, events, instants, quarantine
 from recsys.prepare.catalogue import ROWS, catalogue
+from recsys.prepare.days import Former
+from recsys.prepare.identities import identities, merged
 from recsys.prepare.rules import DROPPED_BY, apply_rules, rules
 from recsys.schemas import EVENTS, catalogue_schema
 
@@ -30,7 +31,12 @@ class Checked:
     """The log after its first pass.
 
     Args:
-        log: events.CHECKED and DROPPED_BY of every row
+        log: events.CHECKED and DROPPED_BY of every row, and of every event that was kept before
+        added: EVENTS of the log that are to be kept, whether a rule drops them or not
+        added_days: how many of each date
+        kept_days: those that were kept before
+        rows_read: of the log
+        identities: what was counted of their table
         items: item_id and the attributes, or none without a catalogue
         rows: that are left
         steps: what was dropped, and why
@@ -39,6 +45,11 @@ class Checked:
     """
 
     log: DataFrame
+    added: DataFrame
+    added_days: dict[str, int]
+    kept_days: tuple[Day, ...]
+    rows_read: int
+    identities: dict[str, int]
     items: DataFrame | None
     rows: int
     steps: tuple[Step, ...]
@@ -52,34 +63,68 @@ class Checked:
         return self.log.where(stays).select(*EVENTS)
 
 
-def checked(spark: SparkSession, config: Config, stage: Stage) -> Checked:
-    """Reads, checks, and drops by the rules.
+def checked(
+    spark: SparkSession, config: Config, stage: Stage, former: Former | None = None
+) -> Checked:
+    """Reads, checks, adds what was kept before, and drops by the rules.
 
     Raises:
         ConfigError: a rule lacks what it needs
         DataError: unreadable input, too many rows at fault, or no event left
     """
-    key, by_rules, now = key_of(config.events), rules(config), instants.now()
+    key, by_rules = hashing.key_of(config.events), rules(config)
     items, steps = _items(spark, config.items, stage)
-    raw = tables.read_events(spark, config.events)
-    marked = apply_rules(events.check(raw, config.events, now, key), items, config)
+    whose = identities(spark, config.events, stage)
+    steps += whose.steps
+    marked = apply_rules(_log(spark, config.events, whose.people, key), items, config)
     with tables.reading("events.path"):
         staged = stage(marked, "events", _CHECKED)
         counts = _counts(staged)
     rows, faults = counts.rows, counts.faults
     where = ", ".join(config.events.path)
-    if not rows:
+    if rows == 0:
         raise DataError(f"{where}: expected events, found none")
     quarantine.require_few(rows, faults, _examples(staged, faults), config.events)
     left = rows - sum(faults.values())
     steps.append(Step("checks", rows, left, "rows at fault are in quarantine/, with the reason"))
+    added = staged.where(F.col("reason").isNull()).select(*EVENTS)
+    added_days = {} if config.prepare.days == "whole" else days.counts(added)
+    kept_days = () if former is None else days.stay(former, added_days, config)
+    if kept_days:
+        staged = staged.unionByName(_kept(spark, config, items, kept_days, stage))
+        counts = _counts(staged)
+        steps.append(days.step(left, added_days, kept_days))
     for number, rule in enumerate(by_rules, start=1):
-        dropped = counts.dropped.get(number, 0)
+        left, dropped = steps[-1].rows_out, counts.dropped.get(number, 0)
         steps.append(Step(rule.name, left, left - dropped, rule.decision))
-        left -= dropped
+    left = steps[-1].rows_out
     if not left:
         raise DataError(f"{where}: expected events after {steps[-1].name!r}, found none")
-    return Checked(staged, items, left, tuple(steps), faults, counts.kept)
+    return Checked(
+        log=staged, added=added, added_days=added_days, kept_days=kept_days, rows_read=rows,
+        identities=whose.counts, items=items, rows=left, steps=tuple(steps), faults=faults,
+        seen=counts.kept,
+    )  # fmt: skip
+
+
+def _log(
+    spark: SparkSession, section: Events, people: DataFrame | None, key: hashing.Key | None
+) -> DataFrame:
+    """CHECKED of the raw log, with the user ids that the dataset has."""
+    found = events.check(tables.read_events(spark, section), section, instants.now())
+    if section.identities.are_asked:
+        found = merged(found, people, section.identities)
+    return found if key is None else hashing.keyed(found, ("user_id", "session_id"), key)
+
+
+def _kept(
+    spark: SparkSession, config: Config, items: DataFrame | None, kept: tuple[Day, ...],
+    stage: Stage,
+) -> DataFrame:  # fmt: skip
+    """Kept events as if they were checked and marked now."""
+    sound = days.read(spark, config.paths.dataset, kept)
+    nothing = {name: F.lit(None).cast("string") for name in ("reason", "row")}
+    return stage(apply_rules(sound.withColumns(nothing), items, config), "kept", _CHECKED)
 
 
 def _items(spark: SparkSession, items: Items, stage: Stage) -> tuple[DataFrame | None, list[Step]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys.manifest import Step
+from recsys.manifest import Day, Step
+from recsys.prepare import days
 from recsys.prepare.across import look_across
 from recsys.prepare.checking import checked, seen
+from recsys.prepare.days import Former
 from recsys.prepare.work import Work
 from recsys.schemas import QUARANTINE
 
@@ -26,6 +29,9 @@ class Clean:
         rows: clean events
         steps: what was dropped, and why
         faults: reason to rows
+        rows_read: of the log
+        identities: what was counted of their table
+        days: that are kept
         first_event: microseconds
         last_event: microseconds
         platforms: those seen
@@ -38,21 +44,35 @@ class Clean:
     rows: int
     steps: tuple[Step, ...]
     faults: dict[str, int]
+    rows_read: int
+    identities: dict[str, int]
+    days: tuple[Day, ...]
     first_event: int
     last_event: int
     platforms: tuple[str, ...]
 
 
-def clean(work: Work) -> Clean:
-    """Reads, checks and drops; writes the rows at fault to quarantine/.
+def clean(work: Work, former: Former | None = None) -> Clean:
+    """Reads, checks and drops; writes the rows at fault to quarantine/, and keeps days.
+
+    Args:
+        work: whose configuration counts
+        former: the version that days are added to; none where the whole log is read
 
     Raises:
         ConfigError: a rule lacks what it needs
         DataError: unreadable input, too many rows at fault, or no event left
     """
-    found = checked(work.spark, work.config, work.stage)
-    at_fault = found.log.where(F.col("reason").isNotNull())
-    work.keep(at_fault.select(*QUARANTINE), "quarantine", QUARANTINE)
+    found = checked(work.spark, work.config, work.stage, former)
+    at_fault = found.log.where(F.col("reason").isNotNull()).select(*QUARANTINE)
+    faults = found.faults
+    if former is not None:
+        at_fault = at_fault.unionByName(former.quarantine)
+        faults = dict(Counter(faults) + Counter(former.manifest.quarantine))
+    work.keep(at_fault, "quarantine", QUARANTINE)
+    kept = found.kept_days
+    if found.added_days:
+        kept += days.write(found.added, work.version, found.added_days)
     events, rows, steps, about = found.events, found.rows, found.steps, found.seen
     named = False
     looks_across = work.config.prepare.clean.looks_across
@@ -67,7 +87,10 @@ def clean(work: Work) -> Clean:
         items=found.items,
         rows=rows,
         steps=steps,
-        faults=found.faults,
+        faults=faults,
+        rows_read=found.rows_read,
+        identities=found.identities,
+        days=kept,
         first_event=about.first_event,
         last_event=about.last_event,
         platforms=about.platforms,

@@ -16,10 +16,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from recsys import hashing
 from recsys.config import Events
 from recsys.errors import DataError
-from recsys.hashing import Key
 from recsys.prepare import instants
 from recsys.schemas import EVENTS
 from recsys.tables import CORRUPT, ROW, UNREADABLE
@@ -32,14 +30,13 @@ _UNITS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _NUMBERS = (T.IntegralType, T.FractionalType)
 
 
-def check(raw: DataFrame, events: Events, now: int, key: Key | None = None) -> DataFrame:
+def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
     """Maps and converts the raw log's columns, and marks the rows that are at fault.
 
     Args:
         raw: of tables.read_events
         events: the section of the configuration
         now: microseconds since the epoch; later events are faults unless events.latest says more
-        key: by which user and session ids are hashed; none leaves them
 
     Returns:
         the columns of CHECKED; one row an event, none left out
@@ -70,7 +67,7 @@ def check(raw: DataFrame, events: Events, now: int, key: Key | None = None) -> D
         *_number_faults("quantity", quantity),
     ]  # fmt: skip
     reason = reduce(lambda chain, fault: chain.when(*fault), faults[1:], F.when(*faults[0]))
-    checked = raw.select(
+    return raw.select(
         (user_id if columns.user_id else session_id).alias("user_id"),
         session_id.alias("session_id"),
         item_id.alias("item_id"),
@@ -80,14 +77,13 @@ def check(raw: DataFrame, events: Events, now: int, key: Key | None = None) -> D
         price.alias("price"),
         quantity.alias("quantity"),
         reason.alias("reason"),
-        F.when(reason.isNotNull(), F.to_json(_row(raw, events, key))).alias("row"),
+        F.when(reason.isNotNull(), F.to_json(_row(raw, events))).alias("row"),
     )
-    return checked if key is None else hashing.keyed(checked, ("user_id", "session_id"), key)
 
 
-def _row(raw: DataFrame, events: Events, key: Key | None) -> Column:
+def _row(raw: DataFrame, events: Events) -> Column:
     """The raw row; where ids are hashed without them, and without text that may hold them."""
-    if key is None:
+    if events.user_key_variable is None:
         return F.col(ROW)
     ids = {events.columns.user_id, events.columns.session_id, CORRUPT}
     names = raw.select(f"{ROW}.*").columns

@@ -17,12 +17,15 @@ def attach(vocabulary: DataFrame, catalogue: DataFrame | None) -> DataFrame:
     return vocabulary.join(catalogue, on="item_id", how="left")
 
 
-def categories(items: DataFrame, attributes: Mapping[str, str]) -> DataFrame:
+def categories(
+    items: DataFrame, attributes: Mapping[str, str], former: DataFrame | None = None
+) -> DataFrame:
     """CATEGORIES: each attribute's values by falling train_count, ties by value.
 
     Args:
         items: the vocabulary with train_count and the attributes, of attach()
         attributes: name to kind
+        former: CATEGORIES of the version that days are added to, whose indexes stay, or none
     """
     if not attributes:
         nothing = items.where(F.lit(False)).withColumn("value_index", F.lit(0))
@@ -38,7 +41,15 @@ def categories(items: DataFrame, attributes: Mapping[str, str]) -> DataFrame:
     counts = values.where(F.col("value").isNotNull()).groupBy("attribute", "value").agg(
         F.sum("train_count").alias("train_count")
     )  # fmt: skip
-    order = Window.partitionBy("attribute").orderBy(F.col("train_count").desc(), F.col("value"))
+    known = F.lit(None).cast("int")
+    if former is not None:
+        former = former.where(F.col("attribute").isin(list(attributes)))
+        before = former.select("attribute", "value", F.col("value_index").alias("known"))
+        counts = counts.join(before, on=["attribute", "value"], how="full")
+        counts, known = counts.fillna(0, ["train_count"]), F.col("known")
+    order = Window.partitionBy("attribute").orderBy(
+        known.asc_nulls_last(), F.col("train_count").desc(), F.col("value")
+    )
     number = F.row_number().over(order) + (FIRST_ITEM - 1)
     return counts.withColumn("value_index", number).select(*CATEGORIES)
 

@@ -22,25 +22,27 @@ class Listed:
 
     Args:
         users: user_id as the dataset has it, one row each
+        subjects: user_id in sequences and histories, which may be a session
         owner: of a column user_id: whose it is, where that is a session's name
         as_logged: whether ids are not hashed
     """
 
     users: DataFrame
+    subjects: DataFrame
     owner: Column
     as_logged: bool
 
     def marked(self, rows: DataFrame) -> DataFrame:
         """The rows with GONE."""
         gone = F.broadcast(
-            self.users.select(F.col("user_id").alias("owner"), F.lit(True).alias(GONE))
+            self.subjects.select(F.col("user_id").alias("owner"), F.lit(True).alias(GONE))
         )
         joined = rows.withColumn("owner", self.owner).join(gone, on="owner", how="left")
         return joined.withColumn(GONE, F.coalesce(GONE, F.lit(False)))
 
     def by_user(self) -> Listed:
         """For a table whose user_id is a user, and never a session."""
-        return replace(self, owner=F.col("user_id"))
+        return replace(self, subjects=self.users, owner=F.col("user_id"))
 
     def left(self, rows: DataFrame) -> DataFrame:
         """The rows of others."""
@@ -60,25 +62,30 @@ def names(users: str) -> list[str]:
     return found
 
 
-def listed(work: Work, ids: set[str], as_logged: bool) -> Listed:
+def listed(work: Work, ids: set[str], as_logged: bool, events: DataFrame | None) -> Listed:
     """Whom to forget, in a dataset made with the work's configuration.
 
     Args:
         work: with that configuration
         ids: as the dataset has them
         as_logged: whether they are not hashed
+        events: EVENTS that it kept, or none
 
     Raises:
         DataError: its sequences are of sessions that do not say whose they are
     """
     columns, owner = work.config.events.columns, F.col("user_id")
-    if is_by_session(work.config):
-        if columns.user_id is not None and columns.session_id is not None:
-            raise DataError(
-                "prepare.sequence_unit: expected sequences that say whose they are, found "
-                "sessions under the names that the log gives them (events.columns.session_id)"
-            )
-        if columns.session_id is None:
-            owner = F.regexp_replace("user_id", "-[0-9]+$", "")
     users = work.spark.createDataFrame([(name,) for name in sorted(ids)], "user_id string")
-    return Listed(users, owner, as_logged)
+    subjects = users
+    if is_by_session(work.config) and columns.session_id is None:
+        owner = F.regexp_replace("user_id", "-[0-9]+$", "")
+    elif is_by_session(work.config) and columns.user_id is not None:
+        if events is None:
+            raise DataError(
+                "prepare.sequence_unit: expected sequences that say whose they are, or kept days "
+                "(prepare.days: keep), found neither: sessions under the names that the log gives "
+                "them (events.columns.session_id)"
+            )
+        own = events.join(F.broadcast(users), on="user_id", how="left_semi")
+        subjects = own.select(F.col("session_id").alias("user_id")).distinct()
+    return Listed(users, subjects, owner, as_logged)

@@ -13,12 +13,13 @@ from typing import Any
 from pyspark.sql import DataFrame, Row, SparkSession
 
 import recsys
-from recsys import command, files, hashing, manifest
+from recsys import command, files, hashing, lock, manifest
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.prepare import certificate, instants, report, writing
+from recsys.prepare import certificate, days, instants, report, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
+from recsys.prepare.days import Former
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
@@ -37,35 +38,41 @@ def run(spark: SparkSession, config: Config) -> manifest.Manifest:
 
     Raises:
         ConfigError: the configuration contradicts itself or the data's names
-        DataError: the data are not what the configuration says
+        DataError: the data are not what the configuration says, or another run to the same place
     """
-    work = Work(spark, config, files.new_version(config.paths.dataset))
-    try:
-        result = _build(work)
-        files.write_bytes(work.url("config.yaml"), command.to_yaml(config).encode())
-        result.write()
-        work.clear()
-    except BaseException:
-        if files.exists(work.version):
-            files.remove(work.version)
-        raise
-    files.publish(work.version)
+    with lock.held(config.paths.dataset, by="jobs/prepare.py"):
+        work = Work(spark, config, files.new_version(config.paths.dataset))
+        try:
+            result = _build(work, days.former(spark, config))
+            files.write_bytes(work.url("config.yaml"), command.to_yaml(config).encode())
+            result.write()
+            work.clear()
+        except BaseException:
+            if files.exists(work.version):
+                files.remove(work.version)
+            days.drop(work.version)
+            raise
+        files.publish(work.version)
     log.info("%s", report.text(result))
     return result
 
 
-def _build(work: Work) -> manifest.Manifest:
+def _build(work: Work, former: Former | None) -> manifest.Manifest:
     prepare = work.config.prepare
-    cleaned = clean(work)
+    cleaned = clean(work, former)
     parted = part(work, cleaned)
     if parted.times is not None:
         log.info("%s", parted.times)
-    indexes = index(work, parted.events, cleaned.items)
+    indexes = index(work, parted.events, cleaned.items, former)
     rows = _cut(work, cleaned, parted, indexes)
     written, of_vocabulary = together(
         lambda: writing.write_rows(work, rows),
         lambda: certificate.vocabulary_checks(
-            indexes.vocabulary, parted.events, cleaned.items, prepare
+            indexes.vocabulary,
+            parted.events,
+            cleaned.items,
+            prepare,
+            former.vocabulary if former else None,
         ),
     )
     on_disk = writing.read_back(work)
@@ -131,6 +138,9 @@ def _manifest(
         steps=(*cleaned.steps, _limited_steps(work, cleaned, written), indexes.step),
         quarantine=cleaned.faults,
         certificate=proof,
+        rows_read=cleaned.rows_read,
+        identities=cleaned.identities,
+        days=cleaned.days,
         user_ids=hashing.HASHED if key else hashing.AS_LOGGED,
         user_key=key.fingerprint if key else None,
         config=work.config.to_dict(),
@@ -170,7 +180,7 @@ def _cut(work: Work, cleaned: Clean, parted: Parted, indexes: Indexes) -> DataFr
         purchases=_purchases(work, cleaned, indexes),
     )
     seed, targets = work.config.seed, prepare.target_event_types
-    encoded = encode(parted.events, indexes.vocabulary, indexes.event_types, targets)
+    encoded = encode(parted.events, indexes.used, indexes.event_types, targets)
     if not parted.in_order:
         tasks = work.tasks(cleaned.rows)
         encoded = in_order(encoded, parted.subject, tasks, seed, targets)

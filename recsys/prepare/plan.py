@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from recsys import files
 from recsys.config import Config, Prepare
-from recsys.prepare import instants
+from recsys.prepare import days, instants
 from recsys.prepare.across import planned
 from recsys.prepare.checking import Checked, checked
 from recsys.prepare.report import step_table
@@ -27,7 +27,8 @@ def plan(spark: SparkSession, config: Config) -> str:
         ConfigError: the configuration contradicts itself or the data's names
         DataError: the data are not what the configuration says
     """
-    found = checked(spark, config, lambda frame, name, schema: frame)
+    former = days.former(spark, config)
+    found = checked(spark, config, lambda frame, name, schema: frame, former)
     text = "\n\n".join(_lines(config, found))
     log.info("%s", text)
     return text
@@ -35,8 +36,9 @@ def plan(spark: SparkSession, config: Config) -> str:
 
 def _lines(config: Config, found: Checked) -> Iterator[str]:
     yield f"reads: {', '.join(config.events.path)} ({config.events.format})"
-    if config.items.path:
-        yield f"reads: {', '.join(config.items.path)} ({config.items.format})"
+    for more in (config.items, config.events.identities):
+        if more.path:
+            yield f"reads: {', '.join(more.path)} ({more.format})"
     yield step_table(found.steps)
     if found.faults:
         yield table([("quarantine", "rows"), *found.faults.items()])

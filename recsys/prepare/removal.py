@@ -20,8 +20,8 @@ from pyspark.sql import functions as F
 
 from recsys import command, files, hashing, lock, manifest, tables
 from recsys.config import Config
-from recsys.manifest import Manifest
-from recsys.prepare import certificate, writing
+from recsys.manifest import Day, Manifest
+from recsys.prepare import certificate, days, writing
 from recsys.prepare.facts import FACTS, facts
 from recsys.prepare.groups import PADS, Layout, in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
@@ -55,12 +55,13 @@ def forget(spark: SparkSession, config: Config, users: str) -> Manifest:
         ids = {key.hashed(name) if key else name for name in names(users)}
         work = Work(spark, _config_of(former), files.new_version(config.paths.dataset))
         try:
-            result = _without(work, former, listed(work, ids, key is None))
+            result = _without(work, former, ids)
             result.write()
             work.clear()
         except BaseException:
             if files.exists(work.version):
                 files.remove(work.version)
+            days.drop(work.version)
             raise
         files.publish(work.version)
     log.info("%s", _text(result, former, len(ids)))
@@ -73,22 +74,27 @@ def _config_of(former: Manifest) -> Config:
     return command.parse(command.parser("forget", ""), ["--config", saved])[0]
 
 
-def _without(work: Work, former: Manifest, listed: Listed) -> Manifest:
+def _without(work: Work, former: Manifest, ids: set[str]) -> Manifest:
+    place = former.url.rsplit("/versions/", 1)[0]
+    events = days.read(work.spark, place, former.days) if former.days else None
+    gone = listed(work, ids, former.user_key is None, events)
     histories = tables.read_whole(work.spark, files.join(former.url, "histories"))
-    forgotten = listed.marked(histories).where(GONE).select("owner").distinct().count()
+    forgotten = gone.marked(histories).where(GONE).select("owner").distinct().count()
     for name in files.names(former.url):
         if name not in _REWRITTEN:
-            _carry_over(work, former, listed, name)
-    quarantine = _quarantine(work, former, listed)
-    placed = _placed(work, former, listed)
+            _carry_over(work, former, gone, name)
+    quarantine = _quarantine(work, former, gone)
+    placed = _placed(work, former, gone)
     steps_gone = _steps(work, placed.where(GONE))
     paths = {split: _write(work, former, placed, split) for split in SPLITS}
     on_disk = writing.read_back(work)
     sums, targets = writing.sums(on_disk), writing.file_targets(on_disk)
     planned = {split: former.splits[split].steps - steps_gone.get(split, 0) for split in SPLITS}
     users = tables.read_whole(work.spark, work.url("histories")).count()
+    kept_days = former.days if events is None else _days(work, place, former, gone)
     return dataclasses.replace(
         former,
+        days=kept_days,
         url=work.version,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         users=users,
@@ -100,7 +106,7 @@ def _without(work: Work, former: Manifest, listed: Listed) -> Manifest:
         },
         steps=(*former.steps, manifest.Step(
             "users forgotten", former.users, users,
-            f"histories: {forgotten} users of the {listed.users.count()} listed were known and are "
+            f"histories: {forgotten} users of the {gone.users.count()} listed were known and are "
             "in no table any more; the steps above, vocabulary and categories still count them"
         )),
         quarantine=quarantine,
@@ -119,6 +125,19 @@ def _carry_over(work: Work, former: Manifest, listed: Listed, name: str) -> None
             tables.write(whose.left(table), work.url(name), tables.schema_of(table))
             return
     files.copy(url, work.url(name))
+
+
+def _days(work: Work, place: str, former: Manifest, gone: Listed) -> tuple[Day, ...]:
+    """Writes anew the kept days on which somebody was there who is gone."""
+    events = days.read(work.spark, place, former.days)
+    dates = days.dates(gone.by_user().marked(events).where(GONE))
+    stay = tuple(day for day in former.days if day.date not in dates)
+    if not dates:
+        return stay
+    touched = [day for day in former.days if day.date in dates]
+    left = gone.by_user().left(days.read(work.spark, place, touched))
+    found = days.counts(left)
+    return (*stay, *(days.write(left, work.version, found) if found else ()))
 
 
 def _quarantine(work: Work, former: Manifest, listed: Listed) -> dict[str, int]:

@@ -10,7 +10,12 @@ from recsys.prepare.parts import PART, TRAIN, VALID
 from recsys.schemas import FIRST_ITEM, VOCABULARY
 
 
-def vocabulary(events: DataFrame, catalogue: DataFrame | None, prepare: Prepare) -> DataFrame:
+def vocabulary(
+    events: DataFrame,
+    catalogue: DataFrame | None,
+    prepare: Prepare,
+    former: DataFrame | None = None,
+) -> DataFrame:
     """The items that train has enough events of, and behind them what vocabulary_tail asks for.
 
         item_id  train_count  valid_count   (at least 2 events)
@@ -23,6 +28,8 @@ def vocabulary(events: DataFrame, catalogue: DataFrame | None, prepare: Prepare)
         events: with PART
         catalogue: with item_id, or none
         prepare: the least count, and the tail
+        former: VOCABULARY of the version that days are added to: its items stay where they are,
+            however rare they have become, and new ones follow; or none
 
     Returns:
         VOCABULARY, in one partition and sorted
@@ -34,17 +41,25 @@ def vocabulary(events: DataFrame, catalogue: DataFrame | None, prepare: Prepare)
         ).fillna(0, ["train_count", "valid_count"])
     else:
         counts = counts.withColumn("offered", F.lit(None).cast("boolean"))
+    if former is not None:
+        known = former.select("item_id", F.col("item_index").alias("known"))
+        counts = counts.join(known, on="item_id", how="full").fillna(
+            0, ["train_count", "valid_count"]
+        )
+    else:
+        counts = counts.withColumn("known", F.lit(None).cast("int"))
     train, valid = F.col("train_count"), F.col("valid_count")
     added = F.lit(prepare.vocabulary_tail != "none")
     of_range = (
-        F.when(train >= prepare.vocabulary_min_count, 0)
+        F.when((train >= prepare.vocabulary_min_count) | F.col("known").isNotNull(), 0)
         .when(added & (valid > 0) & (train + valid >= prepare.vocabulary_min_count), 1)
         .when(F.col("offered"), 2)
     )
     falling = F.when(F.col("range") == 0, -train).when(F.col("range") == 1, -valid).otherwise(0)
     ranged = counts.withColumn("range", of_range).where(F.col("range").isNotNull())
     # What fits an embedding fits one partition, in which Spark's running number has no gaps.
-    in_order = ranged.repartition(1).sortWithinPartitions("range", falling, "item_id")
+    known_first = F.col("known").asc_nulls_last()
+    in_order = ranged.repartition(1).sortWithinPartitions(known_first, "range", falling, "item_id")
     index = F.monotonically_increasing_id() + FIRST_ITEM
     return in_order.withColumn("item_index", index.cast("int")).select(*VOCABULARY)
 

@@ -1,0 +1,179 @@
+"""Checked events are kept by date, so that a day is added without reading the others' log again.
+
+What is kept is what the log says, before anything is left out: what comes after (duplicates, bots,
+support, sessions over midnight, splits) looks at all days anew, and finds what it would find in the
+whole log. The days lie beside the versions, each written once, and a manifest lists those that its
+version is made of:
+
+    dataset/days/<version that added it>/date=2026-11-23/*.parquet
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsys import files, hashing, manifest, tables
+from recsys.config import Config
+from recsys.errors import DataError
+from recsys.manifest import Day, Manifest, Step
+from recsys.prepare.instants import MICROSECONDS_PER_SECOND
+from recsys.schemas import CATEGORIES, EVENTS, QUARANTINE, VOCABULARY
+
+_FOLDER = "days"
+_DATE = "date"
+_EVENTS_PER_FILE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Former:
+    """The version that days are added to.
+
+    Args:
+        spark: the session
+        manifest: of the version
+    """
+
+    spark: SparkSession
+    manifest: Manifest
+
+    @property
+    def vocabulary(self) -> DataFrame:
+        """VOCABULARY, whose indexes stay."""
+        return self._table("vocabulary.parquet", VOCABULARY)
+
+    @property
+    def categories(self) -> DataFrame:
+        """CATEGORIES, whose indexes stay."""
+        return self._table("categories.parquet", CATEGORIES)
+
+    @property
+    def quarantine(self) -> DataFrame:
+        """QUARANTINE."""
+        return self._table("quarantine", QUARANTINE)
+
+    def _table(self, name: str, schema: dict[str, str]) -> DataFrame:
+        return tables.read(self.spark, files.join(self.manifest.url, name), schema)
+
+
+def former(spark: SparkSession, config: Config) -> Former | None:
+    """The version that days are added to; none where the whole log is read.
+
+    Raises:
+        ConfigError: no key of the user ids, or another one than that of the dataset
+        DataError: there is no version, or it kept no days
+    """
+    if config.prepare.days != "add":
+        return None
+    found = manifest.read(config.paths.dataset)
+    hashing.key_for(config.events, found.user_key)
+    if not found.days:
+        raise DataError(
+            f"{found.url}: expected kept days to add to (prepare.days: keep), found none"
+        )
+    return Former(spark, found)
+
+
+def counts(events: DataFrame) -> dict[str, int]:
+    """The events of each date."""
+    found = events.groupBy(_date().alias(_DATE)).count().collect()
+    return {row[_DATE]: row["count"] for row in sorted(found)}
+
+
+def stay(former: Former, found: dict[str, int], config: Config) -> tuple[Day, ...]:
+    """Which kept days the new version is made of, besides those that are added.
+
+    Args:
+        former: the version that kept them
+        found: events of each date that are to be added
+        config: says what becomes of days that are known
+
+    Raises:
+        DataError: nothing to add; or events of a known day, or of one before the last, are refused
+    """
+    if not found:
+        where = ", ".join(config.events.path)
+        raise DataError(f"{where}: expected events to add, found none without a fault")
+    kept, last = former.manifest.days, max(day.date for day in former.manifest.days)
+    if config.prepare.known_days == "refuse":
+        early = {date: count for date, count in found.items() if date <= last}
+        if early:
+            raise DataError(
+                f"{', '.join(config.events.path)}: expected events after {last}, the last day that "
+                f"is kept, found {sum(early.values())} from {min(early)} to {max(early)}; "
+                "prepare.known_days: add takes late events, replace days delivered again"
+            )
+    if config.prepare.known_days == "replace":
+        return tuple(day for day in kept if day.date not in found)
+    return kept
+
+
+def step(events: int, found: dict[str, int], kept: Sequence[Day]) -> Step:
+    """Of the manifest, where days were added.
+
+    Args:
+        events: that were added
+        found: of each date
+        kept: the days that they are added to, at least one
+    """
+    known = sorted({day.date for day in kept})
+    return Step(
+        "days kept", events, events + sum(day.events for day in kept),
+        f"added: {len(found)} days, {min(found)} to {max(found)}; kept, and not read from the log "
+        f"again: {len(known)} days, {known[0]} to {known[-1]}",
+    )  # fmt: skip
+
+
+def read(spark: SparkSession, place: str, days: Sequence[Day]) -> DataFrame:
+    """EVENTS of kept days.
+
+    Args:
+        spark: the session
+        place: of the dataset
+        days: at least one
+
+    Raises:
+        DataError: a day is not there any more
+    """
+    return tables.read(spark, _root(place), EVENTS, [day.path for day in days])
+
+
+def write(events: DataFrame, version: str, found: dict[str, int]) -> tuple[Day, ...]:
+    """Keeps events by date.
+
+    Args:
+        events: EVENTS
+        version: URL of the dataset's version that they are of
+        found: events of each date
+    """
+    place, name = version.rsplit("/versions/", 1)
+    parts = -(-max(found.values()) // _EVENTS_PER_FILE)
+    part = F.pmod(F.xxhash64("user_id", "timestamp"), F.lit(parts))
+    dated = events.withColumn(_DATE, _date()).repartition(_DATE, part)
+    schema = {**EVENTS, _DATE: "string"}
+    tables.write(dated, files.join(_root(place), name), schema, partition_by=(_DATE,))
+    return tuple(Day(date, f"{name}/{_DATE}={date}", count, name) for date, count in found.items())
+
+
+def drop(version: str) -> None:
+    """Removes what a version that failed has kept."""
+    place, name = version.rsplit("/versions/", 1)
+    if files.exists(url := files.join(_root(place), name)):
+        files.remove(url)
+
+
+def dates(events: DataFrame) -> set[str]:
+    """The dates of events."""
+    return {row[0] for row in events.select(_date()).distinct().collect()}
+
+
+def _root(place: str) -> str:
+    return files.join(files.as_url(place), _FOLDER)
+
+
+def _date() -> Column:
+    seconds = F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND)
+    return F.date_format(F.timestamp_seconds(seconds), "yyyy-MM-dd")
