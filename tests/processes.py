@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,15 +47,20 @@ def run(
     )
 
 
-def horovod_command(ranks: int, *command: str) -> list[str]:
-    """The command line that runs a Python script on so many ranks of this machine."""
+def horovod_command(options: Sequence[str], *command: str) -> list[str]:
+    """The command line that runs a Python script on ranks of this machine.
+
+    Args:
+        options: of horovodrun, which say how many
+        command: the script and its arguments
+    """
     launcher = str(ROOT / ".make" / "horovodrun_local.py")
-    return [sys.executable, launcher, "-np", str(ranks), sys.executable, *command]
+    return [sys.executable, launcher, *options, sys.executable, *command]
 
 
 def horovodrun(ranks: int, *command: str) -> subprocess.CompletedProcess[str]:
     """Runs a Python script on so many ranks of this machine."""
-    return run(horovod_command(ranks, *command))
+    return run(horovod_command(("-np", str(ranks)), *command))
 
 
 def spark_submit(

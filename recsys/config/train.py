@@ -59,9 +59,14 @@ class Train:
         refit: then train once more from the start, on train and validation together, for as many
             epochs as were best
         checkpoint_steps: steps between checkpoints within an epoch; 0 makes one an epoch
-        keep_checkpoints: how many of the last checkpoints stay
+        keep_checkpoints: how many of the last checkpoints stay; that of an epoch's start does, too
         resume: go on with the last unfinished run of the same configuration, if there is one
-        stall_seconds: a rank that keeps the others waiting for so long stops the job
+        stall_seconds: a rank that keeps the others waiting for so long stops the job, and so does
+            one whose reader gives nothing for nearly as long
+        mlflow_uri: server (or folder) of MLflow that is told of the run, in an experiment of the
+            pipeline's name; null tells none. Needs the package: pip install recsys[mlflow]
+        tflite: also export the model for TensorFlow Lite, and compare it with the model on rows of
+            validation; takes seconds, and as much room again
         cpu_threads: TensorFlow threads of one rank; 0 shares the machine's cores among its ranks
         precision: of the products in training: float32; or mixed, with bfloat16 or float16 operands
         xla: let XLA compile what it can of a step; pays where shapes stay the same
@@ -106,6 +111,8 @@ class Train:
     keep_checkpoints: int = 2
     resume: bool = False
     stall_seconds: int = 300
+    mlflow_uri: str | None = None
+    tflite: bool = False
     cpu_threads: int = 0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     xla: bool = False

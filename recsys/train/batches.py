@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
 import tensorflow as tf
 
+from recsys import files
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Manifest
 
@@ -29,12 +33,17 @@ class Shard:
     ranks: int
 
 
-def check_shards(manifest: Manifest, ranks: int) -> None:
+def check_shards(manifest: Manifest, ranks: int, may_differ: bool = False) -> None:
     """Makes sure that every rank gets the same number of equal row groups.
+
+    Args:
+        manifest: of the dataset
+        ranks: that train together
+        may_differ: every rank needs one, and the ranks that have fewer wait for the others
 
     Raises:
         DataError: nothing to train on or to choose by; or the row groups of a split don't divide
-            by the ranks: steps would be unequal and the ranks wait for each other for ever
+            by the ranks: some would wait for the others in every epoch
     """
     for name in ("train", "valid"):
         if manifest.splits[name].steps == 0:
@@ -43,7 +52,12 @@ def check_shards(manifest: Manifest, ranks: int) -> None:
                 "prepare.valid_start and test_start, or valid_days and test_days, set it"
             )
         groups = len(manifest.splits[name].files)
-        if groups == 0 or groups % ranks:
+        if may_differ and groups < ranks:
+            raise DataError(
+                f"{manifest.url}: expected a row group of split {name} for each of {ranks} ranks, "
+                f"found {groups}; lower prepare.rows_per_group, or train with fewer"
+            )
+        if groups == 0 or (groups % ranks and not may_differ):
             raise DataError(
                 f"{manifest.url}: expected row groups of split {name} in a multiple of {ranks} "
                 f"ranks, found {groups}; set prepare.groups_multiple_of to a multiple of {ranks}"
@@ -143,6 +157,13 @@ def _batches(
     return slices.map(
         lambda begin, end: {name: values[begin:end] for name, values in columns.items()}
     )
+
+
+def read_rows(manifest: Manifest, split: str, rows: int) -> dict[str, npt.NDArray[np.int32]]:
+    """The first rows of a split, at most those of its first file: column to int32 [B, L]."""
+    fs, path = files.filesystem(manifest.file_urls(split)[0])
+    table = pq.read_table(path, columns=list(COLUMNS), filesystem=fs).slice(0, rows)
+    return {name: np.array(table[name].to_pylist(), np.int32) for name in COLUMNS}
 
 
 def check_rows(manifest: Manifest, splits: Sequence[str], rows_read: int) -> None:

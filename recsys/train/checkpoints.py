@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,15 @@ def save(
         name: of this one; names sort in the order of writing
         variables: model and optimizer, always in the same order
         progress: what else a resumed run needs; plain values
+
+    Raises:
+        DataError: a value is not finite; the checkpoints before stay the last ones
     """
     buffer = io.BytesIO()
     arrays = {f"{place:04d}": variable.numpy() for place, variable in enumerate(variables)}
+    for values, variable in zip(arrays.values(), variables, strict=True):
+        if not np.all(np.isfinite(values)):
+            raise DataError(f"{name}: expected finite weights, found others in {variable.name}")
     np.savez(buffer, **arrays)
     content = buffer.getvalue()
     files.write_bytes(files.join(folder, f"{name}.npz"), content)
@@ -117,25 +123,36 @@ def _check_shapes(
         )
 
 
-def restore_last(folder: str, variables: Sequence[tf.Variable]) -> dict[str, Any] | None:
+def restore_last(
+    folder: str,
+    variables: Sequence[tf.Variable],
+    fits: Callable[[dict[str, Any]], bool] = lambda progress: True,
+) -> dict[str, Any] | None:
     """Puts the last whole checkpoint's values into the variables and returns its progress.
 
     One that is damaged is named in a warning, and the one before it taken.
 
+    Args:
+        folder: URL of the checkpoints
+        variables: in the order in which they were saved
+        fits: whether a checkpoint of this progress can be gone on with; others are passed over
+
     Returns:
-        None where there is no checkpoint at all
+        None where there is no checkpoint that fits
 
     Raises:
         DataError: there are some, and all are damaged
     """
-    found = names(folder)
-    for name in reversed(found):
+    damaged = 0
+    for name in reversed(names(folder)):
         try:
-            return restore(folder, name, variables)
+            if fits(files.read_json(files.join(folder, f"{name}.json"))["progress"]):
+                return restore(folder, name, variables)
         except DataError as error:
+            damaged += 1
             log.warning("%s; the checkpoint before it is tried", error)
-    if found:
-        raise DataError(f"{folder}: expected a whole checkpoint, found {len(found)} damaged ones")
+    if damaged:
+        raise DataError(f"{folder}: expected a whole checkpoint, found {damaged} damaged ones")
     return None
 
 
@@ -144,8 +161,10 @@ def names(folder: str) -> list[str]:
     return sorted(name[: -len(".json")] for name in files.names(folder) if name.endswith(".json"))
 
 
-def keep_last(folder: str, count: int) -> None:
-    """Removes all but the last checkpoints."""
-    for name in names(folder)[:-count]:
+def keep_last(folder: str, count: int, also: str = "") -> None:
+    """Removes all but the last checkpoints, and the last whose name ends with `also`."""
+    found = names(folder)
+    kept = {*found[-count:], *[name for name in found if name.endswith(also)][-1:]}
+    for name in sorted(set(found) - kept):
         files.remove(files.join(folder, f"{name}.json"))
         files.remove(files.join(folder, f"{name}.npz"))

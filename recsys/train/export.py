@@ -59,7 +59,7 @@ class Export(tf.Module):
     def next_scores(self, batch: Batch) -> tf.Tensor:
         """Scores [B, V] of what comes after each row's last step."""
         batch = trim(batch)
-        return self.model.scores(batch, *_after_last(batch))
+        return self.model.scores(batch, *after_last(batch))
 
     @tf.function(autograph=False)
     def scores(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -70,7 +70,7 @@ class Export(tf.Module):
     def encode(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         batch = trim(rows)
-        row_B, step_B = _after_last(batch)
+        row_B, step_B = after_last(batch)
         state_BD = self.model.encode(batch, row_B, step_B)
         places_P2, added_P = self.model.repeat_scores(batch, row_B, step_B)
         return {
@@ -169,15 +169,20 @@ class Export(tf.Module):
         }
 
 
-def _after_last(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+def after_last(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
     """Row [B] and step [B] of what comes after each row's last step."""
     step_B = tf.reduce_max(batch["step"], axis=1) + 1
     return tf.range(tf.shape(step_B)[0]), step_B
 
 
+def input_specs(rows: int | None, length: int | None) -> dict[str, tf.TensorSpec]:
+    """What a signature over so many rows of so many indexes takes; None is any number."""
+    return {name: tf.TensorSpec([rows, length], tf.int32, name) for name in INPUTS}
+
+
 def save(export: Export, folder: str) -> None:
     """Writes the SavedModel to a local folder."""
-    index = {name: tf.TensorSpec([None, None], tf.int32, name) for name in INPUTS}
+    index = input_specs(None, None)
     with_targets = {**index, "target": tf.TensorSpec([None, None], tf.int32, "target")}
     raw = (
         tf.TensorSpec([None, None], tf.string, "item_ids"),

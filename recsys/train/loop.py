@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,9 +31,12 @@ from recsys.train.optimizer import Gradient, Optimizer
 from recsys.train.pace import Pace
 from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
 from recsys.train.schedule import learning_rate, length_factor
+from recsys.train.watch import Watch
 
 log = logging.getLogger(__name__)
 
+# A reader that stands still is named before the ranks that wait for this one stop the job.
+_READER_SHARE = 0.9
 _RATE = tf.TensorSpec([], tf.float32, "rate")
 
 
@@ -68,6 +72,7 @@ class Trainer:
         )
         self.columns = COLUMNS if self.model.purchase is None else (*COLUMNS, LABEL)
         batch = {name: tf.TensorSpec([None, None], tf.int32, name) for name in self.columns}
+        self.watch = Watch(train.stall_seconds * _READER_SHARE)
         compiled = partial(tf.function, autograph=False)
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
         self._valid_step = compiled(self._valid_batch, input_signature=[batch])
@@ -132,12 +137,10 @@ class Trainer:
         seed = self.config.seed * 1000 + progress.epoch
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
         pace = self._pace(progress)
-        with batches.open_epoch(
-            self.manifest, self.splits, self.shard, train.batch_targets_per_rank, seed, self.columns
-        ) as dataset:
-            for batch in dataset.skip(first):
+        with self._opened(self.splits, seed, first) as epoch:
+            for batch in epoch:
                 own += self._step(batch, progress)
-                progress.step += 1
+                progress.step, progress.ranks = progress.step + 1, self.shard.ranks
                 pace.step(int(np.count_nonzero(batch["target"])))
                 if train.checkpoint_steps and progress.step % train.checkpoint_steps == 0:
                     self._add(progress, own)
@@ -153,6 +156,21 @@ class Trainer:
             "events_per_second": share * targets / seconds,
             "train_seconds": seconds,
         }
+
+    @contextmanager
+    def _opened(
+        self, splits: Sequence[str], seed: int | None, done: int = 0
+    ) -> Iterator[Iterator[Batch]]:
+        """The batches of an epoch behind those that are done; to wait long for one is an end."""
+        targets, columns = self.config.train.batch_targets_per_rank, self.columns
+        what = f"rank {self.shard.rank}: expected a batch of {' and '.join(splits)} of "
+        what += self.manifest.url
+        with ExitStack() as open_files:
+            with self.watch.waiting(what):
+                dataset = open_files.enter_context(
+                    batches.open_epoch(self.manifest, splits, self.shard, targets, seed, columns)
+                )
+            yield self.watch.each(dataset.skip(done), what)
 
     def _step(self, batch: Batch, progress: Progress) -> npt.NDArray[np.float64]:
         """Trains on one batch; its rows, loss sum and weight sum on this rank."""
@@ -183,12 +201,9 @@ class Trainer:
         """
         started = time.monotonic()
         own = np.zeros(2 + len(METRICS))  # rows, cases, then the metrics' sums
-        targets = self.config.train.batch_targets_per_rank
         purchases: list[list[npt.NDArray[Any]]] = [[], []]
-        with batches.open_epoch(
-            self.manifest, (split,), self.shard, targets, None, self.columns
-        ) as dataset:
-            for batch in dataset:
+        with self._opened((split,), seed=None) as epoch:
+            for batch in epoch:
                 step = [value.numpy() for value in self._valid_step(batch)]
                 found, case_P, rank_P, *labelled_P = step
                 for parts, values_P in zip(purchases, labelled_P, strict=False):

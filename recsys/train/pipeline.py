@@ -9,7 +9,7 @@ from typing import Any
 from recsys import manifest
 from recsys.config import Config
 from recsys.manifest import Manifest
-from recsys.train import batches, optimizer, ranks
+from recsys.train import batches, elastic, optimizer, ranks
 from recsys.train.batches import Shard
 from recsys.train.candidates import Sampler
 from recsys.train.catalogue import read_catalogue
@@ -25,13 +25,22 @@ log = logging.getLogger(__name__)
 
 def run(config: Config) -> None:
     """Joins the other ranks, trains with them and, on rank 0, publishes the model."""
-    train(config, ranks.start(config.train))
+    shard = ranks.start(config.train)
+    if not elastic.is_elastic():
+        train(config, shard)
+        return
+
+    def goes_on(now: Shard, has_begun: bool) -> None:
+        resume = has_begun or config.train.resume
+        train(replace(config, train=replace(config.train, resume=resume)), now)
+
+    elastic.run(goes_on)
 
 
 def train(config: Config, shard: Shard) -> None:
     """Trains as one of the ranks, which have started, and publishes the model on rank 0."""
     dataset = manifest.read(config.paths.dataset)
-    batches.check_shards(dataset, shard.ranks)
+    batches.check_shards(dataset, shard.ranks, may_differ=elastic.is_elastic())
     own = Run(config, dataset) if shard.rank == 0 else None
     trainer, chosen = _train(config, dataset, shard, own)
     if config.train.ensemble_seeds:
@@ -111,6 +120,8 @@ def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
     def save(reached: Progress) -> None:
         if own is not None:
             own.save(trainer, reached, stage)
+        if reached.step == 0:
+            elastic.let_change()
 
     return fit(trainer, progress, save)
 

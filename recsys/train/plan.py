@@ -12,7 +12,7 @@ from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.schemas import SEQUENCE_ARRAYS
 from recsys.texts import table
-from recsys.train import batches
+from recsys.train import batches, tracking
 from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
 from recsys.train.pipeline import build
@@ -32,14 +32,15 @@ def plan(config: Config) -> str:
         it, as text
 
     Raises:
-        ConfigError: the configuration names what the dataset, or a model to start from, does not
-            have
+        ConfigError: the configuration names what the dataset, a model to start from or the
+            environment does not have
         DataError: there is no dataset, or nothing in it to train on or to choose by
     """
     dataset = manifest.read(config.paths.dataset)
     batches.check_shards(dataset, 1)
     if config.train.warm_start:
         WarmStart(config, dataset)
+    tracking.check(config)
     trainer = build(config, dataset, Shard(0, 1), ("train",), config.train.epochs)
     text = "\n\n".join(_lines(config, dataset, trainer))
     log.info("%s", text)

@@ -18,6 +18,7 @@ class Progress:
     Args:
         epoch: that is being trained, from 1
         step: steps of this epoch that are done
+        ranks: that did them
         rows: read in them, by all ranks
         loss_sum: of them, by all ranks
         weight_sum: of their targets, by all ranks
@@ -26,6 +27,7 @@ class Progress:
 
     epoch: int = 1
     step: int = 0
+    ranks: int = 0
     rows: float = 0.0
     loss_sum: float = 0.0
     weight_sum: float = 0.0
@@ -34,6 +36,10 @@ class Progress:
     def best(self, metric: str) -> Metrics | None:
         """The metrics of the best epoch so far; of equal ones the first."""
         return max(self.history, key=lambda metrics: metrics[metric], default=None)
+
+    def goes_on_with(self, ranks: int) -> bool:
+        """Whether so many ranks find in the epoch what is left of it; each has its own share."""
+        return self.step == 0 or self.ranks == ranks
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -64,6 +64,8 @@ class RepeatScores(tf.Module):
         steps_P = tf.cast(tf.gather_nd(steps_CL, where_P2), tf.float32)
         days_P = tf.maximum(tf.gather_nd(days_CL, where_P2), 0.0)
         key_Q, of_P = tf.unique(where_P2[:, 0] * size + item_P)
+        case_P = tf.cast(where_P2[:, 0], tf.int32)  # TFLite cannot divide 64-bit integers
+        case_Q = tf.math.unsorted_segment_max(case_P, of_P, tf.size(key_Q))
         item_Q = key_Q % size
         age_PK = tf.concat(
             [
@@ -78,7 +80,7 @@ class RepeatScores(tf.Module):
         score_Q = self.bias + tf.gather(self.item_bias, item_Q)
         score_Q += tf.linalg.matvec(log_QK, self.weights)
         score_Q += tf.gather(self.item_weight, item_Q) * tf.reduce_sum(log_QK, axis=1)
-        return tf.stack([key_Q // size, item_Q], axis=1), score_Q
+        return tf.stack([tf.cast(case_Q, tf.int64), item_Q], axis=1), score_Q
 
 
 def value_at(

@@ -17,16 +17,23 @@ from recsys.command import to_yaml
 from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
-from recsys.train import checkpoints, export
+from recsys.train import checkpoints, export, lite, tracking, vectors
+from recsys.train.batches import read_rows
 from recsys.train.catalogue import read_item_ids
 from recsys.train.curves import draw_curves
 from recsys.train.loop import Trainer
+from recsys.train.model import Recommender
 from recsys.train.progress import Metrics, Progress
+from recsys.train.tracking import Mlflow
 from recsys.train.warm import VOCABULARIES, WarmStart, names, vocabularies
 
 log = logging.getLogger(__name__)
 
 MODEL = "model.json"
+# How a checkpoint's name ends.
+_AT_STEP = "-step-{:09d}"
+# Of validation, that a TFLite export is compared with the model on.
+_CHECKED_ROWS = 16
 
 # First the number of epochs is chosen; then, if wanted, a model is fitted to train and valid.
 Stage = Literal["choice", "refit"]
@@ -43,8 +50,9 @@ class Run:
     def __init__(self, config: Config, dataset: Manifest) -> None:
         self.config = config
         self.dataset = dataset
-        # Going on with a run does not make it another one.
-        self.identity = to_yaml(replace(config, train=replace(config.train, resume=False)))
+        # Going on with a run, or following it elsewhere, does not make it another one.
+        same = replace(config.train, resume=False, mlflow_uri=None)
+        self.identity = to_yaml(replace(config, train=same))
         self.warm = WarmStart(config, dataset) if config.train.warm_start else None
         self.started_on = {
             "config": self.identity,
@@ -55,13 +63,14 @@ class Run:
         unfinished = self._unfinished() if config.train.resume else None
         self.version = unfinished or files.new_version(config.paths.model)
         self.folder = self.version
+        self.mlflow = Mlflow(config, self.version) if config.train.mlflow_uri else None
 
     def member(self, seed: int) -> Run:
         """The same run for another seed of an ensemble, with checkpoints and metrics apart."""
         if seed == self.config.seed:
             return self
         other = copy.copy(self)
-        other.folder = files.join(self.version, f"seed-{seed}")
+        other.folder, other.mlflow = files.join(self.version, f"seed-{seed}"), None
         return other
 
     def _unfinished(self) -> str | None:
@@ -80,8 +89,15 @@ class Run:
         return files.join(self.folder, "checkpoints" if stage == "choice" else "refit")
 
     def restore(self, trainer: Trainer, stage: Stage) -> Progress:
-        """Puts the stage's last whole checkpoint into the trainer; how far it was."""
-        found = checkpoints.restore_last(self._checkpoints(stage), _state(trainer))
+        """Puts the stage's last whole checkpoint into the trainer; how far it was.
+
+        Other ranks than those that have begun an epoch begin it again.
+        """
+        found = checkpoints.restore_last(
+            self._checkpoints(stage),
+            _state(trainer),
+            lambda progress: Progress(**progress).goes_on_with(trainer.shard.ranks),
+        )
         if found is None:
             if stage == "choice" and self.folder == self.version:
                 self._start()
@@ -103,12 +119,14 @@ class Run:
         """Writes a checkpoint, and after an epoch its metrics and, if it is the best, its model."""
         if progress.step == 0 and progress.history:
             self._after_epoch(trainer, progress, stage)
-        name = f"epoch-{progress.epoch:05d}-step-{progress.step:09d}"
+        name = f"epoch-{progress.epoch:05d}{_AT_STEP.format(progress.step)}"
         checkpoints.save(self._checkpoints(stage), name, _state(trainer), progress.to_dict())
-        checkpoints.keep_last(self._checkpoints(stage), self.config.train.keep_checkpoints)
+        kept, start = self.config.train.keep_checkpoints, _AT_STEP.format(0)
+        checkpoints.keep_last(self._checkpoints(stage), kept, also=start)
 
     def _after_epoch(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
         metrics = progress.history[-1]
+        self._follow(metrics, stage)
         shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         lines = "".join(json.dumps(entry) + "\n" for entry in progress.history).encode()
         if stage == "refit":
@@ -128,6 +146,13 @@ class Run:
         about = {"epoch": metrics["epoch"], "variables": names(trainer.variables)}
         checkpoints.save(best, "best", _state(trainer), about)
 
+    def _follow(self, metrics: Metrics, stage: Stage) -> None:
+        name = f"events.out.tfevents.{int(metrics['epoch']):05d}"
+        where = files.join(self.folder, "tensorboard", stage, name)
+        files.write_bytes(where, tracking.event_file(metrics))
+        if self.mlflow is not None:
+            self.mlflow.epoch(metrics, "" if stage == "choice" else "refit.")
+
     def take_best(self, trainer: Trainer) -> None:
         """Puts the best weights into the trainer's model, with what the optimizer needs."""
         checkpoints.restore(files.join(self.folder, "best"), "best", _state(trainer))
@@ -139,15 +164,7 @@ class Run:
 
     def finish(self, trainer: Trainer, best: Metrics) -> None:
         """Exports the trainer's model and publishes the version."""
-        module = export.Export(
-            trainer.model,
-            read_item_ids(self.dataset),
-            list(self.dataset.event_types),
-            self.config.ranking.exclude_history,
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            export.save(module, f"{folder}/export")
-            files.upload(f"{folder}/export", files.join(self.version, "export"))
+        self._export(trainer.model)
         weights = [variable.numpy().tobytes() for variable in trainer.variables]
         fingerprint = self.dataset.vocabulary_fingerprint
         about = {
@@ -166,7 +183,27 @@ class Run:
         )
         files.write_json(files.join(self.version, MODEL), about)
         files.publish(self.version)
+        if self.mlflow is not None:
+            self.mlflow.finish(str(about["model_version"]), self.version)
         log.info("model %s written to %s", about["model_version"], self.version)
+
+    def _export(self, model: Recommender) -> None:
+        item_ids, event_types = read_item_ids(self.dataset), list(self.dataset.event_types)
+        exclude_history = self.config.ranking.exclude_history
+        with tempfile.TemporaryDirectory() as folder:
+            module = export.Export(model, item_ids, event_types, exclude_history)
+            export.save(module, f"{folder}/export")
+            files.upload(f"{folder}/export", files.join(self.version, "export"))
+        vectors.write_item_vectors(
+            model, item_ids, files.join(self.version, "item_vectors.parquet")
+        )
+        if self.config.train.tflite:
+            fixed = lite.Lite(model, self.dataset.sequence_length, exclude_history)
+            content = lite.convert(fixed)
+            lite.check(content, fixed, read_rows(self.dataset, "valid", _CHECKED_ROWS))
+            files.write_bytes(files.join(self.version, "lite", "model.tflite"), content)
+            names = {"item_ids": item_ids, "event_types": event_types, "first_index": FIRST_ITEM}
+            files.write_json(files.join(self.version, "lite", "vocabulary.json"), names)
 
 
 def _purchase_threshold(best: Mapping[str, Any]) -> float | None:

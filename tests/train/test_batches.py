@@ -93,6 +93,9 @@ def test_ranks_that_do_not_divide_the_row_groups_are_refused(dataset: Manifest) 
         batches.check_shards(dataset, 3)
     with pytest.raises(DataError, match="multiple of 8 ranks, found 4"):
         batches.check_shards(dataset, 8)
+    batches.check_shards(dataset, 3, may_differ=True)
+    with pytest.raises(DataError, match="a row group of split train for each of 5 ranks, found 4"):
+        batches.check_shards(dataset, 5, may_differ=True)
 
 
 def test_a_split_without_targets_is_refused(dataset: Manifest) -> None:

@@ -7,12 +7,17 @@ import tensorflow as tf
 
 from recsys import files, ranking
 from recsys.config import Train
+from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
+from recsys.train import lite
 from recsys.train.batch import target_cases
-from recsys.train.export import Export, save
+from recsys.train.batches import read_rows
+from recsys.train.export import INPUTS, Export, save
 from recsys.train.model import Recommender
 from recsys.train.tower import Catalogue
+from recsys.train.vectors import write_item_vectors
+from tests.datasets import LENGTH
 
 NAMES = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
 
@@ -98,3 +103,37 @@ def test_what_the_vocabulary_does_not_know_is_the_unknown_item(exported: Path) -
 
     assert best("never seen", "view") == best("nor this", "view")
     assert all(b"" not in row for row in best("never seen", "never seen"))
+
+
+def test_tflite_gives_what_the_model_gives(
+    exported: Path, model: Recommender, dataset: Manifest
+) -> None:
+    rows = read_rows(dataset, "test", 8)
+    nothing = {name: np.full((1, LENGTH), -1 if name == "step" else 0) for name in rows}
+    rows = {name: np.concatenate([values, nothing[name]]) for name, values in rows.items()}
+    fixed = lite.Lite(model, dataset.sequence_length, exclude_history=True)
+    content = lite.convert(fixed)
+    lite.check(content, fixed, rows)
+    ranker = ranking.load(str(exported))
+    scores = ranking.without_reserved(ranker.scores(rows))
+    _, items = ranking.top_k(ranking.without_history(scores, rows["item"]), 3)
+    recommend = lite.open_lite(content)["recommend"]
+    for place, expected in enumerate(items.numpy()):
+        row = {name: rows[name][place : place + 1].astype(np.int32) for name in INPUTS}
+        assert recommend(**row)["item"][0, :3].tolist() == expected.tolist()
+
+    other = lite.Lite(model, dataset.sequence_length, exclude_history=False)
+    with pytest.raises(DataError, match="expected the score that the model gives history 0"):
+        lite.check(content, other, rows)
+
+
+def test_item_vectors_are_those_of_the_items_that_can_be_ranked(
+    model: Recommender, dataset: Manifest, tmp_path: Path
+) -> None:
+    ids = [f"item-{index}" for index in range(dataset.items)]
+    write_item_vectors(model, ids, files.as_url(str(tmp_path / "vectors.parquet")))
+    table = pq.read_table(tmp_path / "vectors.parquet").to_pydict()
+    assert table["item_id"] == ids
+    assert table["item_index"] == list(range(FIRST_ITEM, FIRST_ITEM + dataset.items))
+    found = np.column_stack([table["vector"], table["bias"]])
+    np.testing.assert_array_equal(found.astype(np.float32), model.item_vectors()[FIRST_ITEM:])

@@ -1,0 +1,115 @@
+"""TFLite of the same model: one history in, its vector or its best items out, on a phone.
+
+One file with two signatures, which share the weights. Both take one history of L events as the
+dataset's histories hold it, padded at the end: item, event_type, gap_seconds, session_start and
+step, each int32 [1, L].
+
+    encode     -> vector [1, D + 1], as the SavedModel's signature of the same name
+    recommend  -> item [1, K] and score [1, K], best first
+
+TFLite needs a fixed batch, and variables that have become constants.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from recsys.errors import DataError
+from recsys.schemas import FIRST_ITEM
+from recsys.train.export import INPUTS, after_last, input_specs
+from recsys.train.model import Recommender, with_one
+
+# Length of the lists.
+TOP_K = 20
+_TOLERANCE = 1e-4
+_SIGNATURES = ("encode", "recommend")
+
+Rows = dict[str, npt.NDArray[np.int32]]
+
+
+class Lite(tf.Module):
+    """What is converted.
+
+    Args:
+        model: the trained recommender
+        length: L
+        exclude_history: whether lists leave out what the history holds
+    """
+
+    def __init__(self, model: Recommender, length: int, exclude_history: bool) -> None:
+        super().__init__(name="lite")
+        self.model = model
+        self.exclude_history = exclude_history
+        self.inputs = input_specs(1, length)
+        self.k = min(TOP_K, model.vocabulary_size)
+
+    @tf.function(autograph=False)
+    def encode(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The signature of the same name."""
+        return {"vector": with_one(self.model.encode(row, *after_last(row)))}
+
+    @tf.function(autograph=False)
+    def recommend(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The signature of the same name."""
+        scores_1V = self.model.scores(row, *after_last(row))
+        is_out_V = tf.range(self.model.vocabulary_size) < FIRST_ITEM
+        if self.exclude_history:
+            # In operations that TFLite has, unlike ranking.without_history's.
+            item_L1, once_L = tf.transpose(row["item"]), tf.ones_like(row["item"][0])
+            is_out_V |= tf.scatter_nd(item_L1, once_L, [self.model.vocabulary_size]) > 0
+        best = tf.math.top_k(tf.where(is_out_V, scores_1V.dtype.min, scores_1V), self.k)
+        return {"item": best.indices, "score": best.values}
+
+
+def convert(lite: Lite) -> bytes:
+    """The model as a TFLite file."""
+    signatures = {
+        name: getattr(lite, name).get_concrete_function(**lite.inputs) for name in _SIGNATURES
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(lite, folder, signatures=signatures)
+        make = tf.lite.TFLiteConverter.from_saved_model
+        return bytes(make(folder, signature_keys=list(_SIGNATURES)).convert())
+
+
+def open_lite(content: bytes) -> dict[str, Callable[..., dict[str, npt.NDArray[np.float32]]]]:
+    """The signatures of a TFLite file, ready to be called."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it will live in another package
+        interpreter = tf.lite.Interpreter(model_content=content)
+    return {name: interpreter.get_signature_runner(name) for name in _SIGNATURES}
+
+
+def check(content: bytes, lite: Lite, rows: Rows) -> None:
+    """Makes sure that the TFLite file says what the model says of some histories.
+
+    Args:
+        content: the file
+        lite: what was converted
+        rows: the histories, INPUTS [B, L]
+
+    Raises:
+        DataError: it does not
+    """
+    rows = {name: np.asarray(rows[name], np.int32) for name in INPUTS}
+    converted = open_lite(content)
+    for place in range(len(rows["item"])):
+        row = {name: values[place : place + 1] for name, values in rows.items()}
+        given = {name: tf.constant(values) for name, values in row.items()}
+        expected = {**lite.encode(**given), **lite.recommend(**given)}
+        found = {**converted["encode"](**row), **converted["recommend"](**row)}
+        # Items whose scores are as good as equal may change places.
+        for name in ("vector", "score"):
+            values = expected[name].numpy()
+            away = np.abs(found[name] - values) / (1 + np.abs(values))
+            if not np.all(away <= _TOLERANCE):
+                raise DataError(
+                    f"lite: expected the {name} that the model gives history {place}, found one "
+                    f"that is {np.max(away):.3g} away"
+                )

@@ -1,0 +1,126 @@
+"""What stops a run, on one rank within this process: what is said, and what is left."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import horovod.tensorflow as hvd
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recsys import files, manifest
+from recsys.config import Config
+from recsys.errors import DataError
+from recsys.manifest import Manifest
+from recsys.train import pipeline
+from recsys.train.batches import Shard
+from recsys.train.loop import Trainer
+from recsys.train.progress import Progress
+from recsys.train.run import Run
+from recsys.train.watch import Watch
+from tests.data import configuration
+from tests.processes import run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_rank() -> None:
+    hvd.init()
+
+
+@pytest.fixture
+def config(dataset: Manifest, dataset_place: Path, tmp_path: Path) -> Config:
+    return configuration(
+        "--paths.dataset", str(dataset_place), "--paths.model", str(tmp_path / "model"),
+        "--train.batch_targets_per_rank", "20", "--train.epochs", "2",
+        "--train.negatives", "10", "--train.embedding_size", "8", "--train.checkpoint_steps", "1",
+    )  # fmt: skip
+
+
+def _with(config: Config, **changes: object) -> Config:
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **changes))
+
+
+def _trainer(config: Config, dataset: Manifest) -> Trainer:
+    return pipeline.build(config, dataset, Shard(0, 1), ("train",), config.train.epochs)
+
+
+def test_a_loss_that_is_not_finite_is_named_and_good_checkpoints_stay(config: Config) -> None:
+    wild = _with(config, learning_rate=1e30, clip_norm=1e30, warmup_steps=0)
+    with pytest.raises(DataError, match=r"expected (a finite loss|finite weights), found") as error:
+        pipeline.train(wild, Shard(0, 1))
+    assert "step" in str(error.value)
+    [version] = files.versions(config.paths.model)
+    place = Path(config.paths.model) / "versions" / version
+    assert not (place.parents[1] / files.POINTER).exists()
+    for path in (place / "checkpoints").glob("*.npz"):
+        arrays = np.load(path)
+        assert all(np.isfinite(arrays[name]).all() for name in arrays.files)
+
+
+def test_a_feature_that_is_no_number_is_noticed_in_the_step(
+    config: Config, dataset: Manifest
+) -> None:
+    trainer = _trainer(config, dataset)
+    tower = trainer.model.tower
+    tower.vectors["size"] = np.full((dataset.vocabulary_size, 1), np.nan, np.float32)
+    tower.projections["size"] = tf.Variable(tf.ones([1, 8]))
+    with pytest.raises(DataError, match="epoch 1, step 0, rank 0: expected a finite loss"):
+        trainer.train_epoch(Progress(), lambda _: None)
+
+
+def test_rows_that_do_not_match_the_manifest_stop_the_run(
+    config: Config, dataset_place: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset_place, tmp_path / "dataset")
+    where = Path(files.local_copy(manifest.read(str(tmp_path / "dataset")).url)) / files.MANIFEST
+    content = json.loads(where.read_text())
+    content["splits"]["train"]["files"][1]["rows"] += 1
+    where.write_text(json.dumps(content))
+    lying = manifest.read(str(tmp_path / "dataset"))
+    with pytest.raises(DataError, match=r"expected 33 rows of split train in the epoch, found 32"):
+        _trainer(config, lying).train_epoch(Progress(), lambda _: None)
+
+
+def test_a_reader_that_takes_too_long_is_named(config: Config, dataset: Manifest) -> None:
+    said: list[str] = []
+    trainer = _trainer(config, dataset)
+    trainer.watch = Watch(0.001, said.append)  # to open the files alone takes longer
+    trainer.train_epoch(Progress(), lambda _: None)
+    assert said == [
+        f"rank 0: expected a batch of train of {dataset.url}; found none in 0.001 seconds"
+    ]
+
+
+def test_who_waits_too_long_leaves_the_process(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    program = """if True:
+        import sys
+        from recsys.train.watch import Watch
+        with Watch(0.2).waiting("rank 3: expected a batch"):
+            open(sys.argv[1])
+    """
+    ended = run([sys.executable, "-c", program, str(tmp_path / "pipe")])
+    assert ended.returncode == DataError.exit_code
+    assert "rank 3: expected a batch; found none in 0.2 seconds" in ended.stderr
+
+
+def test_only_the_same_run_is_gone_on_with(config: Config, dataset: Manifest) -> None:
+    trainer = _trainer(config, dataset)
+    first = Run(config, dataset)
+    first.restore(trainer, "choice")
+    first.save(trainer, Progress(epoch=1, step=3, ranks=2), "choice")
+    resumed = _with(config, resume=True)
+    assert Run(resumed, dataset).version == first.version
+    assert Run(_with(resumed, learning_rate=0.01), dataset).version != first.version
+    other = dataclasses.replace(dataset, content_fingerprint="another")
+    assert Run(resumed, other).version != first.version
+    # The epoch was begun by two ranks: one has no part in what is left, and begins it again.
+    assert Run(resumed, dataset).restore(trainer, "choice") == Progress()
+    first.save(trainer, Progress(epoch=1, step=4, ranks=1), "choice")
+    assert Run(resumed, dataset).restore(trainer, "choice").step == 4
