@@ -128,7 +128,7 @@ class Export(tf.Module):
         """The signature of the same name: raw events [B, L] as of serving_default."""
         batch = self.from_raw(item_ids, event_types, timestamps, session_starts)
         item_BK = self.model.known_only(self.item_index.lookup(candidate_ids))
-        row_B, step_B = _after_last(batch)
+        row_B, step_B = after_last(batch)
         item_P, count = tf.reshape(item_BK, [-1]), tf.shape(item_BK)[1]
         probability_P = self._purchase(
             batch, tf.repeat(row_B, count), tf.repeat(step_B, count), item_P
