@@ -74,10 +74,10 @@ class Cell(tf.Module):
             state = self._step(state, projected_TBG[at], recurrent_BG)
             return at + 1, state, _write(seen, at, state)
 
-        steps, rows = tf.unstack(tf.shape(projected_TBG)[:2])
+        steps, rows = tf.shape(projected_TBG)[0], _rows(projected_TBG)
         # The state before the first step is zero, and needs no product.
         first = self._step(self._none(rows), projected_TBG[0], bias_G[None])
-        seen = _write(self._arrays(steps), 0, first)
+        seen = _write(self._arrays(steps, projected_TBG.shape[1]), 0, first)
         *_, seen = tf.while_loop(lambda at, *_: at < steps, step, (1, first, seen))
         return tuple(part.stack() for part in seen)
 
@@ -109,7 +109,7 @@ class Cell(tf.Module):
             carried = tuple(self._chain(grad, [part[at] for part in parts]) for parts in by_before)
             return at - 1, (carried[0] + through_BU, *carried[1:]), _write(seen, at, grad)
 
-        loop = (steps - 1, self._none(rows), self._arrays(steps))
+        loop = (steps - 1, self._none(rows), self._arrays(steps, None))
         _, carried, seen = tf.while_loop(lambda at, *_: at > 0, step, loop)
         grads_TBU = tuple(part.stack() for part in _write(seen, 0, grad_at(0, carried)))
         recurrent_TBG = self._chain(grads_TBU, by_recurrent)
@@ -143,17 +143,23 @@ class Cell(tf.Module):
     def _affine(self, values_TBU: tf.Tensor, kernel_UG: tf.Tensor, bias_G: tf.Tensor) -> tf.Tensor:
         """All steps times a kernel, plus a bias [T, B, G], in one product."""
         product_NG = product(_flat(values_TBU), kernel_UG, self.precision)
-        steps, rows = tf.unstack(tf.shape(values_TBU)[:2])
-        return tf.reshape(tf.nn.bias_add(product_NG, bias_G), [steps, rows, bias_G.shape[0]])
+        shape = [tf.shape(values_TBU)[0], _rows(values_TBU), bias_G.shape[0]]
+        return tf.reshape(tf.nn.bias_add(product_NG, bias_G), shape)
 
     def _none(self, rows: tf.Tensor) -> State:
         return (tf.zeros([rows, self.units]),) * self.states
 
-    def _arrays(self, steps: tf.Tensor) -> State:
-        shape = [None, self.units]
+    def _arrays(self, steps: tf.Tensor, rows: int | None) -> State:
+        shape = [rows, self.units]
         return tuple(
             tf.TensorArray(tf.float32, steps, element_shape=shape) for _ in range(self.states)
         )
+
+
+def _rows(values_TBU: tf.Tensor) -> tf.Tensor | int:
+    """B, as a number where it is known before: TFLite has loops over such states alone."""
+    rows = values_TBU.shape[1]
+    return tf.shape(values_TBU)[1] if rows is None else rows
 
 
 def _write(seen: State, at: tf.Tensor, state: State) -> State:
