@@ -186,6 +186,9 @@ PAIRS: dict[str, str] = {
 }
 PAIR_SOURCES = ("model", "no_history", "unknown_item")  # the first that holds
 
+# Vectors of users (or sessions), as the model sees their histories.
+USER_VECTORS: dict[str, str] = {"user_id": "string", "vector": "array<float>"}
+
 # What the folders of the lists add to their columns.
 RECOMMENDATION_FOLDERS: dict[str, str] = {"date": "string", "model": "string", "part": "string"}
 

@@ -32,6 +32,7 @@ class Shop:
             "--score.lists", "[home, pairs]",
             "--score.pairs.path", f"[{folder}/input/pairs.json]",
             "--score.pairs.format", "json",
+            "--score.user_vectors", "true",
         ]  # fmt: skip
         for place in ("dataset", "model", "report", "recommendations"):
             self.arguments += [f"--paths.{place}", str(folder / place)]

@@ -78,6 +78,27 @@ def test_the_purchase_head_is_learnt_judged_and_scored(shop: Shop) -> None:
     assert len(np.unique(probability)) > 80
 
 
+def test_vectors_of_users_and_items_give_the_scores(shop: Shop) -> None:
+    users = pq.read_table(shop.current("recommendations") / "user_vectors").to_pandas()
+    items = pq.read_table(shop.current("model") / "item_vectors.parquet").to_pandas()
+    assert sorted(users["user_id"]) == sorted(f"visitor-{user}" for user in range(80))
+    found = np.stack(users["vector"]) @ np.stack(items["vector"]).T + items["bias"].to_numpy()
+    # What the model adds for items of one's own history is in the lists' scores alone.
+    histories = pq.read_table(shop.current("dataset") / "histories").to_pandas()
+    seen = dict(zip(histories["user_id"], histories["item"], strict=True))
+    column = {index: place for place, index in enumerate(items["item_index"])}
+    index = dict(zip(items["item_id"], items["item_index"], strict=True))
+    row = {user: place for place, user in enumerate(users["user_id"])}
+    lists = pq.read_table(shop.current("recommendations") / "home", partitioning=None).to_pandas()
+    compared = 0
+    for user, ids, scores in zip(lists["user_id"], lists["item_id"], lists["score"], strict=True):
+        for item, score in zip(ids, scores, strict=True):
+            if index[item] not in seen[user]:
+                assert found[row[user], column[index[item]]] == pytest.approx(score, abs=1e-4)
+                compared += 1
+    assert compared > 0
+
+
 BAD = {
     "prepare": (["--events.columns.price", "cost"], "expected the column 'cost' (events.columns"),
     "evaluate": (["--paths.model", "nowhere"], "nowhere: expected a version published by"),

@@ -159,6 +159,8 @@ class Score:
             longer as a history has events
         neighbours: an index of neighbours in place of the exact search
         json_lines: also write the lists as JSON lines of a key and a value
+        user_vectors: also write the vectors of those who get lists, as item_vectors.parquet of the
+            model has those of the items
         batch_users: users that a worker scores at once
         block_items: items that are scored at once
         users_per_part: users after which what is done is safe from a failure, at least; a part is
@@ -177,6 +179,7 @@ class Score:
     reason: bool = False
     neighbours: Neighbours = field(default_factory=Neighbours)
     json_lines: bool = False
+    user_vectors: bool = False
     batch_users: int = 256
     block_items: int = 32768
     users_per_part: int = 100_000

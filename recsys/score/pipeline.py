@@ -21,6 +21,7 @@ from recsys.score.parts import Run, total
 from recsys.score.plan import Plan
 from recsys.score.recall import recall
 from recsys.score.sources import pieces
+from recsys.score.users import write_vectors
 from recsys.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,12 @@ def run(spark: SparkSession, config: Config) -> str:
         found = {
             kind: _score(spark, work, plan.of(kind), config, dataset) for kind in config.score.lists
         }
+        vectors = 0
+        if config.score.user_vectors:
+            vectors = write_vectors(spark, work, plan.of("home"), config, dataset)
         work.finish()
         content = {
-            **_manifest(work, plan, dataset, model), "lists": found,
+            **_manifest(work, plan, dataset, model), "lists": found, "user_vectors": vectors,
             "started_at": started, "finished_at": _now(),
         }  # fmt: skip
         files.write_json(files.join(work.version, files.MANIFEST), content)
