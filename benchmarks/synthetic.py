@@ -162,7 +162,7 @@ def write_model(place: Path, dataset: Path, dimensions: int) -> None:
     model = Recommender(config.train, catalogue, seed=0)
     version = files.new_version(str(place))
     save(
-        Export(model, item_ids, list(described.event_types), exclude_history=True),
+        Export(model, item_ids, {"event_type": described.event_types}, exclude_history=True),
         files.local_copy(files.join(version, "export")),
     )
     about = {

@@ -172,7 +172,7 @@ def users(config: Config) -> list[User]:
         raise DataError(
             f"{scored}: expected recommendations for users of {dataset.url}, found none"
         )
-    attributes = list(config.items.attributes)
+    attributes = list(dataset.attributes)
     columns = ["item_index", "item_id", *attributes]
     catalogue = Catalogue(read_table(files.join(dataset.url, "items.parquet"), columns), attributes)
     chosen = choose(known, USERS, config.seed)

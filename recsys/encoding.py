@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,9 @@ from recsys.ranking import Ranker
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-Rows = dict[str, Ints]
+Rows = dict[str, npt.NDArray[Any]]
 
-# What the model reads of a history.
+# What every model reads of a history; Trained.inputs is all that one reads.
 INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
 PADS = {"step": -1}
 

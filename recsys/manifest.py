@@ -111,8 +111,10 @@ class Manifest:
         vocabulary_fingerprint: of its item ids in their order
         content_fingerprint: of the sequences, whatever the order in which they were written
         event_types: from index FIRST_ITEM on
-        platforms: those seen
-        attributes: of the items, name to kind
+        platforms: of train, from index FIRST_ITEM on; none where the log has no such column
+        features: of the items, name to the length of its vectors
+        inputs: the arrays of events that not every dataset has, with the number of their indexes
+        attributes: of the items, name to category or categories
         categories: attribute to the number of its indexes, padding and unknown counted
         splits: train, valid and test
         steps: what every step of the preparation took in and let through
@@ -161,6 +163,8 @@ class Manifest:
     days: tuple[Day, ...] = ()
     forgotten_users: int = 0
     config: dict[str, Any] = field(default_factory=dict)
+    features: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, int] = field(default_factory=dict)
 
     @property
     def train_items(self) -> int:

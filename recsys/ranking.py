@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Ints = npt.NDArray[np.int32]
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def without_reserved(scores_CV: Any) -> tf.Tensor:
@@ -166,21 +167,25 @@ class Ranker:
 
         self._model = tf.saved_model.load(files.local_copy(export))
 
-    def cases(self, rows: dict[str, Ints]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def cases(self, rows: Arrays) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Row [C], step [C] and scores [C, V] of every target step, by row and step."""
-        found = self._model.signatures["cases"](**_inputs(rows, "target"))
+        found = _call(self._model.signatures["cases"], rows)
         return found["row"], found["step"], found["scores"]
 
-    def scores(self, rows: dict[str, Ints]) -> tf.Tensor:
+    def scores(self, rows: Arrays) -> tf.Tensor:
         """Scores [B, V] of what comes after the last step of every row."""
-        return self._model.signatures["scores"](**_inputs(rows))["scores"]
+        return _call(self._model.signatures["scores"], rows)["scores"]
 
-    def encode(self, rows: dict[str, Ints]) -> dict[str, tf.Tensor]:
+    def encode(self, rows: Arrays) -> dict[str, tf.Tensor]:
         """Vectors [B, D + 1] of the rows, and what their own items add (row, item, added) [P]."""
-        found: dict[str, tf.Tensor] = self._model.signatures["encode"](**_inputs(rows))
-        return found
+        return _call(self._model.signatures["encode"], rows)
 
-    def purchases(self, rows: dict[str, Ints], row: Ints, step: Ints, item: Ints) -> tf.Tensor:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The arrays of a history that the model reads."""
+        return tuple(self._model.signatures["encode"].structured_input_signature[1])
+
+    def purchases(self, rows: Arrays, row: Ints, step: Ints, item: Ints) -> tf.Tensor:
         """The probability [P] that an item which comes at a step of a row is bought.
 
         Args:
@@ -189,22 +194,21 @@ class Ranker:
             step: that the item comes at [P]; only what is before it is looked at
             item: index in the vocabulary [P]
         """
-        import tensorflow as tf
-
-        named = (("pair_row", row), ("pair_step", step), ("pair_item", item))
-        pairs = {name: tf.constant(values, tf.int32) for name, values in named}
-        return self._model.signatures["purchase_pairs"](**_inputs(rows), **pairs)["probability"]
+        pairs = {"pair_row": row, "pair_step": step, "pair_item": item}
+        return _call(self._model.signatures["purchase_pairs"], {**rows, **pairs})["probability"]
 
     def items(self) -> tf.Tensor:
         """Vectors [V, D + 1] of the items: times a row's vector they are its scores."""
         return self._model.signatures["items"]()["vectors"]
 
 
-def _inputs(rows: dict[str, Ints], *more: str) -> dict[str, tf.Tensor]:
+def _call(signature: Any, rows: Arrays) -> dict[str, tf.Tensor]:
+    """Calls a signature with those of the arrays that it takes."""
     import tensorflow as tf
 
-    names = ("item", "event_type", "gap_seconds", "session_start", "step", *more)
-    return {name: tf.constant(rows[name], tf.int32) for name in names}
+    _, specs = signature.structured_input_signature
+    inputs = {name: tf.constant(rows[name], spec.dtype) for name, spec in specs.items()}
+    return dict(signature(**inputs))
 
 
 @functools.lru_cache(maxsize=1)

@@ -76,4 +76,4 @@ def without(rows: Rows, event: int) -> Rows:
 
 def _deleted(values: Ints, event: int, pad: int) -> Ints:
     kept = np.delete(values, event, axis=1)
-    return np.pad(kept, ((0, 0), (0, 1)), constant_values=pad).astype(np.int32)
+    return np.pad(kept, ((0, 0), (0, 1)), constant_values=pad).astype(values.dtype)

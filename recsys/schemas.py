@@ -4,7 +4,7 @@ A column's name is spelled here and nowhere else decided; `SCHEMA_VERSION` chang
 Types are Spark DDL, so that rooms without Spark can read this page too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 SCHEMA_VERSION = 4
 
@@ -30,6 +30,16 @@ EVENTS: dict[str, str] = {
     "platform": "string",  # null where unknown
     "price": "double",
     "quantity": "double",
+    "query": "string",  # of an event that searches; such an event has no item_id
+    "value": "double",
+}
+
+# What was shown to a user who did not choose it then; the items of events are no part of it.
+IMPRESSIONS: dict[str, str] = {
+    "user_id": "string",
+    "session_id": "string",  # as given by the log
+    "item": "int",  # index in the vocabulary; 1 is unknown
+    "timestamp": "bigint",  # seconds since the epoch, UTC
 }
 
 # A row that was dropped for a fault: the raw row as JSON, why, and whose it is.
@@ -52,7 +62,7 @@ SEQUENCES: dict[str, str] = {
     "sequence_id": "string",  # "<user>#<first target step of the user's history>"
     "user_id": "string",  # the session's id where prepare.sequence_unit is session
     "weight": "float",  # 1; 0 on a row that only fills up the last row group
-    "item": "array<int>",  # index in the vocabulary; 0 pads, 1 is unknown
+    "item": "array<int>",  # index in the vocabulary; 0 pads, 1 is unknown, or that of a search
     "event_type": "array<int>",  # index in the manifest's event_types; 0 pads, 1 is unknown
     "gap_seconds": "array<int>",  # since the step before, in the whole history; 0 at its start
     "session_start": "array<int>",  # 1 on the events of a session's first step
@@ -81,9 +91,26 @@ HISTORIES: dict[str, str] = {
     if name not in {"sequence_id", "weight", "target", "purchase"}
 }
 
+
+def with_inputs(schema: Mapping[str, str], inputs: Iterable[str]) -> dict[str, str]:
+    """SEQUENCES or HISTORIES with the arrays that are there only where the log has their column.
+
+    `platform` is an index in the manifest's platforms; 0 pads, 1 is unknown. `query_1` and so on
+    are the ids of a query's words (recsys.text), 0 where there are no more. There is no array of
+    dwell times: how long a step was looked at is known when the next step of its session happens,
+    and is that step's gap_seconds, unless it starts a session. Hour and weekday are in timestamp.
+
+    Args:
+        schema: of the table
+        inputs: names of the arrays, as the manifest's inputs have them
+    """
+    return {**schema, **dict.fromkeys(inputs, "array<int>")}
+
+
 # One row an item of the vocabulary; more columns: each attribute's value, and "<attribute>_index"
 # as its index in the categories, 1 where it is missing. Of a list of categories both are lists of
-# any length, rising and without repeats.
+# any length, rising and without repeats. What is a number, a text, a given vector or a statistic is
+# a feature: "<feature>_vector", as long as the manifest's features say.
 ITEMS: dict[str, str] = {
     "item_index": "int",
     "item_id": "string",
@@ -93,13 +120,15 @@ ITEMS: dict[str, str] = {
 
 
 _VALUES = {"category": ("string", "int"), "categories": ("array<string>", "array<int>")}
+_DENSE = {"number": "double", "text": "string", "vector": "array<double>"}
 
 
-def items_schema(attributes: Mapping[str, str]) -> dict[str, str]:
-    """ITEMS with its attributes.
+def items_schema(attributes: Mapping[str, str], features: Iterable[str] = ()) -> dict[str, str]:
+    """ITEMS with its attributes and features.
 
     Args:
-        attributes: name to kind
+        attributes: name to category or categories
+        features: names of those that are vectors
 
     >>> list(items_schema({"brand": "category"}))
     ['item_index', 'item_id', 'train_count', 'valid_count', 'brand', 'brand_index']
@@ -107,16 +136,20 @@ def items_schema(attributes: Mapping[str, str]) -> dict[str, str]:
     schema = dict(ITEMS)
     for name, kind in attributes.items():
         schema[name], schema[f"{name}_index"] = _VALUES[kind]
-    return schema
+    return {**schema, **{f"{name}_vector": "array<float>" for name in features}}
 
 
 def catalogue_schema(attributes: Mapping[str, str]) -> dict[str, str]:
     """The catalogue as it comes in: item_id and each attribute's value.
 
+    Args:
+        attributes: name to kind, categorical and dense
+
     >>> catalogue_schema({"tags": "categories"})
     {'item_id': 'string', 'tags': 'array<string>'}
     """
-    return {"item_id": "string", **{name: _VALUES[kind][0] for name, kind in attributes.items()}}
+    kinds = {**_DENSE, **{kind: value for kind, (value, _) in _VALUES.items()}}
+    return {"item_id": "string", **{name: kinds[kind] for name, kind in attributes.items()}}
 
 
 # From FIRST_ITEM on without gaps, ties by item_id: the manifest's train_items that train has enough

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recsys import files
+from recsys.encoding import INPUTS
 from recsys.errors import DataError
 from recsys.manifest import Manifest
+from recsys.schemas import HISTORIES, with_inputs
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Trained:
         url: of the version
         model_version: the fingerprint of its weights, vocabulary and configuration
         trained_on: the splits that it was fitted to
+        inputs: the arrays of a history that it reads
         purchase_threshold: the probability of a purchase from which on one is predicted, as chosen
             on validation; none where the model does not know such probabilities
         known_items: from the vocabulary's first item on, those that it can rank
@@ -26,6 +29,7 @@ class Trained:
     model_version: str
     trained_on: tuple[str, ...]
     known_items: int
+    inputs: tuple[str, ...] = INPUTS
     purchase_threshold: float | None = None
 
     @property
@@ -38,7 +42,8 @@ def read(place: str, dataset: Manifest) -> Trained:
     """The current model, which must have been trained on the dataset's vocabulary.
 
     Raises:
-        DataError: no model, one of another vocabulary, or one that an older version wrote
+        DataError: no model, one of another vocabulary, one that reads what the dataset lacks, or
+            one that an older version wrote
     """
     url = files.current(place, made_by="jobs/train.py")
     where = files.join(url, "model.json")
@@ -49,14 +54,22 @@ def read(place: str, dataset: Manifest) -> Trained:
             f"{where}: expected vocabulary_fingerprint {dataset.vocabulary_fingerprint} of "
             f"{dataset.url}, found {found}; run jobs/train.py again"
         )
-    if missing := sorted({"model_version", "trained_on", "known_items"} - about.keys()):
+    if absent := sorted({"model_version", "trained_on", "known_items"} - about.keys()):
         raise DataError(
-            f"{where}: expected the key {missing[0]}, found none; run jobs/train.py again"
+            f"{where}: expected the key {absent[0]}, found none; run jobs/train.py again"
+        )
+    inputs = tuple(about.get("inputs", INPUTS))
+    missing = sorted(set(inputs) - set(with_inputs(HISTORIES, dataset.inputs)))
+    if missing:
+        raise DataError(
+            f"{dataset.url}: expected histories with the array {missing[0]}, which {where} reads, "
+            "found none; run jobs/train.py again"
         )
     return Trained(
         url,
         about["model_version"],
         tuple(about["trained_on"]),
         int(about["known_items"]),
+        inputs,
         about.get("purchase_threshold"),
     )

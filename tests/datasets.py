@@ -59,6 +59,9 @@ def write_dataset(
             "colour_index": pa.array(
                 [FIRST_ITEM + index % 3 for index in range(items)], pa.int32()
             ),
+            "size_vector": pa.array(
+                [[index / items, 0.0] for index in range(items)], pa.list_(pa.float32())
+            ),
         }
     )
     folder = Path(files.local_copy(version)) / "items.parquet"
@@ -71,7 +74,7 @@ def write_dataset(
         users=groups * rows_per_group, items=items, valid_items=0, catalogue_items=0,
         vocabulary_fingerprint=hashlib.sha256("".join(ids).encode()).hexdigest()[:16],
         content_fingerprint="", event_types=("view",), platforms=(),
-        attributes={"colour": "category"}, categories={"colour": 5},
+        attributes={"colour": "category"}, categories={"colour": 5}, features={"size": 2},
         splits=splits, steps=(), quarantine={}, certificate={"holds": True},
     )  # fmt: skip
     manifest.write()

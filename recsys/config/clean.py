@@ -17,6 +17,7 @@ class Clean:
         end: events from this instant on are left out (ISO 8601, UTC); null has no limit
         drop_items: attribute to values; events of items with one of them are not merchandise
         drop_without_quantity: drop events whose quantity is 0
+        min_value: events whose value is below go; null is off
         items_not_in_catalogue: keep or drop events whose item the catalogue does not have
         duplicates: leave out events that equal another one in every column
         bot_events_per_day: users with more events on one day (UTC) go; null is off
@@ -37,6 +38,7 @@ class Clean:
     end: str | None = None
     drop_items: dict[str, list[str]] = field(default_factory=dict)
     drop_without_quantity: bool = False
+    min_value: float | None = None
     items_not_in_catalogue: Literal["keep", "drop"] = "keep"
     duplicates: bool = False
     bot_events_per_day: int | None = None

@@ -9,7 +9,13 @@ from typing import Literal
 from recsys.config.checks import require, require_instant
 from recsys.config.identities import Identities
 
-AttributeKind = Literal["category", "categories"]
+AttributeKind = Literal["category", "categories", "path", "number", "text", "vector"]
+
+# Columns of items that are not the catalogue's.
+_OWN = (
+    "rows", "item_id", "item_index", "train_count", "valid_count", "popularity", "conversion",
+    "recency", "price_rank",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class EventColumns:
         platform: where (web, app, ...)
         price: price paid or shown, of one line
         quantity: how many
+        query: what was searched for; events of events.query_event_types have one, and no item
+        value: how much the event says (a rating, an amount), for prepare.clean.min_value
     """
 
     user_id: str | None = "user_id"
@@ -35,6 +43,8 @@ class EventColumns:
     platform: str | None = None
     price: str | None = None
     quantity: str | None = None
+    query: str | None = None
+    value: str | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -56,6 +66,9 @@ class Events:
         columns: the log's own column names
         default_event_type: the type of every event where the log has no such column
         event_types: renames of event types, the log's name to ours
+        query_event_types: types that search, where the log has a query: input, and never a target
+        impression_event_types: types that show items which nobody chose, where the log has types:
+            they go to impressions/, and are never input or target
         timestamp_unit: text (ISO 8601) or the unit of an epoch
         earliest: events before this are faults (ISO 8601, UTC)
         latest: events after this are faults (ISO 8601, UTC); null means now
@@ -71,6 +84,8 @@ class Events:
     columns: EventColumns = field(default_factory=EventColumns)
     default_event_type: str = "view"
     event_types: dict[str, str] = field(default_factory=dict)
+    query_event_types: tuple[str, ...] = ("search",)
+    impression_event_types: tuple[str, ...] = ("impression",)
     timestamp_unit: Literal["text", "s", "ms", "us", "ns"] = "text"
     earliest: str = "1990-01-01"
     latest: str | None = None
@@ -109,8 +124,10 @@ class Items:
         format: parquet, csv, json, or any other format that Spark reads
         options: options of Spark's reader
         item_id: the catalogue's name of the item column
-        attributes: the columns to keep, each with its kind: category, or categories (a list, or
-            text that is a JSON list or separated by |)
+        attributes: the columns to keep, each with its kind: category; categories (a list, or text
+            that is a JSON list or separated by |); path (of categories, from the widest on, each
+            start of which is one); number; text; vector (numbers, as many for each item)
+        path_separator: between the categories of a path that is text
     """
 
     path: tuple[str, ...] = ()
@@ -118,6 +135,19 @@ class Items:
     options: dict[str, str] = field(default_factory=dict)
     item_id: str = "item_id"
     attributes: dict[str, AttributeKind] = field(default_factory=dict)
+    path_separator: str = ">"
+
+    @property
+    def categorical(self) -> dict[str, str]:
+        """The attributes that are categories, or lists of them."""
+        lists = {"category": "category", "categories": "categories", "path": "categories"}
+        return {name: lists[kind] for name, kind in self.attributes.items() if kind in lists}
+
+    @property
+    def dense(self) -> dict[str, str]:
+        """The attributes that become vectors: numbers, texts and given vectors."""
+        kinds = ("number", "text", "vector")
+        return {name: kind for name, kind in self.attributes.items() if kind in kinds}
 
     def __post_init__(self) -> None:
         require(
@@ -126,13 +156,10 @@ class Items:
             "none without items.path",
             list(self.attributes),
         )
+        require(bool(self.path_separator), "items.path_separator", "a text", self.path_separator)
+        ends = ("index", "vector")
+        made = {f"{other}_{end}" for other in self.attributes for end in ends}
         for name in self.attributes:
-            reserved = name in {
-                "rows",
-                "item_id",
-                "item_index",
-                "train_count",
-                "valid_count",
-            } or any(name == f"{other}_index" for other in self.attributes)
+            reserved = name in _OWN or name in made
             usable = name.isidentifier() and not reserved
             require(usable, "items.attributes", "a plain name that no table uses itself", name)

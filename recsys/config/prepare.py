@@ -47,6 +47,13 @@ class Prepare:
         vocabulary_tail: which items follow those of train in the vocabulary: none; valid, those
             that train and validation together have enough of, for a refit; catalogue, these and
             all others of the catalogue
+        query_tokens: words of a query that become input, where the log has queries
+        query_buckets: different ids of such words
+        item_statistics: add to the items' features popularity, conversion, recency and price_rank,
+            as of the end of train
+        numbers: how numbers of items are normalized, by the items of train: standard (deviations
+            from the mean), log (the same of the logarithm), quantile (the rank)
+        text_width: length of the vectors of texts
         sequence_length: events in one row, context and targets together
         sequence_target_events: at most this many events of a row are targets, the rest is context
         rows_per_group: rows of one Parquet file, which is one row group
@@ -74,6 +81,11 @@ class Prepare:
     test_sessions: int = 1
     vocabulary_min_count: int = 5
     vocabulary_tail: Literal["none", "valid", "catalogue"] = "none"
+    query_tokens: int = 4
+    query_buckets: int = 16384
+    item_statistics: bool = False
+    numbers: Literal["standard", "log", "quantile"] = "standard"
+    text_width: int = 64
     sequence_length: int = 128
     sequence_target_events: int = 64
     rows_per_group: int = 256
@@ -84,7 +96,8 @@ class Prepare:
         require_instant("prepare.test_start", self.test_start)
         for key in ("session_gap_minutes", "valid_days", "test_days", "vocabulary_min_count",
                     "valid_sessions", "test_sessions", "sequence_target_events", "rows_per_group",
-                    "groups_multiple_of"):  # fmt: skip
+                    "groups_multiple_of", "query_tokens", "query_buckets",
+                    "text_width"):  # fmt: skip
             value = getattr(self, key)
             require(value > 0, f"prepare.{key}", "a positive number", value)
         hour, most = self.session_day_boundary_hour, self.session_max_events

@@ -9,6 +9,9 @@ from recsys.config.augment import Augment
 from recsys.config.checks import require
 
 ValidationMetric = Literal["recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr@10", "mrr@20"]
+EventInput = Literal[
+    "event_type", "gap", "session_start", "dwell", "hour", "weekday", "platform", "query"
+]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,12 @@ class Train:
         readout: what lists are made from: the network's last state, or also those before it, by
             attention
         embedding_size: width of an item's vector, and of the network's state
-        item_features: attributes whose vectors are added to an item's own
+        event_inputs: what the network reads of an event besides its item: event_type; gap, the time
+            since the step before; session_start; dwell, how long the step before was looked at
+            within its session; hour and weekday (UTC); platform; query, the words of a search
+        event_type_weights: event type to the weight of its targets in the loss; others have 1
+        item_features: attributes of items, and of prepare.item_statistics popularity, conversion,
+            recency and price_rank, whose vectors are added to an item's own
         normalize: give item vectors and states length 1, and scores no bias for popularity
         scale: of the scores between vectors of length 1
         repeat: learn how often and how lately bought items are bought again
@@ -87,6 +95,8 @@ class Train:
     layers: int = 1
     readout: Literal["last", "attention"] = "last"
     embedding_size: int = 64
+    event_inputs: tuple[EventInput, ...] = ("event_type", "gap", "session_start")
+    event_type_weights: dict[str, float] = field(default_factory=dict)
     item_features: tuple[str, ...] = ()
     normalize: bool = False
     scale: float = 16.0
@@ -118,6 +128,13 @@ class Train:
     xla: bool = False
 
     def __post_init__(self) -> None:
+        times = {"hour", "weekday"} & set(self.event_inputs)
+        # TFLite does not divide the 64 bits of a time.
+        require(not (self.tflite and times), "train.tflite", f"false beside {times}", self.tflite)
+        different = len(set(self.event_inputs)) == len(self.event_inputs)
+        require(different, "train.event_inputs", "different inputs", self.event_inputs)
+        for name, weight in self.event_type_weights.items():
+            require(weight >= 0, f"train.event_type_weights.{name}", "0 or more", weight)
         for key in ("epochs", "batch_targets_per_rank", "learning_rate", "clip_norm", "layers",
                     "embedding_size", "scale", "patience_epochs", "keep_checkpoints",
                     "stall_seconds"):  # fmt: skip

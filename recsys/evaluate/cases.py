@@ -66,7 +66,7 @@ class Batch:
     Args:
         user_id: of each row [B]
         first_step: number of each row's first step in the user's whole history [B]
-        arrays: the columns of schemas.SEQUENCE_ARRAYS [B, L]
+        arrays: of schemas.SEQUENCES, with_inputs() [B, L]
         earlier: the events before each row's first step
     """
 

@@ -67,7 +67,8 @@ def read_catalogue(spark: SparkSession, config: Config, dataset: Manifest) -> Ca
             f"({', '.join(single) or 'none'}), found {category!r}"
         )
     url = files.join(dataset.url, "items.parquet")
-    table = tables.read(spark, url, items_schema(dataset.attributes)).toArrow().combine_chunks()
+    items = tables.read(spark, url, items_schema(dataset.attributes, dataset.features))
+    table = items.select(*items_schema(dataset.attributes)).toArrow().combine_chunks()
     place = table.column("item_index").to_numpy()
     size = dataset.vocabulary_size
     item_id = np.full(size, "", object)

@@ -23,7 +23,7 @@ from recsys.evaluate.references import hybrid
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.references.system import Longs, System, Training
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, SEQUENCES, SPLITS
+from recsys.schemas import FIRST_ITEM, SEQUENCES, SPLITS, with_inputs
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ class Evaluation:
     learn_from: tuple[str, ...] = ("train",)
 
     def split(self, name: str) -> DataFrame:
-        """schemas.SEQUENCES of a split."""
+        """schemas.SEQUENCES of a split, with_inputs()."""
         url = files.join(self.dataset.url, "sequences", f"split={name}")
-        return tables.read(self.spark, url, SEQUENCES)
+        return tables.read(self.spark, url, with_inputs(SEQUENCES, self.dataset.inputs))
 
     def splits(self, names: Sequence[str]) -> DataFrame:
         """Those of several."""

@@ -16,12 +16,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from recsys import encoding, ranking
-from recsys.encoding import INPUTS, PADS, Rows
+from recsys.encoding import PADS, Rows
 from recsys.evaluate import ranked
 from recsys.evaluate.cases import Batch
 from recsys.evaluate.ranked import Lists, Model
 from recsys.reasons import reasons
-from recsys.schemas import SEQUENCE_ARRAYS
 
 # Shown of each: the latest events, and the first recommendations.
 _EVENTS = 12
@@ -44,9 +43,8 @@ def examples(rows: DataFrame, export: str, lists: Lists) -> list[dict[str, Any]]
     Returns:
         a dictionary an example: indexes of items, in order, and of event types
     """
-    inputs = rows.orderBy("sequence_id").select(
-        "user_id", "first_step", *SEQUENCE_ARRAYS, "earlier"
-    )
+    arrays = ranked.arrays(rows.columns)
+    inputs = rows.orderBy("sequence_id").select("user_id", "first_step", *arrays, "earlier")
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         ranking.limit_threads(lists.threads)
@@ -73,7 +71,7 @@ def _example(case: Batch, export: str, lists: Lists) -> dict[str, Any]:
     item_1K = best.item[:, :_ITEMS]
     ranker = ranking.load(export)
     vectors_1KW = np.asarray(ranker.items())[item_1K]
-    history = before(case)
+    history = before(case, ranker.inputs)
     reason_1K = reasons(history, item_1K, vectors_1KW, functools.partial(encoding.encode, ranker))
     is_event = case.arrays["step"][0] < case.step[0]
     is_event &= case.arrays["step"][0] >= 0
@@ -91,10 +89,7 @@ def _example(case: Batch, export: str, lists: Lists) -> dict[str, Any]:
     }
 
 
-def before(case: Batch) -> Rows:
+def before(case: Batch, inputs: Iterable[str]) -> Rows:
     """What the row holds before the step of its only case, as the model reads a history [1, L]."""
     is_before = case.arrays["step"] < case.step[0]
-    return {
-        name: np.where(is_before, case.arrays[name], PADS.get(name, 0)).astype(np.int32)
-        for name in INPUTS
-    }
+    return {name: np.where(is_before, case.arrays[name], PADS.get(name, 0)) for name in inputs}

@@ -16,9 +16,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys import ranking
-from recsys.encoding import INPUTS
 from recsys.evaluate import bootstrap
-from recsys.evaluate.ranked import Lists
+from recsys.evaluate.ranked import Lists, arrays
 from recsys.purchases import Counts, Predictions, bins, calibration, figures
 from recsys.schemas import BOUGHT, NO_LABEL, PURCHASES, ddl
 
@@ -26,7 +25,6 @@ from recsys.schemas import BOUGHT, NO_LABEL, PURCHASES, ddl
 _BINS = 10
 # Resamples whose weights are in memory at once.
 _AT_ONCE = 16
-_READ = ("user_id", "timestamp", "purchase", *INPUTS)
 
 
 def predicted(rows: DataFrame, export: str, lists: Lists) -> DataFrame:
@@ -40,7 +38,9 @@ def predicted(rows: DataFrame, export: str, lists: Lists) -> DataFrame:
     Returns:
         schemas.PURCHASES
     """
-    return rows.select(*_READ).mapInArrow(_worker(export, lists), ddl(PURCHASES))
+    return rows.select("user_id", *arrays(rows.columns)).mapInArrow(
+        _worker(export, lists), ddl(PURCHASES)
+    )
 
 
 def _worker(
@@ -56,21 +56,20 @@ def _worker(
 
 
 def _of_rows(rows: pa.RecordBatch, export: str) -> pa.RecordBatch:
-    arrays = {
+    own = {
         name: np.asarray(rows.column(name).flatten()).reshape(rows.num_rows, -1)
-        for name in _READ[1:]
+        for name in arrays(rows.schema.names)
     }
-    row_P, place_P = np.nonzero(arrays["purchase"] != NO_LABEL)
-    step_P, item_P = (arrays[name][row_P, place_P] for name in ("step", "item"))
+    row_P, place_P = np.nonzero(own["purchase"] != NO_LABEL)
+    step_P, item_P = (own[name][row_P, place_P] for name in ("step", "item"))
     probability_P = np.zeros(0, np.float32)
     if len(row_P):
-        inputs = {name: arrays[name] for name in INPUTS}
-        probability_P = ranking.load(export).purchases(inputs, row_P, step_P, item_P).numpy()
+        probability_P = ranking.load(export).purchases(own, row_P, step_P, item_P).numpy()
     columns = [
         rows.column("user_id").take(pa.array(row_P)),
-        pa.array(arrays["timestamp"][row_P, place_P]),
+        pa.array(own["timestamp"][row_P, place_P]),
         pa.array(item_P),
-        pa.array(arrays["purchase"][row_P, place_P] == BOUGHT),
+        pa.array(own["purchase"][row_P, place_P] == BOUGHT),
         pa.array(probability_P),
     ]
     return pa.RecordBatch.from_arrays(columns, list(PURCHASES))

@@ -20,9 +20,9 @@ from recsys import ranking
 from recsys.evaluate.cases import Batch, Events, Ints
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.references.system import Scores, System
-from recsys.schemas import CASES, FIRST_ITEM, PADDING, SEQUENCE_ARRAYS, ddl
+from recsys.schemas import CASES, FIRST_ITEM, PADDING, ddl
 
-_MODEL_INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
+_SCALARS = ("sequence_id", "user_id", "weight", "first_step", "earlier")
 _EARLIER = ("item", "event_type", "timestamp", "number", "session_start")
 # Of cases and items: 128 MiB of doubles, of which a few copies are in memory at a time.
 _SCORES_AT_ONCE = 1 << 24
@@ -45,8 +45,7 @@ class Model:
         Raises:
             ValueError: the model's cases are not those of the batch
         """
-        rows = {name: batch.arrays[name].astype(np.int32) for name in _MODEL_INPUTS}
-        row_N, step_N, scores_NV = ranking.load(self.export).cases(rows)
+        row_N, step_N, scores_NV = ranking.load(self.export).cases(batch.arrays)
         if not (np.array_equal(row_N, batch.row) and np.array_equal(step_N, batch.step)):
             raise ValueError(
                 f"{self.export}: expected {len(batch)} cases, found {len(row_N)} others"
@@ -84,7 +83,7 @@ def ranked(rows: DataFrame, systems: Sequence[System | Hybrid], lists: Lists) ->
     Returns:
         schemas.CASES
     """
-    inputs = rows.select("user_id", "first_step", *SEQUENCE_ARRAYS, "earlier")
+    inputs = rows.select("user_id", "first_step", *arrays(rows.columns), "earlier")
     # What they have learnt goes to each machine once, and not with every task.
     sent = rows.sparkSession.sparkContext.broadcast(tuple(systems))
     return inputs.mapInArrow(_worker(sent, lists), ddl(CASES))
@@ -121,6 +120,11 @@ def rank_all(
         yield _rows(system.name, best, batch, lists.length)
 
 
+def arrays(columns: Sequence[str]) -> list[str]:
+    """The arrays of a sequence among the columns of `ranked`."""
+    return [name for name in columns if name not in _SCALARS]
+
+
 def read_batch(rows: pa.RecordBatch) -> Batch:
     """A batch from the columns of `ranked`."""
     earlier = rows.column("earlier")
@@ -132,7 +136,7 @@ def read_batch(rows: pa.RecordBatch) -> Batch:
         first_step=_numpy(rows.column("first_step")),
         arrays={
             name: _numpy(rows.column(name).flatten()).reshape(rows.num_rows, -1)
-            for name in SEQUENCE_ARRAYS
+            for name in arrays(rows.schema.names)
         },
         earlier=Events(row=np.repeat(np.arange(rows.num_rows), lengths), **columns),
     )

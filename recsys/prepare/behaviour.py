@@ -107,13 +107,14 @@ class Scan:
         return equal
 
     def _repeat(self, both: pa.Table, user_change: Bools, time: Ints) -> Bools:
-        """Whether the user did the same to the item at most repeat_seconds before."""
+        """Whether the user did the same to the item (or asked the same) repeat_seconds before."""
         repeat = np.zeros(len(time), dtype=np.bool_)
         if self._clean.repeat_seconds is None:
             return repeat
         key = np.cumsum(user_change)
-        for name in ("item_id", "event_type"):
-            encoded = both[name].chunk(0).dictionary_encode()
+        names = [name for name in ("item_id", "event_type", "query") if name in both.column_names]
+        for name in names:
+            encoded = both[name].chunk(0).dictionary_encode(null_encoding="encode")
             codes = encoded.indices.to_numpy(zero_copy_only=False)
             key = key * len(encoded.dictionary) + codes
         order = np.argsort(key, kind="stable")

@@ -64,7 +64,8 @@ def vocabulary_checks(
     """
     least, tail = prepare.vocabulary_min_count, prepare.vocabulary_tail
     count = {part: F.count_if(F.col(PART) == part) for part in (TRAIN, VALID)}
-    known = events.groupBy("item_id").agg(count[TRAIN].alias("train"), count[VALID].alias("valid"))
+    of_item = events.where(F.col("item_id").isNotNull()).groupBy("item_id")
+    known = of_item.agg(count[TRAIN].alias("train"), count[VALID].alias("valid"))
     enough = F.col("train") >= least
     before: list[str] = []
     if former is not None:

@@ -16,7 +16,7 @@ from recsys.prepare import days, events, instants, quarantine
 from recsys.prepare.catalogue import ROWS, catalogue
 from recsys.prepare.days import Former
 from recsys.prepare.identities import identities, merged
-from recsys.prepare.rules import DROPPED_BY, apply_rules, rules
+from recsys.prepare.rules import DROPPED_BY, IMPRESSIONS, apply_rules, rules
 from recsys.schemas import EVENTS, catalogue_schema
 
 _CHECKED = {**events.CHECKED, DROPPED_BY: "int"}
@@ -42,6 +42,7 @@ class Checked:
         steps: what was dropped, and why
         faults: reason to rows
         seen: of the events that are left
+        impressions: DROPPED_BY of those that are kept apart; 0 where there are none
     """
 
     log: DataFrame
@@ -55,12 +56,20 @@ class Checked:
     steps: tuple[Step, ...]
     faults: dict[str, int]
     seen: Seen
+    impressions: int = 0
 
     @property
     def events(self) -> DataFrame:
         """EVENTS that are left."""
         stays = F.col("reason").isNull() & (F.col(DROPPED_BY) == 0)
         return self.log.where(stays).select(*EVENTS)
+
+    @property
+    def kept_apart(self) -> DataFrame | None:
+        """EVENTS of what was shown and not chosen; none where there are none."""
+        if not self.impressions:
+            return None
+        return self.log.where(F.col(DROPPED_BY) == self.impressions).select(*EVENTS)
 
 
 def checked(
@@ -94,8 +103,13 @@ def checked(
         staged = staged.unionByName(_kept(spark, config, items, kept_days, stage))
         counts = _counts(staged)
         steps.append(days.step(left, added_days, kept_days))
+    impressions = 0
     for number, rule in enumerate(by_rules, start=1):
         left, dropped = steps[-1].rows_out, counts.dropped.get(number, 0)
+        if rule.name == IMPRESSIONS:
+            if not dropped:
+                continue
+            impressions = number
         steps.append(Step(rule.name, left, left - dropped, rule.decision))
     left = steps[-1].rows_out
     if not left:
@@ -103,7 +117,7 @@ def checked(
     return Checked(
         log=staged, added=added, added_days=added_days, kept_days=kept_days, rows_read=rows,
         identities=whose.counts, items=items, rows=left, steps=tuple(steps), faults=faults,
-        seen=counts.kept,
+        seen=counts.kept, impressions=impressions,
     )  # fmt: skip
 
 
@@ -131,7 +145,7 @@ def _items(spark: SparkSession, items: Items, stage: Stage) -> tuple[DataFrame |
     if not items.path:
         return None, []
     raw = tables.read_items(spark, items)
-    schema = {**catalogue_schema(items.attributes), ROWS: "bigint"}
+    schema = {**catalogue_schema({**items.categorical, **items.dense}), ROWS: "bigint"}
     with tables.reading("items.path"):
         staged = stage(catalogue(raw, items), "catalogue", schema)
     found = staged.agg(F.sum(ROWS).alias("rows"), F.count("item_id").alias("items")).collect()[0]
@@ -143,11 +157,10 @@ def _items(spark: SparkSession, items: Items, stage: Stage) -> tuple[DataFrame |
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of events: their first and last instant, microseconds, and platforms."""
+    """What was seen of events: their first and last instant, microseconds."""
 
     first_event: int
     last_event: int
-    platforms: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -164,17 +177,13 @@ def seen(events: DataFrame) -> Seen:
 
 
 def _seen_columns() -> list[Column]:
-    return [
-        F.min("timestamp").alias("first"),
-        F.max("timestamp").alias("last"),
-        F.collect_set("platform").alias("platforms"),
-    ]
+    return [F.min("timestamp").alias("first"), F.max("timestamp").alias("last")]
 
 
 def _seen(row: Row | None) -> Seen:
     if row is None:
-        return Seen(0, 0, ())
-    return Seen(row["first"], row["last"], tuple(sorted(row.platforms)))
+        return Seen(0, 0)
+    return Seen(row["first"], row["last"])
 
 
 def _counts(staged: DataFrame) -> _Counts:

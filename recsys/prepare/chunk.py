@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from recsys.prepare import purchases, sessions
 from recsys.prepare.cutting import Blocks, Bools, Ints, changes, cut, ends, ranges, starts
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
-from recsys.prepare.rows import KINDS, ROWS, Cutting
+from recsys.prepare.rows import KINDS, Cutting
 from recsys.schemas import NO_LABEL, SEQUENCE_ARRAYS, SPLITS
 
 # A session of the log that resumes after more others than this counts as a new one.
@@ -144,7 +144,7 @@ class Chunk:
             *self._arrays(context, first, last, session_start, label),
             *self._counts(history, complete),
         ]
-        return pa.RecordBatch.from_arrays(columns, names=list(ROWS))
+        return pa.RecordBatch.from_arrays(columns, names=list(self.cutting.schema))
 
     def _arrays(
         self, context: Ints, first: Ints, last: Ints, session_start: Bools, label: Ints
@@ -164,8 +164,10 @@ class Chunk:
             seconds[step],
             target,
             np.where(target, label[index], NO_LABEL),
+            *[_numpy(self.table[name])[index] for name in self.cutting.inputs],
         ]
-        wide = [ROWS[name] == "array<bigint>" for name in SEQUENCE_ARRAYS]
+        names = (*SEQUENCE_ARRAYS, *self.cutting.inputs)
+        wide = [self.cutting.schema[name] == "array<bigint>" for name in names]
         lists = [
             pa.ListArray.from_arrays(
                 pa.array(offsets, pa.int32()),

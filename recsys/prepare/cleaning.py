@@ -34,7 +34,7 @@ class Clean:
         days: that are kept
         first_event: microseconds
         last_event: microseconds
-        platforms: those seen
+        impressions: EVENTS that are kept apart; none where there are none
     """
 
     events: DataFrame
@@ -49,7 +49,7 @@ class Clean:
     days: tuple[Day, ...]
     first_event: int
     last_event: int
-    platforms: tuple[str, ...]
+    impressions: DataFrame | None = None
 
 
 def clean(work: Work, former: Former | None = None) -> Clean:
@@ -93,5 +93,5 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         days=kept,
         first_event=about.first_event,
         last_event=about.last_event,
-        platforms=about.platforms,
+        impressions=found.kept_apart,
     )

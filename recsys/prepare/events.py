@@ -16,9 +16,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from recsys.config import Events
+from recsys.config import Config, Events
 from recsys.errors import DataError
 from recsys.prepare import instants
+from recsys.prepare.queries import Queries
 from recsys.schemas import EVENTS
 from recsys.tables import CORRUPT, ROW, UNREADABLE
 
@@ -28,6 +29,25 @@ CHECKED: dict[str, str] = {**EVENTS, "reason": "string", "row": "string"}
 # Microseconds of one unit, as a fraction.
 _UNITS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _NUMBERS = (T.IntegralType, T.FractionalType)
+
+
+def input_columns(events: Events) -> tuple[str, ...]:
+    """The columns of EVENTS that become input_arrays()."""
+    return tuple(name for name in ("platform", "query") if getattr(events.columns, name))
+
+
+def queries(config: Config) -> Queries | None:
+    """How the log's queries become ids; none where it has none."""
+    prepare = config.prepare
+    has_query = config.events.columns.query is not None
+    return Queries(prepare.query_tokens, prepare.query_buckets) if has_query else None
+
+
+def input_arrays(config: Config) -> tuple[str, ...]:
+    """The arrays of events that a dataset has because its log has their column."""
+    asked = queries(config)
+    platform = ("platform",) if config.events.columns.platform else ()
+    return platform + (asked.arrays if asked else ())
 
 
 def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
@@ -52,12 +72,17 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
     columns = events.columns
     user_id, session_id, item_id = (_id(raw, name) for name in ("user_id", "session_id", "item_id"))
     event_type, timestamp = _event_type(raw, events), _micros(raw, events)
-    price, quantity = _number(raw, "price"), _number(raw, "quantity")
+    price, quantity, value = (_number(raw, name) for name in ("price", "quantity", "value"))
+    lacks_item, query = item_id.isNull(), F.lit(None).cast("string")
+    if columns.query:
+        searches = event_type.isin(list(events.query_event_types))
+        lacks_item &= ~F.coalesce(searches, F.lit(False))
+        item_id, query = F.when(~searches, item_id), F.when(searches, F.col("query").cast("string"))
     faults = [
         (F.col(UNREADABLE).isNotNull(), f"row: not readable as {events.format}"),
         *([(user_id.isNull(), "user_id: null")] if columns.user_id else []),
         *([(session_id.isNull(), "session_id: null")] if columns.session_id else []),
-        (item_id.isNull(), "item_id: null"),
+        (lacks_item, "item_id: null"),
         (event_type.isNull(), "event_type: null"),
         (F.col("timestamp").isNull(), "timestamp: null"),
         (timestamp.isNull(), "timestamp: not a time"),
@@ -65,6 +90,7 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
         (timestamp > latest, f"timestamp: after {latest_name}"),
         *_number_faults("price", price),
         *_number_faults("quantity", quantity),
+        _number_faults("value", value)[0],
     ]  # fmt: skip
     reason = reduce(lambda chain, fault: chain.when(*fault), faults[1:], F.when(*faults[0]))
     return raw.select(
@@ -76,6 +102,8 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
         F.col("platform").cast("string").alias("platform"),
         price.alias("price"),
         quantity.alias("quantity"),
+        query.alias("query"),
+        value.alias("value"),
         reason.alias("reason"),
         F.when(reason.isNotNull(), F.to_json(_row(raw, events))).alias("row"),
     )

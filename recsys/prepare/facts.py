@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys.prepare.cutting import Bools, Ints
-from recsys.schemas import BOUGHT, NO_LABEL, PADDING, SEQUENCES, UNKNOWN, ddl
+from recsys.schemas import BOUGHT, NO_LABEL, PADDING, UNKNOWN, ddl
 
 # One row a row of weight 1. Step numbers are those of the user's whole history.
 FACTS: dict[str, str] = {
@@ -43,14 +43,14 @@ def facts(sequences: DataFrame, length: int) -> DataFrame:
     """FACTS of written sequences.
 
     Args:
-        sequences: SEQUENCES and the split
+        sequences: SEQUENCES, with_inputs(), and the split
         length: of the arrays
     """
     hashed = sequences.where(F.col("weight") > 0).select(
         "split",
         F.element_at(F.split(F.input_file_name(), "/"), -1).alias("file"),
         "user_id", "sequence_id", *_READ,
-        F.xxhash64("split", *SEQUENCES).alias("hash"),
+        F.xxhash64("split", *[name for name in sequences.columns if name != "split"]).alias("hash"),
     )  # fmt: skip
 
     def of_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

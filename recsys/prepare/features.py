@@ -65,7 +65,10 @@ def _entries(name: str, kind: str) -> Column:
 
 
 def item_table(
-    items: DataFrame, category_table: DataFrame, attributes: Mapping[str, str]
+    items: DataFrame,
+    category_table: DataFrame,
+    attributes: Mapping[str, str],
+    vectors: DataFrame | None = None,
 ) -> DataFrame:
     """items_schema(): the attributes with their indexes, one partition sorted by item_index.
 
@@ -73,8 +76,9 @@ def item_table(
         items: of attach()
         category_table: of categories()
         attributes: name to kind
+        vectors: of dense.vectors(); none where there are none
     """
-    table = items
+    table = items if vectors is None else items.join(vectors, on="item_index", how="left")
     for name, kind in attributes.items():
         index = f"{name}_index"
         of_attribute = category_table.where(F.col("attribute") == name)
@@ -88,5 +92,6 @@ def item_table(
         )  # fmt: skip
         table = table.join(lists, on="item_index", how="left")
         table = table.withColumn(index, F.coalesce(index, F.array(F.lit(UNKNOWN))))
-    in_order = table.select(*items_schema(attributes)).repartition(1)
+    names = [] if vectors is None else vectors.columns[1:]
+    in_order = table.select(*items_schema(attributes), *names).repartition(1)
     return in_order.sortWithinPartitions("item_index")

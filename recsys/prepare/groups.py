@@ -20,9 +20,9 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from recsys.prepare.packed import ARRAYS
+from recsys.prepare.packed import ARRAYS, Packing
 from recsys.prepare.rows import COUNTS, MOST, PACKING
-from recsys.schemas import PADDING, SEQUENCE_ARRAYS
+from recsys.schemas import PADDING
 
 # Of arrays that are not filled up with PADDING.
 PADS = {"step": -1}
@@ -100,6 +100,7 @@ def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int
         tasks: partitions, at most as many as groups
     """
     spark = drawn_rows.sparkSession
+    columns = [name for name in drawn_rows.columns if name not in ("draw", "bucket")]
     sizes = sizes.assign(start=sizes["rows"].cumsum() - sizes["rows"])
     starts = spark.createDataFrame(
         sizes[["length", "bucket", "start"]], "length int, bucket bigint, start bigint"
@@ -112,7 +113,7 @@ def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int
         .withColumn("rank", F.col("start") + F.col("place"))
         .withColumn("group", _group(plan))
     )
-    every = placed.select(*PACKING.schema, "rank", "group").unionByName(
+    every = placed.select(*columns, "rank", "group").unionByName(
         _fillers(spark, plan), allowMissingColumns=True
     )
     return in_groups(every, plan.groups, tasks)
@@ -182,24 +183,28 @@ def _fillers(spark: SparkSession, plan: Layout) -> DataFrame:
     )
 
 
-def padded(rows: DataFrame, length: int, schema: dict[str, str]) -> DataFrame:
+def padded(
+    rows: DataFrame, length: int, schema: dict[str, str], packing: Packing = PACKING
+) -> DataFrame:
     """Packed rows in their order with arrays of one length; rows without events get weight 0.
 
     Args:
         rows: packed, grouped
         length: entries of each array
-        schema: SEQUENCES or HISTORIES
+        schema: SEQUENCES or HISTORIES, with_inputs()
+        packing: of the rows
     """
-    scalars = [name for name in schema if name not in SEQUENCE_ARRAYS and name != "weight"]
+    arrays = {name for name, kind in schema.items() if kind.startswith("array")}
+    scalars = [name for name in schema if name not in arrays and name != "weight"]
 
     def pad_all(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            sizes, entries = PACKING.unpacked(batch.column(ARRAYS))
+            sizes, entries = packing.unpacked(batch.column(ARRAYS))
             columns = []
             for name in schema:
                 if name == "weight":
                     columns.append(pa.array((sizes > 0).astype(np.float32)))
-                elif name in SEQUENCE_ARRAYS:
+                elif name in arrays:
                     pad = PADS.get(name, PADDING)
                     columns.append(pad_lists(entries[name], sizes, length, pad))
                 else:

@@ -10,13 +10,18 @@ from pyspark.sql import functions as F
 from recsys import files
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Step
-from recsys.prepare import features
+from recsys.prepare import dense, features
+from recsys.prepare.catalogue import check as check_items
 from recsys.prepare.days import Former
+from recsys.prepare.events import input_arrays, input_columns
+from recsys.prepare.statistics import KINDS as STATISTICS
+from recsys.prepare.statistics import statistics
 from recsys.prepare.vocabulary import came_with_valid, train_counts, vocabulary
 from recsys.prepare.work import Work, together
 from recsys.schemas import CATEGORIES, FIRST_ITEM, VOCABULARY, items_schema
 
-_MOST_EVENT_TYPES = 200
+# Of event types, and of platforms.
+_MOST_NAMES = 200
 
 
 @dataclass(frozen=True)
@@ -27,19 +32,25 @@ class Indexes:
         vocabulary: VOCABULARY, as written
         used: those of it that sequences know: not what has become too rare since days are added
         event_types: from index FIRST_ITEM on
+        platforms: likewise
+        inputs: the arrays of events that not every dataset has, with the number of their indexes
         step: of the manifest
         ranges: entries of the vocabulary that are of train, came with valid, with the catalogue
         fingerprint: of the item ids in their order
         categories: attribute to the number of its indexes
+        features: feature to the length of its vectors
     """
 
     vocabulary: DataFrame
     used: DataFrame
     event_types: tuple[str, ...]
+    platforms: tuple[str, ...]
+    inputs: dict[str, int]
     step: Step
     ranges: tuple[int, int, int]
     fingerprint: str
     categories: dict[str, int]
+    features: dict[str, int]
 
 
 def index(
@@ -55,12 +66,18 @@ def index(
 
     Raises:
         ConfigError: a type of targets or purchases that train does not have
-        DataError: more event types than a log of behaviour has
+        DataError: more event types or platforms than a log of behaviour has
     """
     prepare = work.config.prepare
     found = vocabulary(events, catalogue, prepare, former.vocabulary if former else None)
-    type_counts, known = together(
-        lambda: _event_types(events, former.manifest.event_types if former else ()),
+    has_platforms = "platform" in input_columns(work.config.events)
+    type_counts, platforms, known = together(
+        lambda: _names(events, "event_type", former.manifest.event_types if former else ()),
+        lambda: (
+            tuple(_names(events, "platform", former.manifest.platforms if former else ()))
+            if has_platforms
+            else ()
+        ),
         lambda: work.keep(found, "vocabulary.parquet", VOCABULARY),
     )
     for key in ("target_event_types", "purchase_event_types"):
@@ -70,9 +87,9 @@ def index(
                     f"prepare.{key}: expected types that train has "
                     f"({', '.join(type_counts)}), found {name!r}"
                 )
-    in_order, categories = together(
+    in_order, (categories, lengths) = together(
         lambda: sorted(known.collect(), key=lambda row: row.item_index),
-        lambda: _write_features(work, known, catalogue, former),
+        lambda: _write_features(work, known, events, catalogue, tuple(type_counts), former),
     )
     least = prepare.vocabulary_min_count
     of_train = [row for row in in_order if former or row.train_count >= least]
@@ -99,33 +116,55 @@ def index(
         vocabulary=known,
         used=known.where(F.col("train_count") >= least) if former else known,
         event_types=tuple(type_counts),
+        platforms=platforms,
+        inputs={
+            name: len(platforms) + FIRST_ITEM if name == "platform" else prepare.query_buckets + 1
+            for name in input_arrays(work.config)
+        },
         step=step,
         ranges=(len(of_train), of_valid, len(tail) - of_valid),
         fingerprint=files.fingerprint(row.item_id for row in in_order),
         categories=categories,
+        features=lengths,
     )
 
 
-def _event_types(events: DataFrame, former: tuple[str, ...]) -> dict[str, int]:
-    """The former ones and those of train, with their counts; by falling count, ties by name."""
-    rows = train_counts(events, "event_type").limit(_MOST_EVENT_TYPES + 1).collect()
-    if len(rows) > _MOST_EVENT_TYPES:
+def _names(events: DataFrame, column: str, former: tuple[str, ...]) -> dict[str, int]:
+    """The former values and those of train, with their counts; by falling count, ties by name."""
+    rows = train_counts(events, column).limit(_MOST_NAMES + 1).collect()
+    if len(rows) > _MOST_NAMES:
         raise DataError(
-            f"events.columns.event_type: expected at most {_MOST_EVENT_TYPES} types of events, "
-            f"found more, such as {rows[0].event_type!r}"
+            f"events.columns.{column}: expected at most {_MOST_NAMES} different values in train, "
+            f"found more, such as {rows[0][column]!r}"
         )
-    in_order = sorted((-row.train_count, row.event_type) for row in rows)
-    return {**dict.fromkeys(former, 0), **{event_type: -count for count, event_type in in_order}}
+    found = [(-row.train_count, row[column]) for row in rows if row[column] is not None]
+    return {**dict.fromkeys(former, 0), **{name: -count for count, name in sorted(found)}}
 
 
 def _write_features(
-    work: Work, known: DataFrame, catalogue: DataFrame | None, former: Former | None
-) -> dict[str, int]:
-    attributes = work.config.items.attributes
+    work: Work,
+    known: DataFrame,
+    events: DataFrame,
+    catalogue: DataFrame | None,
+    event_types: tuple[str, ...],
+    former: Former | None,
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Writes categories and items; the number of each attribute's indexes, and vectors' lengths."""
+    prepare, own = work.config.prepare, work.config.items
+    attributes, kinds = own.categorical, own.dense
     items = features.attach(known, catalogue)
-    found = features.categories(items, attributes, former.categories if former else None)
-    table = work.keep(found, "categories.parquet", CATEGORIES)
-    schema = items_schema(attributes)
-    work.keep(features.item_table(items, table, attributes), "items.parquet", schema)
-    sizes = {row.attribute: row["count"] for row in table.groupBy("attribute").count().collect()}
-    return {name: sizes.get(name, 0) + FIRST_ITEM for name in attributes}
+    named = features.categories(items, attributes, former.categories if former else None)
+    table = work.keep(named, "categories.parquet", CATEGORIES)
+    sizes = check_items(catalogue, own) if catalogue is not None else {}
+    by = dict.fromkeys(kinds, prepare.numbers)
+    if prepare.item_statistics:
+        category = next((name for name, kind in attributes.items() if kind == "category"), None)
+        items = statistics(events, items, event_types, category)
+        kinds, sizes = {**kinds, **STATISTICS}, {**sizes, "conversion": len(event_types)}
+        by |= dict.fromkeys(STATISTICS, "standard")
+    lengths = dense.widths(kinds, sizes, prepare)
+    found = dense.vectors(items, kinds, lengths, by) if kinds else None
+    with_all = features.item_table(items, table, attributes, found)
+    work.keep(with_all, "items.parquet", items_schema(attributes, lengths))
+    counts = {row.attribute: row["count"] for row in table.groupBy("attribute").count().collect()}
+    return {name: counts.get(name, 0) + FIRST_ITEM for name in attributes}, lengths

@@ -11,6 +11,12 @@ def order(seed: int) -> Column:
     return F.xxhash64(F.lit(seed), "user_id", "timestamp", "item_id")
 
 
+def may_be_target(types: tuple[str, ...]) -> Column:
+    """Whether an event may be predicted: it has an item, and one of the types; none means all."""
+    has_item = F.col("item_id").isNotNull()
+    return has_item & F.col("event_type").isin(list(types)) if types else has_item
+
+
 def in_order(
     events: DataFrame, subject: str, tasks: int, seed: int, targets: tuple[str, ...]
 ) -> DataFrame:
@@ -26,7 +32,7 @@ def in_order(
         seed: of the order at one instant
         targets: the types that may be predicted; empty means all
     """
-    is_target = F.col("event_type").isin(list(targets)) if targets else F.lit(True)
+    is_target = may_be_target(targets)
     # Numbers first: they decide nearly every comparison.
     keys = {"subject": F.xxhash64(subject), "order": order(seed), "other": ~is_target}
     first = ["subject", subject, "timestamp", "order", "item_id", "other"]

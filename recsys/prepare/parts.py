@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from recsys.config import Prepare
 from recsys.prepare import sessions
 from recsys.prepare.cleaning import Clean
+from recsys.prepare.events import input_columns
 from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
 from recsys.prepare.ordering import in_order
 from recsys.prepare.sessions import SESSION_TIME
@@ -33,8 +34,6 @@ TRAIN, VALID, TEST = range(len(SPLITS))
 NO_PART = len(SPLITS)
 
 _NAMES = ("user_id", "session_id", "item_id", "event_type", "timestamp")
-_TIMED = {**{name: EVENTS[name] for name in _NAMES}, SESSION_TIME: "bigint"}
-_PARTED = {**_TIMED, PART: "int"}
 _BORDERS = ("valid_start", "test_start")
 
 
@@ -70,6 +69,9 @@ def part(work: Work, cleaned: Clean) -> Parted:
         DataError: nothing to train on
     """
     config, prepare = work.config, work.config.prepare
+    priced = ("price",) if prepare.item_statistics else ()
+    names = (*_NAMES, *input_columns(config.events), *priced)
+    timed = {**{name: EVENTS[name] for name in names}, SESSION_TIME: "bigint"}
     by_session = sessions.is_by_session(config)
     named = config.events.columns.session_id is not None
     events, staged, ordered = cleaned.events, False, cleaned.in_order and not by_session
@@ -78,21 +80,21 @@ def part(work: Work, cleaned: Clean) -> Parted:
         if not cleaned.in_order:
             tasks = work.tasks(cleaned.rows)
             events = in_order(events, "user_id", tasks, config.seed, prepare.target_event_types)
-        events = sessions.named(events.select(*_NAMES), rules)
+        events = sessions.named(events.select(*names), rules)
         staged = True
     elif by_session:
         of_session = Window.partitionBy("session_id")
-        events = events.select(*_NAMES, F.min("timestamp").over(of_session).alias(SESSION_TIME))
+        events = events.select(*names, F.min("timestamp").over(of_session).alias(SESSION_TIME))
         staged = True
     if rules is not None:
         # A user's sessions come one after another, so that they are in order as well.
         named = ordered = True
     if staged:
-        events = work.stage(events, "sessions", _TIMED)
+        events = work.stage(events, "sessions", timed)
         if ordered:
-            events = work.staged_in_order("sessions", _TIMED)
+            events = work.staged_in_order("sessions", timed)
     elif cleaned.named:
-        events, staged = events.select(*_TIMED), True
+        events, staged = events.select(*timed), True
     clock = F.col(SESSION_TIME if by_session else "timestamp")
     times = None
     if prepare.split == "time":
@@ -106,14 +108,16 @@ def part(work: Work, cleaned: Clean) -> Parted:
     else:
         key = "session_id" if by_session and prepare.split == "leave_one_out" else "user_id"
         if prepare.split == "leave_one_out":
-            borders = last_targets(events, key, prepare.target_event_types)
+            of_items = events.where(F.col("item_id").isNotNull())
+            borders = last_targets(of_items, key, prepare.target_event_types)
             clock = F.col("timestamp")
         else:
             borders = last_sessions(events, prepare)
         if not staged:
-            events = events.select(*_NAMES, F.lit(0).cast("bigint").alias(SESSION_TIME))
+            events = events.select(*names, F.lit(0).cast("bigint").alias(SESSION_TIME))
         parted = events.join(borders, on=key, how="left").withColumn(PART, _by_borders(clock))
-        events, ordered = work.stage(parted.drop(*_BORDERS), "parted", _PARTED), False
+        events = work.stage(parted.drop(*_BORDERS), "parted", {**timed, PART: "int"})
+        ordered = False
     return Parted(events, by_session, named, ordered, times)
 
 

@@ -20,15 +20,16 @@ from recsys.prepare import certificate, days, instants, report, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.days import Former
+from recsys.prepare.events import input_columns, queries
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
 from recsys.prepare.purchases import Purchases
-from recsys.prepare.rows import PACKING, Cutting
-from recsys.prepare.sequences import cut, encode
+from recsys.prepare.rows import Cutting
+from recsys.prepare.sequences import cut, encode, encode_impressions
 from recsys.prepare.sessions import Rules
 from recsys.prepare.work import Work, together
-from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION, SPLITS
+from recsys.schemas import FIRST_ITEM, IMPRESSIONS, SCHEMA_VERSION, SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         log.info("%s", parted.times)
     indexes = index(work, parted.events, cleaned.items, former)
     rows = _cut(work, cleaned, parted, indexes)
+    if cleaned.impressions is not None:
+        impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
+        work.keep(impressions, "impressions", IMPRESSIONS)
     written, of_vocabulary = together(
         lambda: writing.write_rows(work, rows),
         lambda: certificate.vocabulary_checks(
@@ -131,8 +135,10 @@ def _manifest(
         vocabulary_fingerprint=indexes.fingerprint,
         content_fingerprint=writing.fingerprint(sums),
         event_types=indexes.event_types,
-        platforms=cleaned.platforms,
-        attributes=dict(work.config.items.attributes),
+        platforms=indexes.platforms,
+        inputs=indexes.inputs,
+        attributes=work.config.items.categorical,
+        features=indexes.features,
         categories=indexes.categories,
         splits={split: written.split(split, sums.get(split), targets) for split in SPLITS},
         steps=(*cleaned.steps, _limited_steps(work, cleaned, written), indexes.step),
@@ -178,11 +184,16 @@ def _cut(work: Work, cleaned: Clean, parted: Parted, indexes: Indexes) -> DataFr
         sessions=None if parted.named else Rules.of(prepare),
         by_session=parted.by_session,
         purchases=_purchases(work, cleaned, indexes),
+        inputs=tuple(indexes.inputs),
+        queries=queries(work.config),
     )
     seed, targets = work.config.seed, prepare.target_event_types
-    encoded = encode(parted.events, indexes.used, indexes.event_types, targets)
+    encoded = encode(
+        parted.events, indexes.used, indexes.event_types, indexes.platforms, targets,
+        input_columns(work.config.events),
+    )  # fmt: skip
     if not parted.in_order:
         tasks = work.tasks(cleaned.rows)
         encoded = in_order(encoded, parted.subject, tasks, seed, targets)
     rows = cut(encoded, cutting, parted.subject, seed)
-    return work.stage(rows, "rows", PACKING.schema, partition_by=("kind",))
+    return work.stage(rows, "rows", cutting.packing.schema, partition_by=("kind",))

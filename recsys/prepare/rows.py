@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,8 +10,9 @@ import pyarrow as pa
 from recsys.prepare.cutting import Limits
 from recsys.prepare.packed import Packing
 from recsys.prepare.purchases import Purchases
+from recsys.prepare.queries import Queries
 from recsys.prepare.sessions import Rules
-from recsys.schemas import SPLITS
+from recsys.schemas import SPLITS, with_inputs
 
 HISTORY = "history"
 KINDS = (*SPLITS, HISTORY)
@@ -44,6 +46,12 @@ MOST = ("steps", "most_step_events")
 COUNTS = ("cut_events", *(f"{split}_steps" for split in SPLITS))
 
 
+def rows_schema(inputs: Iterable[str]) -> dict[str, str]:
+    """ROWS with more arrays (schemas.with_inputs), before the counts."""
+    arrays = with_inputs({name: ROWS[name] for name in ROWS if name not in COUNTS}, inputs)
+    return {**arrays, **{name: ROWS[name] for name in COUNTS}}
+
+
 @dataclass(frozen=True)
 class Cutting:
     """What the cutting depends on.
@@ -53,20 +61,34 @@ class Cutting:
         sessions: when a session ends; none where every event's session is named
         by_session: whether a session is a subject of its own
         purchases: what the labels depend on; none gives no labels
+        inputs: the arrays that not every dataset has
+        queries: how queries become ids; none where there are none
     """
 
     limits: Limits
     sessions: Rules | None
     by_session: bool
     purchases: Purchases | None = None
+    inputs: tuple[str, ...] = ()
+    queries: Queries | None = None
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """Of the rows."""
+        return rows_schema(self.inputs)
+
+    @property
+    def packing(self) -> Packing:
+        """Of the rows."""
+        return Packing(self.schema)
 
 
-def empty() -> pa.RecordBatch:
+def empty(schema: Mapping[str, str] = ROWS) -> pa.RecordBatch:
     """No rows."""
     kinds = {
         "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(),
         "array<int>": pa.list_(pa.int32()), "array<bigint>": pa.list_(pa.int64()),
     }  # fmt: skip
     return pa.RecordBatch.from_pylist(
-        [], schema=pa.schema([(name, kinds[kind]) for name, kind in ROWS.items()])
+        [], schema=pa.schema([(name, kinds[kind]) for name, kind in schema.items()])
     )

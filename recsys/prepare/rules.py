@@ -14,6 +14,8 @@ from recsys.prepare import instants
 # 0 on events that stay, else the number of the first rule that drops them, from 1 on.
 DROPPED_BY = "dropped_by"
 
+IMPRESSIONS = "impressions"
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -46,23 +48,46 @@ def rules(config: Config) -> tuple[Rule, ...]:
     if clean.items_not_in_catalogue == "drop":
         found.append(Rule("items not in the catalogue", "dropped: nobody could be shown them"))
     for attribute, values in clean.drop_items.items():
-        if attribute not in config.items.attributes:
+        if attribute not in config.items.categorical:
             raise ConfigError(
                 f"prepare.clean.drop_items: expected attributes of items.attributes "
-                f"({', '.join(config.items.attributes)}), found {attribute!r}"
+                f"({', '.join(config.items.categorical)}), found {attribute!r}"
             )
         decision = f"dropped as no merchandise: items with {attribute} {', '.join(values)}"
         found.append(Rule(f"items by {attribute}", decision))
     if clean.drop_without_quantity:
         found.append(Rule("events without quantity", "dropped: quantity 0"))
+    if clean.min_value is not None:
+        if config.events.columns.value is None:
+            raise ConfigError(
+                "events.columns.value: expected a column, for prepare.clean.min_value"
+            )
+        found.append(Rule("events of low value", f"dropped: value below {clean.min_value:g}"))
+    _check_targets(config)
+    if _has_impressions(config):
+        found.append(Rule(IMPRESSIONS, "kept apart in impressions/: shown, and not chosen"))
     return tuple(found)
+
+
+def _has_impressions(config: Config) -> bool:
+    return bool(config.events.columns.event_type and config.events.impression_event_types)
+
+
+def _check_targets(config: Config) -> None:
+    events = config.events
+    for name in config.prepare.target_event_types:
+        if name in (*events.query_event_types, *events.impression_event_types):
+            raise ConfigError(
+                "prepare.target_event_types: expected types of events that choose an item, found "
+                f"{name!r} of events.query_event_types or events.impression_event_types"
+            )
 
 
 def apply_rules(events: DataFrame, items: DataFrame | None, config: Config) -> DataFrame:
     """Adds DROPPED_BY to events; none is left out, so that one count serves all rules.
 
     Args:
-        events: with item_id, timestamp and quantity
+        events: with item_id and what the rules look at
         items: of catalogue(), or none
         config: whose rules() count
     """
@@ -71,17 +96,21 @@ def apply_rules(events: DataFrame, items: DataFrame | None, config: Config) -> D
     if between := _time_range(clean):
         drops.append((F.col("timestamp") < between[0]) | (F.col("timestamp") >= between[1]))
     if clean.items_not_in_catalogue == "drop":
-        drops.append(F.col("known_item").isNull())
+        drops.append(F.col("known_item").isNull() & F.col("item_id").isNotNull())
     drops += [F.coalesce(F.col(f"drop_{name}"), F.lit(False)) for name in clean.drop_items]
     if items is not None and drops:
         marks = [
-            _is_one_of(F.col(name), config.items.attributes[name], values).alias(f"drop_{name}")
+            _is_one_of(F.col(name), config.items.categorical[name], values).alias(f"drop_{name}")
             for name, values in clean.drop_items.items()
         ]
         known = items.select("item_id", F.lit(True).alias("known_item"), *marks)
         events = events.join(known, on="item_id", how="left")
     if clean.drop_without_quantity:
         drops.append(F.col("quantity") == 0)
+    if clean.min_value is not None:
+        drops.append(F.col("value") < clean.min_value)
+    if _has_impressions(config):
+        drops.append(F.col("event_type").isin(list(config.events.impression_event_types)))
     dropped_by = F.lit(0)
     for number in range(len(drops), 0, -1):
         dropped_by = F.when(drops[number - 1], F.lit(number)).otherwise(dropped_by)

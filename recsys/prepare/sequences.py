@@ -8,9 +8,10 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys.prepare.ordering import order
+from recsys.prepare.instants import MICROSECONDS_PER_SECOND
+from recsys.prepare.ordering import may_be_target, order
 from recsys.prepare.parts import PART
-from recsys.prepare.rows import PACKING, Cutting
+from recsys.prepare.rows import Cutting
 from recsys.prepare.stream import RowStream
 from recsys.schemas import FIRST_ITEM, UNKNOWN, ddl
 
@@ -19,7 +20,9 @@ def encode(
     events: DataFrame,
     vocabulary: DataFrame,
     event_types: tuple[str, ...],
+    platforms: tuple[str, ...],
     targets: tuple[str, ...],
+    inputs: tuple[str, ...],
 ) -> DataFrame:
     """Indexes in place of names, and what the cutting needs to know of each event.
 
@@ -27,15 +30,14 @@ def encode(
         events: with PART
         vocabulary: item_id and item_index
         event_types: from index FIRST_ITEM on
+        platforms: likewise
         targets: the types that may be predicted; empty means all
+        inputs: of events.input_columns()
     """
+    more = {"platform": _index("platform", platforms), "query": F.col("query")}
     # A broadcast leaves events in their order.
     indexes = F.broadcast(vocabulary.select("item_id", "item_index"))
     known = events.join(indexes, on="item_id", how="left")
-    event_type = F.lit(UNKNOWN)
-    for index in reversed(range(len(event_types))):
-        is_type = F.col("event_type") == event_types[index]
-        event_type = F.when(is_type, F.lit(index + FIRST_ITEM)).otherwise(event_type)
     return known.select(
         "user_id",
         "session_id",
@@ -43,10 +45,31 @@ def encode(
         "event_type",
         "timestamp",
         F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
-        event_type.alias("event_type_index"),
-        (F.col("event_type").isin(list(targets)) if targets else F.lit(True)).alias("is_target"),
+        _index("event_type", event_types).alias("event_type_index"),
+        may_be_target(targets).alias("is_target"),
         PART,
+        *[more[name].alias(name) for name in inputs],
     )
+
+
+def encode_impressions(events: DataFrame, vocabulary: DataFrame) -> DataFrame:
+    """IMPRESSIONS: the events with indexes in place of items, and seconds."""
+    indexes = F.broadcast(vocabulary.select("item_id", "item_index"))
+    return events.join(indexes, on="item_id", how="left").select(
+        "user_id",
+        "session_id",
+        F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
+        F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND).alias("timestamp"),
+    )
+
+
+def _index(column: str, names: tuple[str, ...]) -> Column:
+    """The place of a column's value among the names, from FIRST_ITEM on."""
+    index = F.lit(UNKNOWN)
+    for place in reversed(range(len(names))):
+        is_name = F.col(column) == names[place]
+        index = F.when(is_name, F.lit(place + FIRST_ITEM)).otherwise(index)
+    return index
 
 
 def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFrame:
@@ -58,7 +81,7 @@ def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFr
         subject: column of what a sequence is of
         seed: of the order at one instant
     """
-    columns: list[Column] = [
+    columns: list[Column | str] = [
         F.col(subject).alias("user_id"),
         F.col("timestamp"),
         order(seed).alias("order"),
@@ -66,14 +89,16 @@ def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFr
         F.col("event_type_index").alias("event_type"),
         F.col("is_target"),
         F.col(PART),
+        *[name for name in encoded.columns if name in ("platform", "query")],
     ]
     if cutting.sessions is None and not cutting.by_session:
-        columns.append(F.col("session_id"))
+        columns.append("session_id")
 
     def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stream = RowStream(cutting)
         for batch in batches:
-            yield PACKING.packed(stream.feed(batch))
-        yield PACKING.packed(stream.finish())
+            batch = cutting.queries.hashed(batch) if cutting.queries else batch
+            yield cutting.packing.packed(stream.feed(batch))
+        yield cutting.packing.packed(stream.finish())
 
-    return encoded.select(*columns).mapInArrow(rows, ddl(PACKING.schema))
+    return encoded.select(*columns).mapInArrow(rows, ddl(cutting.packing.schema))

@@ -16,8 +16,9 @@ class RowStream:
     """Feed it batches in order, then finish it.
 
     A batch has user_id, timestamp (microseconds), order, item, event_type, is_target, part (PART),
-    and session_id where sessions are named and the user is the subject; sorted by user_id,
-    timestamp, order (equal for lines of one item at one instant), and target types first.
+    the cutting's inputs, and session_id where sessions are named and the user is the subject;
+    sorted by user_id, timestamp, order (equal for lines of one item at one instant), and target
+    types first.
     """
 
     def __init__(self, cutting: Cutting) -> None:
@@ -41,7 +42,7 @@ class RowStream:
     def _advance(self, new: pa.Table | None, final: bool) -> pa.RecordBatch:
         parts = [part for part in (self._carried, new) if part is not None and len(part)]
         if not parts:
-            return empty()
+            return empty(self._cutting.schema)
         table = pa.concat_tables(parts).combine_chunks()
         chunk = Chunk(table, self._cutting, self._open)
         complete = chunk.subject_count if final else chunk.subject_count - 1

@@ -67,5 +67,5 @@ def item_counts(events: pa.Table, end: int | None) -> pa.Table:
     """item_id and count of the events before an instant."""
     if end is not None:
         events = events.filter(pc.less(events["timestamp"], end))
-    counted = events["item_id"].value_counts()
+    counted = events["item_id"].drop_null().value_counts()
     return pa.table({"item_id": counted.field("values"), "count": counted.field("counts")})

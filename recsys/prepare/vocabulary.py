@@ -71,7 +71,9 @@ def came_with_valid(train_count: int, valid_count: int, least: int) -> bool:
 
 def item_counts(events: DataFrame) -> DataFrame:
     """How many events of train and of valid have each item: item_id, train_count, valid_count."""
-    counted = events.where(F.col(PART).isin(TRAIN, VALID)).groupBy("item_id")
+    # A search has no item.
+    has_item = F.col(PART).isin(TRAIN, VALID) & F.col("item_id").isNotNull()
+    counted = events.where(has_item).groupBy("item_id")
     return counted.agg(
         F.count_if(F.col(PART) == TRAIN).alias("train_count"),
         F.count_if(F.col(PART) == VALID).alias("valid_count"),

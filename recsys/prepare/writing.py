@@ -13,11 +13,13 @@ from pyspark.sql import functions as F
 from recsys import files, tables
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
+from recsys.prepare.events import input_arrays
 from recsys.prepare.facts import FACTS, facts
 from recsys.prepare.groups import Layout, bucket_sizes, drawn, grouped, layout, padded
-from recsys.prepare.rows import HISTORY
+from recsys.prepare.packed import Packing
+from recsys.prepare.rows import HISTORY, rows_schema
 from recsys.prepare.work import Work, together
-from recsys.schemas import HISTORIES, SEQUENCES, SPLITS
+from recsys.schemas import HISTORIES, SEQUENCES, SPLITS, with_inputs
 
 # Spark numbers the files of one task with three digits; more would not sort by name.
 _FILES_PER_TASK = 500
@@ -83,7 +85,9 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
     Raises:
         DataError: a file that is not one row group of the planned size
     """
-    prepare = work.config.prepare
+    prepare, inputs = work.config.prepare, input_arrays(work.config)
+    packing = Packing(rows_schema(inputs))
+    length = prepare.sequence_length
     in_order = drawn(rows, work.config.seed)
     sizes = bucket_sizes(in_order)
     plans: dict[str, Layout] = {}
@@ -94,11 +98,12 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         plan = layout(count, prepare.rows_per_group, prepare.groups_multiple_of)
         tasks = group_tasks(work, plan)
         placed = grouped(in_order.where(F.col("kind") == split), of_split, plan, tasks)
-        wide = padded(placed, prepare.sequence_length, SEQUENCES)
+        wide = padded(placed, length, with_inputs(SEQUENCES, inputs), packing)
         plans[split] = plan
         writes.append(partial(write_groups, work, wide, split, plan))
-    latest = padded(rows.where(F.col("kind") == HISTORY), prepare.sequence_length, HISTORIES)
-    writes.append(partial(tables.write, latest, work.url("histories"), HISTORIES))
+    schema = with_inputs(HISTORIES, inputs)
+    latest = padded(rows.where(F.col("kind") == HISTORY), length, schema, packing)
+    writes.append(partial(tables.write, latest, work.url("histories"), schema))
     group_files = dict(zip(SPLITS, together(*writes), strict=False))
     histories = sizes[sizes["kind"] == HISTORY]
     return Written(
@@ -143,7 +148,7 @@ def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple
 
 def read_back(work: Work) -> DataFrame:
     """FACTS of the rows of all splits, as they are on disk."""
-    schema = {**SEQUENCES, "split": "string"}
+    schema = {**with_inputs(SEQUENCES, input_arrays(work.config)), "split": "string"}
     written = tables.read(work.spark, work.url("sequences"), schema)
     return work.stage(facts(written, work.config.prepare.sequence_length), "facts", FACTS)
 

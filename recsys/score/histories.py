@@ -5,23 +5,30 @@ Shapes: B users, L events of a history.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from recsys import encoding
-from recsys.encoding import INPUTS, PADS, Encoded, Ints, Pairs, Rows
+from recsys.encoding import PADS, Encoded, Ints, Pairs, Rows
 from recsys.ranking import Ranker
 from recsys.schemas import FIRST_ITEM
 
 
-def read(batch: pa.RecordBatch, users: int) -> Rows:
+def read(batch: pa.RecordBatch, users: int, inputs: Iterable[str]) -> Rows:
     """The arrays [B, L] of a batch, filled up to so many users with empty histories.
 
     The number is always the same, as the last bits of a product may depend on its shape.
+
+    Args:
+        batch: of histories
+        users: B
+        inputs: the arrays that the model reads
     """
     rows = {}
-    for name in INPUTS:
+    for name in inputs:
         values = np.asarray(batch.column(name).flatten()).reshape(batch.num_rows, -1)
         fill = ((0, users - batch.num_rows), (0, 0))
         rows[name] = np.pad(values, fill, constant_values=PADS.get(name, 0))

@@ -39,7 +39,7 @@ class Purchases:
             batch: user_id, the arrays of a history, candidate_id and candidate
         """
         plan = self._plan
-        rows = histories.read(batch, plan.score.batch_users)
+        rows = histories.read(batch, plan.score.batch_users, plan.inputs)
         candidates = batch.column("candidate")
         row_P = np.repeat(np.arange(batch.num_rows), np.diff(np.asarray(candidates.offsets)))
         item_P = np.asarray(candidates.flatten())

@@ -29,6 +29,7 @@ class Plan:
         kind: home, next, similar, pairs
         export: URL of the SavedModel
         model_version: of the model
+        inputs: the arrays of a history that it reads
         catalogue: the items
         score: the configuration
         known_items: from the vocabulary's first on, those that the model can tell apart
@@ -40,6 +41,7 @@ class Plan:
     kind: str
     export: str
     model_version: str
+    inputs: tuple[str, ...]
     catalogue: Catalogue
     score: Score
     known_items: int

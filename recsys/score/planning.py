@@ -14,7 +14,7 @@ from recsys import files, hashing, tables
 from recsys.config import Config
 from recsys.errors import ConfigError
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, HISTORIES, items_schema
+from recsys.schemas import FIRST_ITEM, HISTORIES, items_schema, with_inputs
 from recsys.score.catalogue import Catalogue, catalogue, check_attributes
 from recsys.score.plan import Plan
 from recsys.score.subjects import named, popular_in_groups
@@ -39,7 +39,7 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
     by = config.score.fallback_by
     wanted = [*rules.at_most, *([by] if by not in (None, _GROUP) else [])]
     url = files.join(dataset.url, "items.parquet")
-    items = tables.read(spark, url, items_schema(dataset.attributes))
+    items = tables.read(spark, url, items_schema(dataset.attributes, dataset.features))
     stock = tables.read_stock(spark, rules.stock) if rules.stock.path else None
     found = catalogue(
         items, dataset.vocabulary_size, model.known_items, rules, dict.fromkeys(wanted), stock
@@ -48,6 +48,7 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
         kind="home",
         export=model.export,
         model_version=model.model_version,
+        inputs=model.inputs,
         catalogue=found,
         score=config.score,
         known_items=model.known_items,
@@ -109,7 +110,8 @@ def _popular(
             name: order[found.values[by][order] == index]
             for name, index in found.value_names[by].items()
         }
-    histories = tables.read(spark, files.join(dataset.url, "histories"), HISTORIES)
+    schema = with_inputs(HISTORIES, dataset.inputs)
+    histories = tables.read(spark, files.join(dataset.url, "histories"), schema)
     counts = popular_in_groups(histories, subjects(spark, config)).orderBy(
         "group", "count", "item_index", ascending=[True, False, True]
     )

@@ -11,7 +11,7 @@ from recsys import files, tables
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
-from recsys.schemas import HISTORIES, SEQUENCES, VOCABULARY
+from recsys.schemas import HISTORIES, SEQUENCES, VOCABULARY, with_inputs
 from recsys.score import planning, subjects
 from recsys.score.parts import Run
 from recsys.score.plan import Plan
@@ -65,7 +65,7 @@ def _histories(
     stored = tables.row_groups(url)
     if (found := sum(map(sum, stored.values()))) != dataset.users:
         raise DataError(f"{url}: expected the histories of {dataset.users}, found those of {found}")
-    schema = dict(HISTORIES)
+    schema = with_inputs(HISTORIES, dataset.inputs)
     if config.score.rules.leave_out or config.score.subjects.path:
         url, schema = _staged(spark, work, config, dataset, url)
         stored = tables.row_groups(url)
@@ -105,8 +105,8 @@ def _staged(
     spark: SparkSession, work: Run, config: Config, dataset: Manifest, url: str
 ) -> tuple[str, dict[str, str]]:
     """Joins the histories with what the configuration asks for, once for all pieces."""
-    frame = tables.read(spark, url, HISTORIES)
-    schema = dict(HISTORIES)
+    schema = with_inputs(HISTORIES, dataset.inputs)
+    frame = tables.read(spark, url, schema)
     if config.score.subjects.path:
         wanted = planning.subjects(spark, config)
         schema["group"] = "string"
@@ -114,7 +114,8 @@ def _staged(
         frame = subjects.chosen(frame, wanted).unionByName(new)
     if config.score.rules.leave_out:
         sequences = files.join(dataset.url, "sequences")
-        rows = tables.read(spark, sequences, {**SEQUENCES, "split": "string"})
+        of_rows = with_inputs(SEQUENCES, dataset.inputs)
+        rows = tables.read(spark, sequences, {**of_rows, "split": "string"})
         frame = subjects.with_left_out(frame, rows, planning.left_out_since(config, dataset))
         schema["left_out"] = "array<int>"
     return work.staged("subjects", frame, schema, config.score.users_per_part), schema
@@ -136,7 +137,7 @@ def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[tuple
 
 def _spread(frame: DataFrame, rows: int, plan: Plan) -> DataFrame:
     """What the worker reads, in enough partitions to keep every core at work."""
-    narrow = subjects.inputs(frame)
+    narrow = subjects.inputs(frame, plan.inputs)
     tasks = _tasks(frame.sparkSession, rows, plan)
     return narrow if frame.rdd.getNumPartitions() >= tasks else narrow.repartition(tasks, "user_id")
 

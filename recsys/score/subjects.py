@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys.encoding import INPUTS, PADS
-from recsys.schemas import FIRST_ITEM, HISTORIES, UNKNOWN
+from recsys.encoding import PADS
+from recsys.schemas import FIRST_ITEM, UNKNOWN
 
 
 def active(histories: DataFrame, since: int | None) -> DataFrame:
@@ -45,7 +45,7 @@ def newcomers(histories: DataFrame, wanted: DataFrame, length: int) -> DataFrame
     """
     empty = {
         name: F.array_repeat(F.lit(PADS.get(name, 0)), length).cast(kind).alias(name)
-        for name, kind in HISTORIES.items()
+        for name, kind in histories.dtypes
         if name != "user_id"
     }
     unknown = wanted.join(histories.select("user_id"), on="user_id", how="left_anti")
@@ -142,8 +142,13 @@ def with_left_out(
     return joined.withColumn("left_out", F.coalesce("left_out", F.array().cast("array<int>")))
 
 
-def inputs(subjects: DataFrame) -> DataFrame:
-    """What the worker reads of them."""
+def inputs(subjects: DataFrame, arrays: Sequence[str]) -> DataFrame:
+    """What the worker reads of them.
+
+    Args:
+        subjects: histories, with what was joined to them
+        arrays: that the model reads
+    """
     others = ("left_out", "group", "candidate_id", "candidate")
     more = [name for name in others if name in subjects.columns]
-    return subjects.select("user_id", *INPUTS, *more)
+    return subjects.select("user_id", *arrays, *more)

@@ -51,8 +51,9 @@ def _encode(
     for batch in batches:
         for start in range(0, batch.num_rows, batch_users):
             users = batch.slice(start, batch_users)
-            rows = histories.read(users, batch_users)
-            encoded = histories.encode(ranking.load(export), rows)
+            ranker = ranking.load(export)
+            rows = histories.read(users, batch_users, ranker.inputs)
+            encoded = histories.encode(ranker, rows)
             # The last entry is the 1 that an item's bias is multiplied with.
             vectors_BD = encoded.vectors[: users.num_rows, :-1]
             offsets = np.arange(len(vectors_BD) + 1, dtype=np.int32) * vectors_BD.shape[1]

@@ -38,9 +38,9 @@ def scored(subjects: DataFrame, plan: Plan) -> DataFrame:
     """The lists of the subjects.
 
     Args:
-        subjects: user_id, the arrays of encoding.INPUTS, and, where the plan's rules need them,
-            left_out and group; of similar items: item_index; of pairs also
-            candidate_id and candidate
+        subjects: user_id, the arrays of the plan's inputs, and, where the plan's rules need them,
+            left_out and group; of similar items: item_index; of pairs also candidate_id and
+            candidate
         plan: what the lists shall be
 
     Returns:
@@ -95,7 +95,7 @@ class Histories:
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The lists of a block of at most batch_users."""
         plan, count = self._plan, batch.num_rows
-        rows = histories.read(batch, plan.score.batch_users)
+        rows = histories.read(batch, plan.score.batch_users, plan.inputs)
         encode = partial(histories.encode, self._ranker, own_items=plan.score.rules.own_items)
         has_history_B = (rows["item"] >= FIRST_ITEM).any(axis=1)
         if has_history_B.any():

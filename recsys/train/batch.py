@@ -16,6 +16,11 @@ SECONDS_PER_DAY = 86400.0
 Batch = dict[str, tf.Tensor]
 
 
+def spec(name: str, rows: int | None = None, length: int | None = None) -> tf.TensorSpec:
+    """Of an array of a batch [B, L]; None is any number."""
+    return tf.TensorSpec([rows, length], tf.int64 if name == "timestamp" else tf.int32, name)
+
+
 @dataclass(frozen=True)
 class Cases:
     """The target steps of a batch and their targets.
@@ -25,12 +30,14 @@ class Cases:
         step_C: step of each case
         case_P: case of each target
         item_P: item of each target
+        type_P: event type of each target, where it is asked for
     """
 
     row_C: tf.Tensor
     step_C: tf.Tensor
     case_P: tf.Tensor
     item_P: tf.Tensor
+    type_P: tf.Tensor | None = None
 
 
 def trim(batch: Batch) -> Batch:

@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from recsys import files
+from recsys.encoding import INPUTS
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Manifest
+from recsys.train.batch import spec
 
 # Petastorm uses long deprecated parts of pyarrow, which is pinned for that reason.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
 
-# What the model reads of a row; ids and times stay on disk.
-COLUMNS = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
+# What every model reads of a row; what it does not read stays on disk.
+COLUMNS = (*INPUTS, "target")
 # What its second head learns from, too.
 LABEL = "purchase"
 
@@ -91,7 +93,7 @@ def open_epoch(
     seed: int | None,
     names: Sequence[str] = COLUMNS,
 ) -> Iterator[tf.data.Dataset]:
-    """The batches of one epoch on one rank: column to int32 [B, L].
+    """The batches of one epoch on one rank: column to its values [B, L] (batch.spec).
 
     All ranks draw the same order of row groups, and neighbours hold rows of like length. A row
     group is cut into batches of about equally many targets, so that every step costs about the
@@ -123,7 +125,8 @@ def open_epoch(
     )
     groups = make_petastorm_dataset(reader).enumerate()
     steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
-    nothing = {name: tf.zeros([0, manifest.sequence_length], tf.int32) for name in names}
+    length = manifest.sequence_length
+    nothing = {name: tf.zeros([0, length], spec(name).dtype) for name in names}
     batches = groups.flat_map(
         lambda number, group: _batches(number, group, batch_targets, seed, names)
     ).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
@@ -138,7 +141,7 @@ def _batches(
     number: tf.Tensor, group: object, batch_targets: int, seed: int | None, names: Sequence[str]
 ) -> tf.data.Dataset:
     # Slices of whole columns: row by row, tf.data would cost more than the model.
-    columns = {name: tf.cast(getattr(group, name), tf.int32) for name in names}
+    columns = {name: tf.cast(getattr(group, name), spec(name).dtype) for name in names}
     rows = tf.shape(columns["item"], tf.int64)[0]
     if seed is not None:
         draws = tf.random.stateless_uniform([rows], tf.stack([tf.constant(seed, tf.int64), number]))
@@ -159,11 +162,13 @@ def _batches(
     )
 
 
-def read_rows(manifest: Manifest, split: str, rows: int) -> dict[str, npt.NDArray[np.int32]]:
+def read_rows(
+    manifest: Manifest, split: str, rows: int, names: Sequence[str] = COLUMNS
+) -> dict[str, npt.NDArray[np.int32]]:
     """The first rows of a split, at most those of its first file: column to int32 [B, L]."""
     fs, path = files.filesystem(manifest.file_urls(split)[0])
-    table = pq.read_table(path, columns=list(COLUMNS), filesystem=fs).slice(0, rows)
-    return {name: np.array(table[name].to_pylist(), np.int32) for name in COLUMNS}
+    table = pq.read_table(path, columns=list(names), filesystem=fs).slice(0, rows)
+    return {name: np.array(table[name].to_pylist(), np.int32) for name in names}
 
 
 def check_rows(manifest: Manifest, splits: Sequence[str], rows_read: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from recsys.config import Config
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM, UNKNOWN
+from recsys.train.inputs import arrays_of
 from recsys.train.tower import Catalogue
 
 
@@ -26,24 +27,55 @@ def read_catalogue(dataset: Manifest, config: Config, splits: Sequence[str]) -> 
         splits: that are trained on, whose events are counted
 
     Raises:
-        ConfigError: train.item_features names an attribute that the dataset does not have
-        DataError: the items are not those of the vocabulary
+        ConfigError: train.item_features names an attribute, train.event_inputs an input, or
+            train.event_type_weights a type that the dataset does not have
+        DataError: the items are not those of the vocabulary, or a feature is no number
     """
     features = config.train.item_features
     for name in features:
-        if name not in dataset.categories:
-            known = ", ".join(sorted(dataset.categories)) or "none"
+        if name not in dataset.categories | dataset.features:
+            known = ", ".join(sorted(dataset.categories | dataset.features)) or "none"
             raise ConfigError(f"train.item_features: expected one of {known}; found {name}")
+    _check_inputs(dataset, config.train.event_inputs)
     counts = [f"{split}_count" for split in splits]
-    table = _read_items(dataset, [*counts, *(f"{name}_index" for name in features)])
+    lists = [name for name in features if name in dataset.categories]
+    dense = [name for name in features if name in dataset.features]
+    columns = [*(f"{name}_index" for name in lists), *(f"{name}_vector" for name in dense)]
+    table = _read_items(dataset, [*counts, *columns])
     return Catalogue(
         vocabulary_size=dataset.vocabulary_size,
         event_type_size=dataset.event_type_size,
         known_size=FIRST_ITEM + _known_items(dataset, splits, has_features=bool(features)),
         train_counts=np.pad(table[counts].sum(axis=1).to_numpy(np.int64), (FIRST_ITEM, 0)),
-        categories={name: _values(table[f"{name}_index"]) for name in features},
-        category_sizes={name: dataset.categories[name] for name in features},
+        categories={name: _values(table[f"{name}_index"]) for name in lists},
+        category_sizes={name: dataset.categories[name] for name in lists},
+        vectors={name: _vectors(dataset, table, name) for name in dense},
+        inputs=dataset.inputs,
+        type_weights=_type_weights(dataset, config.train.event_type_weights),
     )
+
+
+def _check_inputs(dataset: Manifest, names: Sequence[str]) -> None:
+    for name in {"platform", "query"} & set(names):
+        if not arrays_of(name, dataset.inputs):
+            raise ConfigError(
+                f"train.event_inputs: expected {name} only where {dataset.url} has it "
+                f"(events.columns.{name}), found {name}"
+            )
+
+
+def _type_weights(
+    dataset: Manifest, weights: Mapping[str, float]
+) -> npt.NDArray[np.float32] | None:
+    """The weight of a target of each event type, by its index; 1 where none is configured."""
+    if not weights:
+        return None
+    for name in weights:
+        if name not in dataset.event_types:
+            known = ", ".join(dataset.event_types)
+            raise ConfigError(f"train.event_type_weights: expected one of {known}; found {name}")
+    named = [weights.get(name, 1.0) for name in dataset.event_types]
+    return np.array([1.0] * FIRST_ITEM + named, np.float32)
 
 
 def _known_items(dataset: Manifest, splits: Sequence[str], has_features: bool) -> int:
@@ -63,7 +95,8 @@ def read_item_ids(dataset: Manifest) -> list[str]:
 
 
 def read_values(dataset: Manifest, features: Sequence[str]) -> dict[str, list[str]]:
-    """The values of category attributes, from index FIRST_ITEM on."""
+    """The values of those features that are categories, from index FIRST_ITEM on."""
+    features = [name for name in features if name in dataset.categories]
     if not features:
         return {}
     fs, path = files.filesystem(files.join(dataset.url, "categories.parquet"))
@@ -84,6 +117,24 @@ def _read_items(dataset: Manifest, columns: list[str]) -> pd.DataFrame:
             f"found {len(table)} rows from {table['item_index'].min()} on"
         )
     return table
+
+
+def _vectors(dataset: Manifest, table: pd.DataFrame, name: str) -> npt.NDArray[np.float32]:
+    """A feature's vectors [V, M]; those of indexes that are no item are zero.
+
+    Raises:
+        DataError: names the item and the column of what is not finite, or of another length
+    """
+    column, length = f"{name}_vector", dataset.features[name]
+    where = files.join(dataset.url, "items.parquet")
+    for index, vector in zip(table["item_index"], table[column], strict=True):
+        if vector is None or len(vector) != length or not np.isfinite(vector).all():
+            raise DataError(
+                f"{where}: expected {length} finite numbers in the column {column} of item_index "
+                f"{index}, found {None if vector is None else list(vector)}"
+            )
+    values_IM = np.array(table[column].tolist(), np.float32).reshape(-1, length)
+    return np.pad(values_IM, ((FIRST_ITEM, 0), (0, 0)))
 
 
 def _values(column: pd.Series) -> npt.NDArray[np.int32]:

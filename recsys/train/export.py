@@ -1,7 +1,9 @@
 """The SavedModel: the recommender with its vocabulary, for whoever serves or scores.
 
 Signatures, all over B rows of L events:
-    serving_default  item ids, event types and times as the log has them -> best items, scores
+    serving_default  item ids, event types and times as the log has them, where the model reads
+                     them platforms, and query_1 ... of recsys.text.query_tokens -> best items,
+                     scores; a search has any item id that is not "" and no item's
     scores           indexes as in the dataset's histories -> scores of all items [B, V]
     cases            indexes as in the dataset's sequences -> scores of every target step [C, V]
     encode           indexes as in the dataset's histories -> vectors [B, D + 1], and what their own
@@ -16,14 +18,14 @@ Signatures, all over B rows of L events:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import tensorflow as tf
 
 from recsys import ranking
 from recsys.schemas import FIRST_ITEM, UNKNOWN
-from recsys.train.batch import Batch, Cases, target_cases, trim
+from recsys.train.batch import Batch, Cases, spec, target_cases, trim
 from recsys.train.model import Recommender, with_one
-
-INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
 
 
 def _lookup(values: list[str]) -> tf.lookup.StaticHashTable:
@@ -38,7 +40,7 @@ class Export(tf.Module):
     Args:
         model: the trained recommender
         item_ids: the vocabulary's items, from index FIRST_ITEM on
-        event_types: the event types, from index FIRST_ITEM on
+        names: the event types, and the platforms if the model reads them, from index FIRST_ITEM on
         exclude_history: whether lists leave out what the history holds
     """
 
@@ -46,14 +48,19 @@ class Export(tf.Module):
         self,
         model: Recommender,
         item_ids: list[str],
-        event_types: list[str],
+        names: Mapping[str, Sequence[str]],
         exclude_history: bool,
     ) -> None:
         super().__init__(name="export")
         self.model = model
         self.exclude_history = exclude_history
         self.item_index = _lookup(item_ids)
-        self.event_type_index = _lookup(event_types)
+        self.indexes = {
+            f"{name}s": _lookup(list(values))
+            for name, values in names.items()
+            if name in model.events.columns
+        }
+        self.queries = [name for name in model.events.columns if name.startswith("query_")]
         self.item_ids = tf.constant(["", "", *item_ids])
 
     def next_scores(self, batch: Batch) -> tf.Tensor:
@@ -96,13 +103,13 @@ class Export(tf.Module):
     def recommend(
         self,
         item_ids: tf.Tensor,
-        event_types: tf.Tensor,
         timestamps: tf.Tensor,
         session_starts: tf.Tensor,
         k: tf.Tensor,
+        **names: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """The signature serving_default: raw events [B, L], oldest first, "" pads at the end."""
-        batch = self.from_raw(item_ids, event_types, timestamps, session_starts)
+        batch = self.from_raw(item_ids, timestamps, session_starts, names)
         scores_BV = ranking.without_reserved(self.next_scores(batch))
         if self.exclude_history:
             scores_BV = ranking.without_history(scores_BV, batch["item"])
@@ -120,13 +127,13 @@ class Export(tf.Module):
     def purchase(
         self,
         item_ids: tf.Tensor,
-        event_types: tf.Tensor,
         timestamps: tf.Tensor,
         session_starts: tf.Tensor,
         candidate_ids: tf.Tensor,
+        **names: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """The signature of the same name: raw events [B, L] as of serving_default."""
-        batch = self.from_raw(item_ids, event_types, timestamps, session_starts)
+        batch = self.from_raw(item_ids, timestamps, session_starts, names)
         item_BK = self.model.known_only(self.item_index.lookup(candidate_ids))
         row_B, step_B = after_last(batch)
         item_P, count = tf.reshape(item_BK, [-1]), tf.shape(item_BK)[1]
@@ -149,9 +156,9 @@ class Export(tf.Module):
     def from_raw(
         self,
         item_ids_BL: tf.Tensor,
-        event_types_BL: tf.Tensor,
         timestamps_BL: tf.Tensor,
         session_starts_BL: tf.Tensor,
+        names: Mapping[str, tf.Tensor],
     ) -> Batch:
         """The arrays of the dataset's histories, from the log's own values."""
         is_event = item_ids_BL != ""
@@ -160,9 +167,15 @@ class Export(tf.Module):
         is_new_step = (elapsed > 0) & is_event
         step = tf.cumsum(tf.cast(is_new_step, tf.int32), axis=1)
         # All events of a step carry the time since the step before.
+        batch = {name: tf.where(is_event, names[name], 0) for name in self.queries}
+        batch |= {
+            key.removesuffix("s"): tf.where(is_event, table.lookup(names[key]), 0)
+            for key, table in self.indexes.items()
+        }
         return {
+            **batch,
             "item": tf.where(is_event, self.item_index.lookup(item_ids_BL), 0),
-            "event_type": tf.where(is_event, self.event_type_index.lookup(event_types_BL), 0),
+            "timestamp": tf.where(is_event, timestamps_BL, 0),
             "gap_seconds": tf.where(is_new_step, elapsed, 0),
             "session_start": tf.where(is_event, session_starts_BL, 0),
             "step": tf.where(is_event, step, -1),
@@ -175,24 +188,27 @@ def after_last(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.range(tf.shape(step_B)[0]), step_B
 
 
-def input_specs(rows: int | None, length: int | None) -> dict[str, tf.TensorSpec]:
+def input_specs(
+    model: Recommender, rows: int | None, length: int | None
+) -> dict[str, tf.TensorSpec]:
     """What a signature over so many rows of so many indexes takes; None is any number."""
-    return {name: tf.TensorSpec([rows, length], tf.int32, name) for name in INPUTS}
+    return {name: spec(name, rows, length) for name in model.events.columns}
 
 
 def save(export: Export, folder: str) -> None:
     """Writes the SavedModel to a local folder."""
-    index = input_specs(None, None)
-    with_targets = {**index, "target": tf.TensorSpec([None, None], tf.int32, "target")}
-    raw = (
-        tf.TensorSpec([None, None], tf.string, "item_ids"),
-        tf.TensorSpec([None, None], tf.string, "event_types"),
-        tf.TensorSpec([None, None], tf.int64, "timestamps"),
-        tf.TensorSpec([None, None], tf.int32, "session_starts"),
-    )
+    index = input_specs(export.model, None, None)
+    with_targets = {**index, "target": spec("target")}
+    raw = {
+        "item_ids": tf.TensorSpec([None, None], tf.string, "item_ids"),
+        "timestamps": tf.TensorSpec([None, None], tf.int64, "timestamps"),
+        "session_starts": tf.TensorSpec([None, None], tf.int32, "session_starts"),
+        **{name: tf.TensorSpec([None, None], tf.string, name) for name in export.indexes},
+        **{name: spec(name) for name in export.queries},
+    }
     signatures = {
         "serving_default": export.recommend.get_concrete_function(
-            *raw, tf.TensorSpec([], tf.int32, "k")
+            k=tf.TensorSpec([], tf.int32, "k"), **raw
         ),
         "scores": export.scores.get_concrete_function(**index),
         "encode": export.encode.get_concrete_function(**index),
@@ -206,7 +222,7 @@ def save(export: Export, folder: str) -> None:
         }
         signatures |= {
             "purchase": export.purchase.get_concrete_function(
-                *raw, tf.TensorSpec([None, None], tf.string, "candidate_ids")
+                candidate_ids=tf.TensorSpec([None, None], tf.string, "candidate_ids"), **raw
             ),
             "purchase_pairs": export.purchase_pairs.get_concrete_function(**pairs, **index),
         }

@@ -1,8 +1,8 @@
 """TFLite of the same model: one history in, its vector or its best items out, on a phone.
 
 One file with two signatures, which share the weights. Both take one history of L events as the
-dataset's histories hold it, padded at the end: item, event_type, gap_seconds, session_start and
-step, each int32 [1, L].
+dataset's histories hold it, padded at the end: item, event_type, gap_seconds, session_start, step
+and what else the model reads, each int32 [1, L].
 
     encode     -> vector [1, D + 1], as the SavedModel's signature of the same name
     recommend  -> item [1, K] and score [1, K], best first
@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from recsys.errors import DataError
 from recsys.schemas import FIRST_ITEM
-from recsys.train.export import INPUTS, after_last, input_specs
+from recsys.train.export import after_last, input_specs
 from recsys.train.model import Recommender, with_one
 
 # Length of the lists.
@@ -46,7 +46,7 @@ class Lite(tf.Module):
         super().__init__(name="lite")
         self.model = model
         self.exclude_history = exclude_history
-        self.inputs = input_specs(1, length)
+        self.inputs = input_specs(model, 1, length)
         self.k = min(TOP_K, model.vocabulary_size)
 
     @tf.function(autograph=False)
@@ -92,12 +92,14 @@ def check(content: bytes, lite: Lite, rows: Rows) -> None:
     Args:
         content: the file
         lite: what was converted
-        rows: the histories, INPUTS [B, L]
+        rows: the histories, all that the model reads [B, L]
 
     Raises:
         DataError: it does not
     """
-    rows = {name: np.asarray(rows[name], np.int32) for name in INPUTS}
+    rows = {
+        name: np.asarray(rows[name], own.dtype.as_numpy_dtype) for name, own in lite.inputs.items()
+    }
     converted = open_lite(content)
     for place in range(len(rows["item"])):
         row = {name: values[place : place + 1] for name, values in rows.items()}

@@ -20,8 +20,8 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.train import batches, ranks
-from recsys.train.batch import Batch, known, target_cases, trim
-from recsys.train.batches import COLUMNS, LABEL, Shard
+from recsys.train.batch import Batch, known, spec, target_cases, trim
+from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
 from recsys.train.judge import of_purchases
 from recsys.train.model import Recommender
@@ -70,8 +70,9 @@ class Trainer:
         self.steps_per_epoch = batches.steps_per_epoch(
             self.manifest, self.splits, self.shard.ranks, train.batch_targets_per_rank
         )
-        self.columns = COLUMNS if self.model.purchase is None else (*COLUMNS, LABEL)
-        batch = {name: tf.TensorSpec([None, None], tf.int32, name) for name in self.columns}
+        label = () if self.model.purchase is None else (LABEL,)
+        self.columns = (*self.model.events.columns, "target", *label)
+        batch = {name: spec(name) for name in self.columns}
         self.watch = Watch(train.stall_seconds * _READER_SHARE)
         compiled = partial(tf.function, autograph=False)
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])

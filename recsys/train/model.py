@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.schemas import FIRST_ITEM, UNKNOWN
-from recsys.train.batch import SECONDS_PER_DAY, Batch, Cases, before, flat_steps, step_days
+from recsys.train.batch import Batch, Cases, before, flat_steps, step_days
 from recsys.train.candidates import Candidates
 from recsys.train.cells import Stack
+from recsys.train.inputs import EventInputs
 from recsys.train.losses import NO_NEGATIVE, Scored
 from recsys.train.noise import Noise
 from recsys.train.precision import product
@@ -21,9 +22,6 @@ from recsys.train.purchase import PurchaseHead
 from recsys.train.readout import Attention
 from recsys.train.repeat import RepeatScores, value_at
 from recsys.train.tower import Catalogue, ItemTower
-
-# What a step knows besides its items: time since the step before, and whether a session starts.
-_CONTEXT = 2
 
 
 class Recommender(tf.Module):
@@ -43,10 +41,14 @@ class Recommender(tf.Module):
         self.train = train
         self.vocabulary_size = catalogue.vocabulary_size
         self.tower = ItemTower(catalogue, width, train.normalize, seed)
-        self.event_type_embedding = tf.Variable(
-            tf.zeros([catalogue.event_type_size, width]), name="event_type_embedding"
+        self.events = EventInputs(
+            train.event_inputs, catalogue.event_type_size, catalogue.inputs, width
         )
-        self.stack = Stack(train.cell, width + _CONTEXT, width, train.layers, seed, train.precision)
+        self.event_tables = self.events.tables
+        self.type_weights = catalogue.type_weights
+        self.stack = Stack(
+            train.cell, width + self.events.numbers, width, train.layers, seed, train.precision
+        )
         # Nothing is known of an item that training never meets and that has no features.
         self.known_size = catalogue.known_size or catalogue.vocabulary_size
         met_V = (catalogue.train_counts > 0) | bool(catalogue.categories or catalogue.vectors)
@@ -73,7 +75,7 @@ class Recommender(tf.Module):
         inputs_BTD = self.step_inputs(before(batch, step_C), noise)
         states_BTE = self.stack(inputs_BTD)
         if self.attention is not None:
-            items_BTD, _ = tf.split(inputs_BTD, [self.tower.width, _CONTEXT], axis=2)
+            items_BTD, _ = tf.split(inputs_BTD, [self.tower.width, self.events.numbers], axis=2)
             states_BTE = self.attention(states_BTE, items_BTD)
         before_BTE = tf.pad(states_BTE, [[0, 0], [1, 0], [0, 0]])
         state_CD = tf.gather_nd(before_BTE, tf.stack([row_C, step_C], axis=1))
@@ -89,9 +91,9 @@ class Recommender(tf.Module):
         return tf.where(item < self.known_size, item, UNKNOWN)
 
     def step_inputs(self, batch: Batch, noise: Noise | None) -> tf.Tensor:
-        """What the network reads [B, T, D + 2]."""
+        """What the network reads [B, T, D and the numbers of a step]."""
         event_BLD = self.tower(self.known_only(batch["item"]))
-        event_BLD += tf.gather(self.event_type_embedding, batch["event_type"])
+        event_BLD = self.events.add_vectors(event_BLD, batch)
         event_BLD = _drop(event_BLD, self.train.embedding_dropout, noise)
         step_N, steps = flat_steps(batch["step"])
         rows = tf.shape(batch["step"])[0]
@@ -107,10 +109,9 @@ class Recommender(tf.Module):
         count = tf.math.unsorted_segment_sum(tf.ones_like(step_N, tf.float32), step_N, segments)
         # The root keeps the scale of a large basket near that of a single item.
         pooled = total / tf.sqrt(tf.maximum(count, 1.0))[:, None]
-        gap = tf.math.log1p(largest("gap_seconds") / SECONDS_PER_DAY)
-        context = tf.stack([gap, largest("session_start")], axis=1)
-        width = self.tower.width + _CONTEXT
-        inputs_BTD = tf.reshape(tf.concat([pooled, context], axis=1), [rows, steps, width])
+        numbers = self.events.step_numbers(largest)
+        width = self.tower.width + self.events.numbers
+        inputs_BTD = tf.reshape(tf.concat([pooled, numbers], axis=1), [rows, steps, width])
         return _drop(inputs_BTD, self.train.input_dropout, noise)
 
     def scores(self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor) -> tf.Tensor:

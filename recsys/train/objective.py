@@ -38,6 +38,8 @@ def batch_loss(
     """
     cases, history, is_learnt_P = learnt(model, batch, noise)
     weight_P = target_weights(cases.case_P, tf.size(cases.row_C), basket_power)
+    if cases.type_P is not None:
+        weight_P *= tf.gather(model.type_weights, cases.type_P)
     candidates = EVERYTHING
     if sampler is not None and noise is not None:
         candidates = sampler(cases.item_P, noise)
@@ -64,7 +66,11 @@ def learnt(model: Recommender, batch: Batch, noise: Noise | None) -> tuple[Cases
         history, step_C = changed.batch, changed.step_C
         is_learnt_P &= tf.gather(changed.is_asked_C, case_P)
     case_P, item_P = tf.boolean_mask(case_P, is_learnt_P), tf.boolean_mask(item_P, is_learnt_P)
-    return Cases(row_C, step_C, case_P, item_P), history, is_learnt_P
+    type_P = None
+    if model.type_weights is not None:
+        type_P = tf.boolean_mask(batch["event_type"], batch["target"] > 0)
+        type_P = tf.boolean_mask(type_P, is_learnt_P)
+    return Cases(row_C, step_C, case_P, item_P, type_P), history, is_learnt_P
 
 
 def labelled(model: Recommender, batch: Batch) -> tuple[Cases, tf.Tensor]:

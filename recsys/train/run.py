@@ -175,6 +175,7 @@ class Run:
             "best": best,
             "trained_on": list(trainer.splits),
             "purchase_threshold": _purchase_threshold(best),
+            "inputs": list(trainer.model.events.columns),
             "known_items": trainer.model.known_size - FIRST_ITEM,
         }
         files.write_json(
@@ -189,9 +190,10 @@ class Run:
 
     def _export(self, model: Recommender) -> None:
         item_ids, event_types = read_item_ids(self.dataset), list(self.dataset.event_types)
+        values = {"event_type": event_types, "platform": self.dataset.platforms}
         exclude_history = self.config.ranking.exclude_history
         with tempfile.TemporaryDirectory() as folder:
-            module = export.Export(model, item_ids, event_types, exclude_history)
+            module = export.Export(model, item_ids, values, exclude_history)
             export.save(module, f"{folder}/export")
             files.upload(f"{folder}/export", files.join(self.version, "export"))
         vectors.write_item_vectors(
@@ -200,7 +202,8 @@ class Run:
         if self.config.train.tflite:
             fixed = lite.Lite(model, self.dataset.sequence_length, exclude_history)
             content = lite.convert(fixed)
-            lite.check(content, fixed, read_rows(self.dataset, "valid", _CHECKED_ROWS))
+            rows = read_rows(self.dataset, "valid", _CHECKED_ROWS, model.events.columns)
+            lite.check(content, fixed, rows)
             files.write_bytes(files.join(self.version, "lite", "model.tflite"), content)
             names = {"item_ids": item_ids, "event_types": event_types, "first_index": FIRST_ITEM}
             files.write_json(files.join(self.version, "lite", "vocabulary.json"), names)

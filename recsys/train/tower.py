@@ -29,6 +29,8 @@ class Catalogue:
         category_sizes: attribute to the number of its value indexes
         vectors: attribute to numbers of every item [V, M]
         known_size: indexes from here on are not known yet, whatever the vocabulary has; None: all
+        inputs: the arrays of events that not every dataset has, with the number of their indexes
+        type_weights: of the targets of each event type, by its index; None weighs all alike
     """
 
     vocabulary_size: int
@@ -38,6 +40,8 @@ class Catalogue:
     category_sizes: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, Floats] = field(default_factory=dict)
     known_size: int | None = None
+    inputs: dict[str, int] = field(default_factory=dict)
+    type_weights: Floats | None = None
 
 
 class ItemTower(tf.Module):

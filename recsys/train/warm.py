@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 VOCABULARIES = "vocabularies.json"
 # What decides which weights a model has.
 _ARCHITECTURE = (
-    "cell", "layers", "embedding_size", "readout", "normalize", "repeat", "item_features",
-    "optimizer",
+    "cell", "layers", "embedding_size", "readout", "normalize", "repeat", "event_inputs",
+    "item_features", "optimizer",
 )  # fmt: skip
 _ITEM_TABLES = ("item_embedding", "item_bias", "item_weight")
 _OTHER_TABLES = ("event_type", "platform")
@@ -48,7 +48,7 @@ def vocabularies(dataset: Manifest, features: Sequence[str]) -> dict[str, list[s
         "item": read_item_ids(dataset),
         "event_type": list(dataset.event_types),
         "platform": list(dataset.platforms),
-        **{_feature(name): values[name] for name in features},
+        **{_feature(name): own for name, own in values.items()},
     }
 
 

@@ -188,7 +188,7 @@ def write_model(
     rng = np.random.default_rng(1)
     for variable in recommender.purchase.trainable_variables:
         variable.assign_add(rng.normal(scale=0.7, size=variable.shape).astype(np.float32))
-    module = export.Export(recommender, ids, ["purchase"], False)
+    module = export.Export(recommender, ids, {"event_type": ["purchase"]}, False)
     version = files.new_version(str(place / "model"))
     export.save(module, files.local_copy(files.join(version, "export")))
     about = {

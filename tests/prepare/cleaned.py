@@ -21,6 +21,8 @@ class Event(NamedTuple):
     platform: str | None = None
     price: float | None = None
     quantity: float | None = None
+    query: str | None = None
+    value: float | None = None
 
 
 def in_order(events: list[Event]) -> list[Event]:

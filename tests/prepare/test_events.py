@@ -25,9 +25,9 @@ TEXT = Events(
 )
 RAW = (
     "user_id string, session_id string, item_id string, event_type string, timestamp string, "
-    "platform string, price string, quantity string"
+    "platform string, price string, quantity string, query string, value string"
 )
-GOOD = ("ann", "s1", "i1", "view", "1700000000", "web", "1.5", "2")
+GOOD = ("ann", "s1", "i1", "view", "1700000000", "web", "1.5", "2", "tea", "4")
 
 
 def raw(
@@ -47,7 +47,7 @@ def test_a_sound_row_has_our_types_and_no_reason(spark: SparkSession) -> None:
     assert row.asDict() == {
         "user_id": "ann", "session_id": "s1", "item_id": "i1", "event_type": "view",
         "timestamp": 1_700_000_000_000_000, "platform": "web", "price": 1.5, "quantity": 2.0,
-        "reason": None, "row": None,
+        "query": None, "value": 4.0, "reason": None, "row": None,
     }  # fmt: skip
 
 
@@ -69,6 +69,8 @@ def test_every_fault_has_its_reason_and_the_first_one_counts(spark: SparkSession
         changed(price="-0.01"): "price: negative",
         changed(quantity="two"): "quantity: not a number",
         changed(quantity="-2"): "quantity: negative",
+        changed(value="good"): "value: not a number",
+        changed(value="-3"): None,
         changed(item_id=None, timestamp="soon", price="-1"): "item_id: null",
         changed(timestamp="soon", price="-1"): "timestamp: not a time",
         changed(price=None, quantity=None, platform=None): None,
@@ -85,6 +87,16 @@ def test_every_fault_has_its_reason_and_the_first_one_counts(spark: SparkSession
             assert json.loads(row.row) == kept
         else:
             assert row.row is None
+
+
+def test_a_search_has_a_query_and_no_item(spark: SparkSession) -> None:
+    log = replace(TEXT, columns=replace(TEXT.columns, query="asked"))
+    rows = [changed(event_type="search", item_id=None), changed(event_type="search"),
+            changed(event_type="search", query=None), changed(item_id=None)]  # fmt: skip
+    found = check(raw(spark, *rows), log, NOW).collect()
+    assert [(row.item_id, row.query, row.reason) for row in found] == [
+        (None, "tea", None), (None, "tea", None), (None, None, None), (None, None, "item_id: null")
+    ]  # fmt: skip
 
 
 def test_latest_says_how_far_the_future_goes(spark: SparkSession) -> None:

@@ -51,6 +51,7 @@ def streamed(
         "is_target": pa.array([e.wanted for e in in_order], pa.bool_()),
         "part": pa.array([e.part for e in in_order], pa.int32()),
     }
+    columns |= {name: pa.array([e.item + 1 for e in in_order]) for name in rules.inputs}
     if rules.sessions is None and not rules.by_session:
         columns["session_id"] = pa.array([e.session for e in in_order], pa.string())
     batch = pa.RecordBatch.from_pydict(columns)
@@ -87,6 +88,17 @@ def test_a_basket_is_asked_for_from_all_baskets_before() -> None:
     assert len(found) == 2
     assert one(found, "ann")["kind"] == HISTORY
     assert one(found, "ann")["item"] == [7, 3, 9, 3, 8]
+
+
+def test_inputs_are_aligned_with_the_items() -> None:
+    events = [Event("ann", time * MINUTE, time, item=time + 2) for time in range(30)]
+    found = streamed(events, replace(cutting(), inputs=("platform",)), batch_events=7)
+    for row in found:
+        assert row["platform"] == [item + 1 for item in row["item"]]
+    plain = [{**row} for row in found]
+    for row in plain:
+        del row["platform"]
+    assert plain == streamed(events, cutting(), batch_events=7)
 
 
 def test_a_line_that_repeats_an_item_is_one_target() -> None:

@@ -166,7 +166,7 @@ def write_model(
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         variable.assign_add(rng.normal(scale=0.7, size=variable.shape).astype(np.float32))
-    module = Export(model, item_ids, list(dataset.event_types), exclude_history=False)
+    module = Export(model, item_ids, {"event_type": dataset.event_types}, exclude_history=False)
     version = files.new_version(str(place))
     save(module, files.local_copy(files.join(version, "export")))
     about = {

@@ -13,20 +13,25 @@ from recsys.schemas import FIRST_ITEM
 from recsys.train import lite
 from recsys.train.batch import target_cases
 from recsys.train.batches import read_rows
-from recsys.train.export import INPUTS, Export, save
+from recsys.train.export import Export, save
 from recsys.train.model import Recommender
 from recsys.train.tower import Catalogue
 from recsys.train.vectors import write_item_vectors
 from tests.datasets import LENGTH
 
-NAMES = ("item", "event_type", "gap_seconds", "session_start", "step", "target")
+EVENT_INPUTS = ("event_type", "gap", "session_start", "dwell", "platform")
+NAMES = (
+    "item", "event_type", "gap_seconds", "session_start", "step", "timestamp", "platform", "target"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def model(dataset: Manifest) -> Recommender:
     size = dataset.vocabulary_size
-    catalogue = Catalogue(size, dataset.event_type_size, np.arange(size), {}, {})
-    built = Recommender(Train(embedding_size=8), catalogue, seed=3)
+    catalogue = Catalogue(
+        size, dataset.event_type_size, np.arange(size), inputs={"platform": FIRST_ITEM + 2}
+    )
+    built = Recommender(Train(embedding_size=8, event_inputs=EVENT_INPUTS), catalogue, seed=3)
     rng = np.random.default_rng(0)
     for variable in built.trainable_variables:
         variable.assign_add(rng.normal(scale=0.3, size=variable.shape))
@@ -39,14 +44,24 @@ def exported(
 ) -> Path:
     folder = tmp_path_factory.mktemp("export") / "export"
     ids = [f"item-{index}" for index in range(dataset.items)]
-    save(Export(model, ids, list(dataset.event_types), exclude_history=False), str(folder))
+    save(
+        Export(
+            model,
+            ids,
+            {"event_type": dataset.event_types, "platform": ["web", "app"]},
+            exclude_history=False,
+        ),
+        str(folder),
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def rows(dataset: Manifest) -> dict[str, np.ndarray]:
     table = pq.read_table(files.local_copy(dataset.file_urls("test")[0])).to_pydict()
-    return {name: np.array(table[name], np.int32) for name in (*NAMES, "timestamp")}
+    item = np.array(table["item"])
+    table["platform"] = np.where(item > 0, 1 + item % 3, 0)
+    return {name: np.array(table[name], np.int32) for name in NAMES}
 
 
 def test_cases_are_scored_as_in_training(
@@ -77,6 +92,7 @@ def test_raw_events_give_what_the_prepared_arrays_give(
     found = tf.saved_model.load(str(exported)).signatures["serving_default"](
         item_ids=tf.constant(ids),
         event_types=tf.constant(np.where(item > 0, "view", "")),
+        platforms=tf.constant(np.array(["", "?", "web", "app"])[rows["platform"]]),
         timestamps=tf.constant(rows["timestamp"], tf.int64),
         session_starts=tf.constant(rows["session_start"]),
         k=tf.constant(4),
@@ -95,6 +111,7 @@ def test_what_the_vocabulary_does_not_know_is_the_unknown_item(exported: Path) -
         found = serve(
             item_ids=tf.constant([[item_id]]),
             event_types=tf.constant([[event_type]]),
+            platforms=tf.constant([["web"]]),
             timestamps=tf.constant([[1000]], tf.int64),
             session_starts=tf.constant([[1]]),
             k=tf.constant(5),
@@ -109,6 +126,7 @@ def test_tflite_gives_what_the_model_gives(
     exported: Path, model: Recommender, dataset: Manifest
 ) -> None:
     rows = read_rows(dataset, "test", 8)
+    rows["platform"] = np.where(rows["item"] > 0, 1 + rows["item"] % 3, 0)
     nothing = {name: np.full((1, LENGTH), -1 if name == "step" else 0) for name in rows}
     rows = {name: np.concatenate([values, nothing[name]]) for name, values in rows.items()}
     fixed = lite.Lite(model, dataset.sequence_length, exclude_history=True)
@@ -119,7 +137,9 @@ def test_tflite_gives_what_the_model_gives(
     _, items = ranking.top_k(ranking.without_history(scores, rows["item"]), 3)
     recommend = lite.open_lite(content)["recommend"]
     for place, expected in enumerate(items.numpy()):
-        row = {name: rows[name][place : place + 1].astype(np.int32) for name in INPUTS}
+        row = {
+            name: rows[name][place : place + 1].astype(np.int32) for name in model.events.columns
+        }
         assert recommend(**row)["item"][0, :3].tolist() == expected.tolist()
 
     other = lite.Lite(model, dataset.sequence_length, exclude_history=False)

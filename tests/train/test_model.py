@@ -16,14 +16,19 @@ ITEMS = 20
 
 
 @pytest.fixture(
-    params=[{"repeat": True}, {"repeat": False}, {"readout": "attention", "normalize": True}],
-    ids=["repeat", "plain", "attention"],
+    params=[
+        {"repeat": True},
+        {"repeat": False, "event_inputs": ("event_type", "dwell", "hour", "weekday", "platform")},
+        {"readout": "attention", "normalize": True},
+    ],
+    ids=["repeat", "inputs", "attention"],
 )
 def model(request: pytest.FixtureRequest) -> Recommender:
     size = ITEMS + FIRST_ITEM
     catalogue = Catalogue(
-        size, 4, np.arange(size), {"colour": np.arange(size)[:, None] % 5}, {"colour": 5}
-    )
+        size, 4, np.arange(size), {"colour": np.arange(size)[:, None] % 5}, {"colour": 5},
+        inputs={"platform": 4},
+    )  # fmt: skip
     train = Train(embedding_size=8, item_features=("colour",), **request.param)
     built = Recommender(train, catalogue, seed=1)
     rng = np.random.default_rng(0)
@@ -34,7 +39,8 @@ def model(request: pytest.FixtureRequest) -> Recommender:
 
 def _rows(rows: int = 6) -> dict[str, np.ndarray]:
     arrays = random_rows(np.random.default_rng(7), rows, ITEMS, step_events=3)
-    return {name: arrays[name].astype(np.int32) for name in COLUMNS}
+    arrays["platform"] = np.where(arrays["item"] > 0, FIRST_ITEM + arrays["item"] % 2, 0)
+    return {name: arrays[name].astype(np.int32) for name in (*COLUMNS, "timestamp", "platform")}
 
 
 def _scores(model: Recommender, rows: dict[str, np.ndarray]) -> np.ndarray:
@@ -85,7 +91,8 @@ def test_a_case_sees_the_steps_before_it_and_nothing_else(model: Recommender) ->
         changed = {name: values.copy() for name, values in rows.items()}
         later = (changed["step"][row[case]] >= step[case]) & (changed["step"][row[case]] >= 0)
         changed["item"][row[case], later] = FIRST_ITEM + 1
-        changed["gap_seconds"][row[case], later] += 999
+        for name in ("gap_seconds", "timestamp"):
+            changed[name][row[case], later] += 9999
         np.testing.assert_allclose(_scores(model, changed)[case], before[case], atol=1e-5)
     # and it does see the step just before
     changed = {name: values.copy() for name, values in rows.items()}
@@ -112,7 +119,7 @@ def test_what_comes_before_no_case_is_not_read() -> None:
 
 
 def test_rows_that_only_fill_up_have_no_loss_and_no_gradient(model: Recommender) -> None:
-    empty = {name: tf.zeros([2, LENGTH], tf.int32) for name in COLUMNS}
+    empty = {name: tf.zeros([2, LENGTH], tf.int32) for name in _rows()}
     empty["step"] -= 1
     with tf.GradientTape() as tape:
         loss, weight = batch_loss(model, empty, "cross_entropy", 0.0, None, None)
@@ -120,6 +127,26 @@ def test_rows_that_only_fill_up_have_no_loss_and_no_gradient(model: Recommender)
     for gradient in tape.gradient(loss, model.trainable_variables):
         if gradient is not None:
             assert not np.any(tf.convert_to_tensor(gradient).numpy())
+
+
+def test_a_type_without_weight_is_not_learnt() -> None:
+    size, rows = ITEMS + FIRST_ITEM, _rows()
+    rows["event_type"] = np.where(rows["item"] > 0, FIRST_ITEM + rows["item"] % 2, 0)
+
+    def loss(weights: list[float] | None, **changed: np.ndarray) -> list[float]:
+        of_type = None if weights is None else np.array([1, 1, *weights], np.float32)
+        catalogue = Catalogue(size, 4, np.ones(size, np.int64), type_weights=of_type)
+        model = Recommender(Train(embedding_size=4), catalogue, seed=1)
+        batch = {name: tf.constant(values) for name, values in {**rows, **changed}.items()}
+        return [float(part) for part in batch_loss(model, batch, "cross_entropy", 0, None, None)]
+
+    assert loss([1, 1]) == pytest.approx(loss(None))
+    # Another case's targets are no candidates of this one: only a step's own are left out.
+    of_one = [loss([1, 0]), loss([0, 1])]
+    assert np.sum(of_one, axis=0) == pytest.approx(np.array(loss(None)), rel=1e-5)
+    assert of_one[0][1] == np.sum((rows["target"] == 1) & (rows["event_type"] == FIRST_ITEM))
+    twice = np.array(loss([2, 1]))
+    assert twice == pytest.approx(np.array(loss(None)) + np.array(of_one[0]), rel=1e-5)
 
 
 def test_unknown_targets_are_not_learnt(model: Recommender) -> None:

@@ -194,7 +194,7 @@ def test_labels_stay_with_their_targets_when_histories_change(
 def exported(model: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "export"
     ids = [f"item-{index}" for index in range(FIRST_ITEM, FIRST_ITEM + ITEMS)]
-    save(Export(model, ids, list(EVENT_TYPES), exclude_history=False), str(folder))
+    save(Export(model, ids, {"event_type": EVENT_TYPES}, exclude_history=False), str(folder))
     return folder
 
 

@@ -1,0 +1,59 @@
+"""How items were received, as of the end of train: from the events of train and nothing else.
+
+    popularity   log(1 + events)
+    conversion   share of each event type, and of one event of each type besides
+    recency      log(1 + days from the last event to the last of train)
+    price_rank   from -1, the cheapest of its category, to 1, by the median price of its events
+
+All but conversion are normalized as standard numbers (recsys.prepare.dense).
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from recsys.prepare.instants import MICROSECONDS_PER_DAY
+from recsys.prepare.parts import PART, TRAIN
+
+KINDS = {
+    "popularity": "number", "conversion": "vector", "recency": "number", "price_rank": "number",
+}  # fmt: skip
+
+
+def statistics(
+    events: DataFrame, items: DataFrame, event_types: tuple[str, ...], category: str | None
+) -> DataFrame:
+    """The items with a column for each of KINDS; null where train says nothing.
+
+    Args:
+        events: EVENTS with PART; null prices where the log has none
+        items: the vocabulary and its attributes
+        event_types: in the order of conversion's shares
+        category: attribute within which prices are ranked; none ranks none
+    """
+    train = events.where((F.col(PART) == TRAIN) & F.col("item_id").isNotNull())
+    last = train.agg(F.max("timestamp").alias("end"))
+    of_types = [F.count_if(F.col("event_type") == name) for name in event_types]
+    own = train.groupBy("item_id").agg(
+        F.log1p(F.count(F.lit(1)).cast("double")).alias("popularity"),
+        F.array(*of_types).alias("counts"),
+        F.max("timestamp").alias("last"),
+        F.median("price").alias("median_price"),
+    )
+    days = (F.col("end") - F.col("last")) / MICROSECONDS_PER_DAY
+    total = F.aggregate("counts", F.lit(0).cast("bigint"), lambda sum_, count: sum_ + count)
+    shares = F.transform("counts", lambda count: (count + 1) / (total + len(event_types)))
+    known = items.join(own, on="item_id", how="left").crossJoin(F.broadcast(last))
+    rank = F.lit(None).cast("double")
+    if category is not None:
+        has_price = F.col("median_price").isNotNull() & F.col(category).isNotNull()
+        by_price = Window.partitionBy(category, has_price).orderBy("median_price")
+        rank = F.when(has_price, 2 * F.percent_rank().over(by_price) - 1)
+    return known.select(
+        *items.columns,
+        "popularity",
+        shares.cast("array<float>").alias("conversion"),
+        F.log1p(days).alias("recency"),
+        rank.alias("price_rank"),
+    )

@@ -1,0 +1,109 @@
+"""What a step knows besides its items: the configured inputs of events, where the log has them.
+
+Shapes: B rows, L events, N events of the whole batch, S steps of the whole batch, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+
+from recsys.encoding import INPUTS
+from recsys.train.batch import SECONDS_PER_DAY, Batch
+
+_SECONDS_PER_HOUR = 3600
+_SECONDS_PER_MINUTE = 60.0
+# 1970-01-01 was a Thursday.
+_FIRST_WEEKDAY = 3
+
+# Inputs with an embedding that is added to the event's vector, all else is a number of the step.
+_SIZES = {"hour": 24, "weekday": 7}
+_NUMBERS = ("gap", "session_start", "dwell")
+
+
+def columns(names: Sequence[str], inputs: Mapping[str, int]) -> tuple[str, ...]:
+    """The arrays of a history that a model with these inputs reads.
+
+    Args:
+        names: train.event_inputs
+        inputs: of the manifest
+    """
+    found = [*INPUTS]
+    if set(names) & {"hour", "weekday"}:
+        found.append("timestamp")
+    return (*found, *[array for name in names for array in arrays_of(name, inputs)])
+
+
+def arrays_of(name: str, inputs: Mapping[str, int]) -> tuple[str, ...]:
+    """The arrays of the manifest's inputs that an input of the model reads."""
+    return tuple(array for array in inputs if array.split("_")[0] == name)
+
+
+class EventInputs:
+    """Embeddings of what an event is, and numbers of the step it belongs to.
+
+    A step's dwell time is not known before the next step, so that a state never has its own: with
+    each step the network reads how long the step before was looked at, where no session starts in
+    between. Hour and weekday are those of UTC.
+
+    Args:
+        names: train.event_inputs
+        event_types: rows of an embedding of event types
+        inputs: of the manifest
+        width: D
+    """
+
+    def __init__(
+        self, names: Sequence[str], event_types: int, inputs: Mapping[str, int], width: int
+    ) -> None:
+        self.columns = columns(names, inputs)
+        self._arrays = {name: arrays_of(name, inputs) for name in names}
+        self._numbers = tuple(name for name in _NUMBERS if name in names)
+        sizes = {"event_type": event_types, **_SIZES}
+        sizes |= {name: inputs[arrays[0]] for name, arrays in self._arrays.items() if arrays}
+        self.tables = {
+            name: tf.Variable(tf.zeros([sizes[name], width]), name=f"{name}_embedding")
+            for name in names
+            if name not in _NUMBERS
+        }
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a step has."""
+        return len(self._numbers)
+
+    def add_vectors(self, event_BLD: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The events' vectors with what the embeddings add."""
+        for name, table in self.tables.items():
+            for index_BL in self._indexes(name, batch):
+                vectors_BLD = tf.gather(table, index_BL)
+                if name == "query":  # a search may have fewer words, and other events have none
+                    vectors_BLD *= tf.cast(index_BL > 0, tf.float32)[..., None]
+                event_BLD += vectors_BLD
+        return event_BLD
+
+    def _indexes(self, name: str, batch: Batch) -> list[tf.Tensor]:
+        if name == "event_type":
+            return [batch["event_type"]]
+        if name == "hour":
+            return [batch["timestamp"] // _SECONDS_PER_HOUR % _SIZES["hour"]]
+        if name == "weekday":
+            days_BL = batch["timestamp"] // int(SECONDS_PER_DAY)
+            return [(days_BL + _FIRST_WEEKDAY) % _SIZES["weekday"]]
+        return [batch[array] for array in self._arrays[name]]
+
+    def step_numbers(self, of_step: Callable[[str], tf.Tensor]) -> tf.Tensor:
+        """The numbers of every step [S, numbers].
+
+        Args:
+            of_step: from the name of an array to its value of each step [S]
+        """
+        gap_S, starts_S = of_step("gap_seconds"), of_step("session_start")
+        found = {
+            "gap": tf.math.log1p(gap_S / SECONDS_PER_DAY),
+            "session_start": starts_S,
+            "dwell": tf.math.log1p(gap_S * (1.0 - starts_S) / _SECONDS_PER_MINUTE),
+        }
+        nothing_S0 = tf.zeros([tf.size(gap_S), 0])
+        return tf.concat([nothing_S0, *[found[name][:, None] for name in self._numbers]], axis=1)

@@ -1,0 +1,55 @@
+import datetime
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recsys.config import Config, Train
+from recsys.errors import ConfigError
+from recsys.manifest import Manifest
+from recsys.train.catalogue import read_catalogue
+from recsys.train.inputs import EventInputs, columns
+
+
+def test_numbers_of_a_step() -> None:
+    gap, starts = np.array([0.0, 90.0, 7200.0], np.float32), np.array([1.0, 0.0, 1.0], np.float32)
+    arrays = {"gap_seconds": tf.constant(gap), "session_start": tf.constant(starts)}
+    inputs = EventInputs(("dwell", "gap"), 4, {}, width=3)
+    found = inputs.step_numbers(arrays.__getitem__).numpy()
+    # With the second step comes how long the first was looked at; with the third, which starts a
+    # session, nobody knows how long the second was.
+    np.testing.assert_allclose(found[:, 1], [0, np.log1p(1.5), 0], atol=1e-6)
+    np.testing.assert_allclose(found[:, 0], np.log1p(gap / 86400), atol=1e-6)
+    assert EventInputs(("hour",), 4, {}, width=3).step_numbers(arrays.__getitem__).shape == (3, 0)
+
+
+def test_hour_and_weekday_are_those_of_utc() -> None:
+    inputs = EventInputs(("hour", "weekday"), 4, {}, width=1)
+    inputs.tables["hour"].assign(100.0 * tf.range(24, dtype=tf.float32)[:, None])
+    inputs.tables["weekday"].assign(tf.range(7, dtype=tf.float32)[:, None])
+    # Beyond what 32 bits hold.
+    times = [0, 1_700_000_000, 1_700_090_000, 2**31 + 12_345, 4_000_000_000]
+    batch = {"timestamp": tf.constant([times], tf.int64)}
+    found = inputs.add_vectors(tf.zeros([1, len(times), 1]), batch).numpy()[0, :, 0]
+    expected = [datetime.datetime.fromtimestamp(time, datetime.UTC) for time in times]
+    assert found.tolist() == [100 * when.hour + when.weekday() for when in expected]
+
+
+def test_only_what_is_asked_for_is_read() -> None:
+    assert columns(Train().event_inputs, {"platform": 4}) == (
+        "item", "event_type", "gap_seconds", "session_start", "step"
+    )  # fmt: skip
+    found = columns(("platform", "weekday", "hour"), {"platform": 4})
+    assert found[5:] == ("timestamp", "platform")
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (Train(event_inputs=("platform",)), r"train\.event_inputs: expected platform only where"),
+        (Train(event_type_weights={"buy": 2}), "event_type_weights: expected one of view; found"),
+    ],
+)
+def test_what_the_dataset_lacks_is_named(dataset: Manifest, train: Train, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_catalogue(dataset, Config(train=train), ("train",))
