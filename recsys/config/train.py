@@ -69,8 +69,8 @@ class Train:
         checkpoint_steps: steps between checkpoints within an epoch; 0 makes one an epoch
         keep_checkpoints: how many of the last checkpoints stay; that of an epoch's start does, too
         resume: go on with the last unfinished run of the same configuration, if there is one
-        stall_seconds: a rank that keeps the others waiting for so long stops the job, and so does
-            one whose reader gives nothing for nearly as long
+        stall_seconds: a rank that keeps the others waiting for so long, be it by writing a
+            checkpoint, is named and stops the job; so does a reader that gives nothing for so long
         mlflow_uri: server (or folder) of MLflow that is told of the run, in an experiment of the
             pipeline's name; null tells none. Needs the package: pip install recsys[mlflow]
         tflite: also export the model for TensorFlow Lite, and compare it with the model on rows of

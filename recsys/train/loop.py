@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from recsys import ranking
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
-from recsys.train import batches, ranks
+from recsys.train import batches, ranks, rollcall
 from recsys.train.batch import Batch, known, spec, target_cases, trim
 from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
@@ -35,8 +35,6 @@ from recsys.train.watch import Watch
 
 log = logging.getLogger(__name__)
 
-# A reader that stands still is named before the ranks that wait for this one stop the job.
-_READER_SHARE = 0.9
 _RATE = tf.TensorSpec([], tf.float32, "rate")
 
 
@@ -73,7 +71,7 @@ class Trainer:
         label = () if self.model.purchase is None else (LABEL,)
         self.columns = (*self.model.events.columns, "target", *label)
         batch = {name: spec(name) for name in self.columns}
-        self.watch = Watch(train.stall_seconds * _READER_SHARE)
+        self.watch = Watch(train.stall_seconds)
         compiled = partial(tf.function, autograph=False)
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
         self._valid_step = compiled(self._valid_batch, input_signature=[batch])
@@ -178,18 +176,27 @@ class Trainer:
         done = (progress.epoch - 1) * self.steps_per_epoch + progress.step
         train = self.config.train
         rate = learning_rate(train, done, train.epochs * self.steps_per_epoch, self.shard.ranks)
-        loss_sum, weight_sum = self.train_step(batch, tf.constant(rate, tf.float32))
-        if not math.isfinite(float(loss_sum)):
+        with self.together(f"step-{done}"):
+            own = self.train_step(batch, tf.constant(rate, tf.float32))
+            loss_sum, weight_sum = float(own[0]), float(own[1])
+        if not math.isfinite(loss_sum):
             raise DataError(
                 f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}: "
-                f"expected a finite loss, found {float(loss_sum)}; the batch's first row holds "
+                f"expected a finite loss, found {loss_sum}; the batch's first row holds "
                 f"the items {batch['item'][0, :10].numpy().tolist()}"
             )
-        return np.array([len(batch["item"]), float(loss_sum), float(weight_sum)])
+        return np.array([len(batch["item"]), loss_sum, weight_sum])
 
-    @staticmethod
-    def _add(progress: Progress, own: npt.NDArray[np.float64]) -> None:
-        rows, loss_sum, weight_sum = ranks.sum_over_ranks(list(own), "progress")
+    def together(self, place: str) -> AbstractContextManager[None]:
+        """Inside, this rank waits for all others to come to the same place."""
+        return self.watch.waiting(
+            f"rank {self.shard.rank}: expected all {self.shard.ranks} ranks at {place}",
+            lambda: rollcall.found(self.shard, place),
+        )
+
+    def _add(self, progress: Progress, own: npt.NDArray[np.float64]) -> None:
+        with self.together(f"sums-{progress.epoch}-{progress.step}"):
+            rows, loss_sum, weight_sum = ranks.sum_over_ranks(list(own), "progress")
         progress.rows += rows
         progress.loss_sum += loss_sum
         progress.weight_sum += weight_sum
@@ -210,7 +217,8 @@ class Trainer:
                 for parts, values_P in zip(purchases, labelled_P, strict=False):
                     parts.append(values_P)
                 own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
-        rows, cases, *sums = ranks.sum_over_ranks(list(own), "validation")
+        with self.together("validation"):
+            rows, cases, *sums = ranks.sum_over_ranks(list(own), "validation")
         batches.check_rows(self.manifest, (split,), int(rows))
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
         if self.model.purchase is not None:

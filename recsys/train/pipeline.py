@@ -114,8 +114,9 @@ def _with_others(
 def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
     """Trains from where the stage was, on all ranks alike."""
     progress = own.restore(trainer, stage) if own is not None else Progress()
-    ranks.share_start([*trainer.variables, *trainer.optimizer.state()])
-    progress = Progress(**ranks.share_plain(progress.to_dict()))
+    with trainer.together(f"start-of-{stage}"):
+        ranks.share_start([*trainer.variables, *trainer.optimizer.state()])
+        progress = Progress(**ranks.share_plain(progress.to_dict()))
 
     def save(reached: Progress) -> None:
         if own is not None:

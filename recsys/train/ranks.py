@@ -18,10 +18,8 @@ from recsys.train.optimizer import Gradient, sum_duplicates
 
 def start(train: Train) -> Shard:
     """Joins the other ranks and takes this rank's share of the machine."""
-    # Horovod reads these when it starts: it names a rank that keeps the others waiting, and then
-    # stops the job.
-    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", str(train.stall_seconds // 2 or 1))
-    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", str(train.stall_seconds))
+    # Horovod reads it when it starts. A rank that does not answer is named before Gloo gives up.
+    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", str(max(30, 2 * train.stall_seconds)))
     hvd.init()
     cores = len(os.sched_getaffinity(0))
     threads = train.cpu_threads or max(1, cores // hvd.local_size())

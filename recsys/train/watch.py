@@ -1,4 +1,7 @@
-"""A reader that stands still ends the rank: it would wait inside TensorFlow for ever."""
+"""A reader that stands still, or a rank that does not come, ends the ranks that wait for it.
+
+They would wait inside TensorFlow for ever.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def _leave(message: str) -> None:
 
 
 class Watch:
-    """Ends the process, and says why, when it waits too long for something to be read.
+    """Ends the process, and says why, when it waits too long.
 
     Args:
         seconds: that a single wait may take
@@ -34,13 +37,18 @@ class Watch:
 
     def __init__(self, seconds: float, leave: Callable[[str], None] = _leave) -> None:
         self._seconds, self._leave = seconds, leave
-        self._waits: tuple[float, str] | None = None
+        self._waits: tuple[float, str, Callable[[], str]] | None = None
         threading.Thread(target=self._look, daemon=True).start()
 
     @contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        """Inside, the process waits for this: who, and what is expected."""
-        self._waits = (time.monotonic() + self._seconds, what)
+    def waiting(self, what: str, found: Callable[[], str] = lambda: "none") -> Iterator[None]:
+        """Inside, the process waits.
+
+        Args:
+            what: who waits, and what is expected
+            found: says in place of it what there is
+        """
+        self._waits = (time.monotonic() + self._seconds, what, found)
         try:
             yield
         finally:
@@ -61,5 +69,6 @@ class Watch:
             time.sleep(self._seconds / 20)
             waits = self._waits
             if waits is not None and time.monotonic() > waits[0]:
-                self._leave(f"{waits[1]}; found none in {self._seconds:g} seconds")
+                _, what, found = waits
+                self._leave(f"{what}; found {found()} in {self._seconds:g} seconds")
                 return

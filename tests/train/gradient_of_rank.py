@@ -1,18 +1,25 @@
-"""Run under horovodrun: the gradient that ranks with unequal parts of a batch agree on."""
+"""Run under horovodrun: the gradients that ranks with unequal parts of a batch agree on.
 
+At the end rank 1 stands still, and rank 0 waits for it.
+"""
+
+import os
+import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from recsys.config import Train
 from recsys.manifest import read
-from recsys.train import batches, ranks
+from recsys.train import batches, ranks, rollcall
 from recsys.train.batch import Batch
 from recsys.train.batches import Shard
 from recsys.train.model import Recommender
 from recsys.train.objective import batch_loss
 from recsys.train.tower import Catalogue
+from recsys.train.watch import Watch
 
 TRAIN = Train(embedding_size=8, cpu_threads=1)
 
@@ -28,24 +35,27 @@ def build(dataset_place: str) -> tuple[Recommender, Batch]:
     return model, {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
 
 
-def main(dataset_place: str, output: str, power: float) -> None:
+def main(dataset_place: str, folder: Path, powers: list[float]) -> None:
     shard = ranks.start(TRAIN)
     model, batch = build(dataset_place)
     # Rank 0 takes a quarter of the rows, the last rank what is left.
     edges = [0, 8] if shard.rank == 0 else [8, 32]
-    mine = (
-        batch if shard.ranks == 1 else {name: v[edges[0] : edges[1]] for name, v in batch.items()}
-    )
-    with tf.GradientTape() as tape:
-        loss_sum, weight_sum = batch_loss(model, mine, "cross_entropy", power, None, None)
-    own = tape.gradient(loss_sum, model.trainable_variables)
-    gradients = ranks.mean_gradients(own, weight_sum)
-    # Rank 0 has nothing, the others do.
-    gathered = ranks.gathered(np.arange(3 * shard.rank, dtype=np.float32), "own")
-    if shard.rank == 0:
-        arrays = [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
-        np.savez(output, *arrays, gathered=gathered)
+    mine = {name: values[edges[0] : edges[1]] for name, values in batch.items()}
+    for power in powers:
+        with tf.GradientTape() as tape:
+            loss_sum, weight_sum = batch_loss(model, mine, "cross_entropy", power, None, None)
+        own = tape.gradient(loss_sum, model.trainable_variables)
+        gradients = ranks.mean_gradients(own, weight_sum)
+        # Rank 0 has nothing, the others do.
+        gathered = ranks.gathered(np.arange(3 * shard.rank, dtype=np.float32), "own")
+        if shard.rank == 0:
+            arrays = [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
+            np.savez(folder / f"{power}.npz", *arrays, gathered=gathered)
+    if shard.rank == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    with Watch(1.0).waiting("rank 0: expected both", lambda: rollcall.found(shard, "the-end")):
+        ranks.sum_tensor(tf.constant(1.0), "the-end")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), [float(power) for power in sys.argv[3:]])
