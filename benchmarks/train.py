@@ -170,7 +170,7 @@ def _backward(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tenso
 
 def _exchange(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
     gradients, _, weight_sum = trainer.gradients(batch)
-    return _flat(ranks.clip(ranks.mean_gradients(gradients, weight_sum), 1.0))
+    return _flat(ranks.clip(ranks.mean_gradients(gradients, weight_sum, trainer.shard.ranks), 1.0))
 
 
 def _update(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -90,7 +90,7 @@ class Trainer:
         """One step; the loss sum and the sum of weights of this rank."""
         train = self.config.train
         gradients, loss_sum, weight_sum = self.gradients(batch)
-        gradients = ranks.mean_gradients(gradients, weight_sum)
+        gradients = ranks.mean_gradients(gradients, weight_sum, self.shard.ranks)
         if train.l1 or train.l2:
             gradients = penalized(gradients, self.variables, train.l1, train.l2)
         if train.learning_rate_length_power:

@@ -35,15 +35,17 @@ def start(train: Train) -> Shard:
     return Shard(rank=hvd.rank(), ranks=hvd.size())
 
 
-def mean_gradients(gradients: Sequence[Gradient], weight_sum: tf.Tensor) -> list[Gradient]:
-    """The gradients of the weighted mean over the targets of all ranks.
+def mean_gradients(
+    gradients: Sequence[Gradient], weight_sum: tf.Tensor, ranks: int
+) -> list[Gradient]:
+    """The gradients of the weighted mean over the targets of all ranks, of which one is alone.
 
     Each rank's loss is a sum over its own targets. Gradients are summed over the ranks and
     divided by the global sum of weights (the number of targets, where each weighs 1), so that
     ranks with unequal numbers of targets give what one process would give on all rows. Sparse
     ones stay sparse: slices of a row are summed first, then the ranks' slices gathered.
     """
-    if hvd.size() == 1:
+    if ranks == 1:
         return [_divide(sum_duplicates(gradient), weight_sum) for gradient in gradients]
     own = [sum_duplicates(gradient) for gradient in gradients]
     is_sparse = [isinstance(gradient, tf.IndexedSlices) for gradient in own]

@@ -45,7 +45,7 @@ def main(dataset_place: str, folder: Path, powers: list[float]) -> None:
         with tf.GradientTape() as tape:
             loss_sum, weight_sum = batch_loss(model, mine, "cross_entropy", power, None, None)
         own = tape.gradient(loss_sum, model.trainable_variables)
-        gradients = ranks.mean_gradients(own, weight_sum)
+        gradients = ranks.mean_gradients(own, weight_sum, shard.ranks)
         # Rank 0 has nothing, the others do.
         gathered = ranks.gathered(np.arange(3 * shard.rank, dtype=np.float32), "own")
         if shard.rank == 0:
