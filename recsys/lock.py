@@ -103,7 +103,16 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended and nobody has asked for its end yet, as after its parent was killed."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] == b"Z"
+    except OSError:  # gone meanwhile, or no Linux
+        return False
 
 
 def _touch(url: str, mine: dict[str, Any], done: threading.Event) -> None:

@@ -105,6 +105,7 @@ def kill_all(job: subprocess.Popen[bytes]) -> None:
             if process.is_running():
                 process.send_signal(signal.SIGKILL)
         job.wait(30)
+        psutil.wait_procs(everything[1:], timeout=30)  # orphans take a moment to be gone
 
 
 def wait_for(what: Callable[[], bool], job: subprocess.Popen[bytes], seconds: float = 240) -> None:

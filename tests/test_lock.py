@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_a_lock_of_a_process_that_is_gone_is_over(tmp_path: Path) -> None:
     _left(tmp_path, pid=gone.pid)
     with lock.held(str(tmp_path), "jobs/score.py"):
         pass
+
+
+def test_a_lock_of_a_process_that_ended_unasked_is_over(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # a zombie until somebody asks
+    os.kill(ended.pid, 0)
+    _left(tmp_path, pid=ended.pid)
+    with lock.held(str(tmp_path), "jobs/score.py"):
+        pass
+    ended.wait()
 
 
 def test_a_lock_of_another_machine_is_over_when_nobody_touched_it_for_long(tmp_path: Path) -> None:
