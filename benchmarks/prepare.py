@@ -2,7 +2,8 @@
 
 python benchmarks/prepare.py [--events 20000000] [--compare]
 
-On local[2] with 6 GiB: a driver of 4, the rest for Python's workers. With these steps on: mapping,
+On local[2] with 6 GiB: a driver of 4, the rest for Python's workers. Sequences are sessions, in
+rows of 20 events, of which 10 are asked for at most. With these steps on: mapping,
 validation and quarantine, duplicates, bots, minimum support, sessions by gap, split by time,
 vocabulary, item statistics, sequences and the leakage certificate. The last line is JSON:
     events              of the log (benchmarks/logs.py)
@@ -39,9 +40,6 @@ from recsys import manifest  # noqa: E402
 
 _SMALL = 2_000
 
-# The collector that takes the least processor time; nobody waits for a pause here.
-_COLLECTOR = ("--conf", "spark.driver.extraJavaOptions=-XX:+UseParallelGC")
-
 
 def settings(events: int) -> list[str]:
     """Of the job, besides its paths: those of benchmarks/prepare_polars.py."""
@@ -73,7 +71,7 @@ def job(folder: Path, events: int, heavy_share: float = 0.02) -> Run:
     log, dataset = folder / f"log-{events}-{heavy_share}", folder / f"dataset-{events}"
     logs.write_log(log, events, heavy_share=heavy_share)
     paths = [f"--events.path=[{log}]", f"--paths.dataset={dataset}"]
-    spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "4g", *_COLLECTOR]
+    spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "4g"]
     usage = measured([*spark, "jobs/prepare.py", *paths, *settings(events)])
     made = manifest.read(str(dataset))
     print(f"{events} events: {usage.seconds:.1f} s, {usage.cpu_seconds:.1f} s of processors, "

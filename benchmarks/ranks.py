@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import training
 
@@ -42,7 +43,7 @@ def _start(config: Config, arguments: list[str]) -> None:
         *launcher,
         _WORKER,
         *arguments,
-        f"--paths.dataset={config.paths.dataset}",
+        f"--work={Path(config.paths.dataset).parent}",
     ]
     print("$", " ".join(command), file=sys.stderr, flush=True)
     ended = subprocess.run(

@@ -10,14 +10,14 @@ items that come before the first target, attention and repeats are done, and cou
 
 which is the two products of a step of the GRU and the scores of the negatives, each once forward
 and twice backward. The last line is JSON:
-    events_per_second       targets over the time of the epochs, reading and checkpoints included
+    events_per_second       targets over the time of the epochs, reading included
     share_of_gemm           work a second over gemm_gflops
     gemm_gflops             TensorFlow's float32 product of [2048, 100] and [100, 2048] on the same
                             two threads: the mean of what was found after every epoch of the run
     negatives_scored        distinct items among those drawn, in the mean: the rest are repeats,
                             and are scored once
-    seconds_to_recall_0.70  from the start of the job, graphs and validations included, to the end
-                            of the first validation with Recall@20 of 0.70 or more
+    seconds_to_recall_0.70  from the start of the job, graphs and validations included, to where
+                            the first epoch with Recall@20 of 0.70 or more is validated and saved
     recall@20, mrr@20       on test, of the epoch that validation chose
     epochs                  that were trained
     share_reading ...       of the time of an epoch: what it takes longer than the same steps on

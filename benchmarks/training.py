@@ -25,6 +25,7 @@ SETTINGS = (
     "--train.negatives=2048",
     "--train.readout=last",
     "--train.refit=false",
+    "--train.cpu_threads=2",
 )
 # Of the GEMM that the work is set against: float32, [2048, 100] times [100, 2048].
 _ROWS, _WIDTH = 2048, 100

@@ -9,7 +9,12 @@ from recsys.tables import spark_session
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--users", required=True, metavar="FILE", help="ids as logged, one a line")
+    parser.add_argument(
+        "--users",
+        required=True,
+        metavar="FILE",
+        help="ids, one a line: as logged, or of merged users the person",
+    )
     parser.add_argument("--prune", action="store_true", help="remove the older versions, too")
 
 

@@ -14,7 +14,8 @@ import os
 import posixpath
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
@@ -55,6 +56,29 @@ def publish(version: str) -> None:
     former = [name for name in published(place) if name != version_id]
     content = {"version": version_id, "published": [*former, version_id]}
     write_json(join(place, POINTER), content)
+
+
+@contextmanager
+def drafted(place: str) -> Iterator[str]:
+    """The URL of a new version, which is published when all that is done inside ends well.
+
+    What fails, or is interrupted, leaves nothing of it.
+    """
+    version = new_version(place)
+    with removed_on_failure(version):
+        yield version
+    publish(version)
+
+
+@contextmanager
+def removed_on_failure(url: str) -> Iterator[None]:
+    """Leaves nothing at a URL when what is done inside fails."""
+    try:
+        yield
+    except BaseException:
+        if exists(url):
+            remove(url)
+        raise
 
 
 def published(place: str) -> list[str]:

@@ -125,7 +125,7 @@ class Manifest:
         identities: counts of the table of identities; empty without one
         rows_read: of the log by this run; less than all where days were added
         days: that are kept; those of this version are the ones that it added
-        forgotten_users: that jobs/forget.py removed since the log was read
+        forgotten_users: that jobs/forget.py removed since the whole log was read
         config: the resolved configuration
     """
 

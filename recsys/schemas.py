@@ -45,7 +45,7 @@ IMPRESSIONS: dict[str, str] = {
 # A row that was dropped for a fault: the raw row as JSON, why, and whose it is.
 QUARANTINE: dict[str, str] = {
     "reason": "string",  # "<column>: <what is wrong>"
-    "row": "string",  # without user and session where these are stored as hashes
+    "row": "string",  # where ids are hashed: without them, and null if it could not be read
     "user_id": "string",  # as in EVENTS; null where the row does not say
 }
 
@@ -152,9 +152,10 @@ def catalogue_schema(attributes: Mapping[str, str]) -> dict[str, str]:
     return {"item_id": "string", **{name: kinds[kind] for name, kind in attributes.items()}}
 
 
-# From FIRST_ITEM on without gaps, ties by item_id: the manifest's train_items that train has enough
-# of, by falling train_count; behind them what prepare.vocabulary_tail adds: valid_items that train
-# and validation together have enough of, by falling valid_count; then the catalogue's others.
+# From FIRST_ITEM on without gaps, ties by item_id: where days were added, first the items of the
+# version before, in its order; the manifest's train_items that train has enough of, by falling
+# train_count; behind them what prepare.vocabulary_tail adds: valid_items that train and validation
+# together have enough of, by falling valid_count; then the catalogue's others.
 VOCABULARY: dict[str, str] = {
     "item_index": "int",
     "item_id": "string",

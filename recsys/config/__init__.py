@@ -97,6 +97,9 @@ class Config:
             f"seeds other than seed ({self.seed})",
             self.train.ensemble_seeds,
         )
+        # Kept days have the ids of the persons that the table named then.
+        may_keep = not self.events.identities.path or self.prepare.days == "whole"
+        require(may_keep, "prepare.days", "whole beside events.identities.path", self.prepare.days)
 
     def to_dict(self) -> dict[str, object]:
         """The configuration as plain values, for YAML and JSON."""

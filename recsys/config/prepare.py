@@ -18,7 +18,8 @@ class Prepare:
             date beside the dataset's versions; add: events.path is what came since, and the days
             that the current version kept are not read from the log again
         known_days: what add does with events of a day that was kept, or of one before the last:
-            refuse them; add them to the day (late events); replace the day (delivered again)
+            refuse them; add them to the day (late events); replace every day (UTC) that the new
+            log has an event of
         clean: which events are left out
         session_gap_minutes: a longer pause starts a new session, where the log has no session_id
         session_day_boundary_hour: hour after midnight UTC at which a day starts, which also ends

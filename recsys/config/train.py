@@ -76,7 +76,8 @@ class Train:
         tflite: also export the model for TensorFlow Lite, and compare it with the model on rows of
             validation; takes seconds, and as much room again
         cpu_threads: TensorFlow threads of one rank; 0 shares the machine's cores among its ranks
-        precision: of the products in training: float32; or mixed, with bfloat16 or float16 operands
+        precision: of the products in the network, and of the scores in training: float32; or
+            mixed, with bfloat16 or float16 operands
         xla: let XLA compile what it can of a step; pays where shapes stay the same
     """
 
@@ -131,6 +132,8 @@ class Train:
         times = {"hour", "weekday"} & set(self.event_inputs)
         # TFLite does not divide the 64 bits of a time.
         require(not (self.tflite and times), "train.tflite", f"false beside {times}", self.tflite)
+        require(not self.tflite or self.precision == "float32", "train.tflite",
+                "false beside another precision than float32", self.tflite)  # fmt: skip
         different = len(set(self.event_inputs)) == len(self.event_inputs)
         require(different, "train.event_inputs", "different inputs", self.event_inputs)
         for name, weight in self.event_type_weights.items():

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from recsys import files, tables
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.evaluate import aggregate, metrics, words
+from recsys.evaluate import aggregate, metrics
 from recsys.evaluate.figures import difference
 from recsys.evaluate.two import FIRST, SECOND, Apart, Side, lengths, read, render
 from recsys.schemas import CASES, FIRST_ITEM
@@ -74,17 +74,17 @@ def is_paired(first: Side, second: Side) -> bool:
 
 
 def paired(spark: SparkSession, config: Config, first: Side, second: Side) -> Apart | None:
-    """How far the second model is ahead of the first in each metric, on the same users drawn.
+    """How far the second model is ahead of the first in what ranks alone say, on the same users.
 
     Returns:
         metric@k to difference, low, high and p; none where they did not rank the same cases
     """
     if not is_paired(first, second):
         return None
-    columns = tuple((name, k) for name in words.QUALITY for k in lengths(first, second))
+    columns = tuple((name, k) for name in metrics.OF_RANKS for k in lengths(first, second))
     cases = _models(spark, first, FIRST).unionByName(_models(spark, second, SECOND))
     measuring = aggregate.Measuring(
-        metrics.Catalogue(np.zeros(FIRST_ITEM, np.int64)),  # of quality none asks for the items
+        metrics.Catalogue(np.zeros(FIRST_ITEM, np.int64)),  # these metrics ask for none
         columns,
         resamples=config.evaluate.resamples,
         seed=config.seed,

@@ -86,7 +86,7 @@ def figures(
             },
         },
         "slices": _slices(found, systems, max(at)),
-        "popularity": _popularity(cases, systems, max(at)),
+        "popularity": _popularity(cases, systems, max(at), known(catalogue)),
     }  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def measure(
     slicing = Slicing(
         test_start=test_start,
         seconds=last - (test_start or start),
-        head_items=slices.head_items(catalogue.train_count),
+        is_tail_item=slices.is_tail_item(known(catalogue)),
         is_new_item=first_seen_V >= end - _NEW_SHARE * (end - start),
         event_types=dataset.event_types,
         category=catalogue.category_index,
@@ -245,11 +245,13 @@ def _totals(cases: DataFrame, system: str) -> dict[str, int]:
     return {str(name): int(value) for name, value in row.asDict().items()}
 
 
-def _popularity(cases: DataFrame, systems: Sequence[str], k: int) -> dict[str, Any]:
+def _popularity(
+    cases: DataFrame, systems: Sequence[str], k: int, items: metrics.Catalogue
+) -> dict[str, Any]:
     """Shares of the bands of popularity in what was recommended and in what was bought."""
     names = spread.band_names()
     counts = {name: [0] * len(names) for name in ("bought", *systems)}
-    for row in spread.bands(cases, k, model=systems[0]).collect():
+    for row in spread.bands(cases, k, systems[0], items.popularity_rank).collect():
         counts[row.what][row.band] = row.events
     return {
         "bands": names,

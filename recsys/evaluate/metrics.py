@@ -38,6 +38,19 @@ class Catalogue:
     direction: npt.NDArray[np.float32] | None = None
 
     @cached_property
+    def popularity_rank(self) -> Longs:
+        """Each item's place by falling events of train, from 0 on, ties by index [V].
+
+        Not its index: where days were added, items keep the index that they had before. What is
+        no item stands behind all.
+        """
+        size = len(self.train_count)
+        rank_V = np.full(size, size)
+        by_count = np.argsort(-self.train_count[FIRST_ITEM:], kind="stable")
+        rank_V[FIRST_ITEM + by_count] = np.arange(size - FIRST_ITEM)
+        return rank_V
+
+    @cached_property
     def self_information(self) -> Floats:
         """-log2 of each item's share of the events of train, one event added to each item [V].
 
@@ -181,9 +194,9 @@ def serendipity(lists: Lists, k: int) -> Floats:
     """Share of the k places that hold a target which popularity alone would not have named [N].
 
     Ge, Delgado-Battenfeld & Jannach (RecSys 2010), with the k most frequent items of train as
-    what a primitive method names; the vocabulary is in their order.
+    what a primitive method names.
     """
-    is_unexpected_P = lists.target >= FIRST_ITEM + k
+    is_unexpected_P = lists.catalogue.popularity_rank[lists.target] >= k
     return lists.hits(k, is_unexpected_P.astype(float)) / k
 
 
@@ -257,6 +270,10 @@ PER_CASE: Mapping[str, Metric] = {
     "category_diversity": category_diversity,
     "vector_diversity": vector_diversity,
 }
+
+
+# Those that need nothing of the items.
+OF_RANKS = ("recall", "precision", "f1", "hit_rate", "mrr", "ndcg", "map")
 
 
 def available(catalogue: Catalogue, has_vectors: bool) -> list[str]:

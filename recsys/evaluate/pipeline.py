@@ -41,8 +41,7 @@ def run(spark: SparkSession, config: Config) -> str:
     dataset = manifest.read(config.paths.dataset)
     model = trained.read(config.paths.model, dataset)
     catalogue = read_catalogue(spark, config, dataset)
-    version = files.new_version(config.paths.report)
-    try:
+    with files.drafted(config.paths.report) as version:
         # References learn from what the model learnt from, or one of them would know more.
         evaluation = Evaluation(
             spark, config, dataset, catalogue, model.export, learn_from=model.trained_on
@@ -53,11 +52,6 @@ def run(spark: SparkSession, config: Config) -> str:
         content["model"] = {"version": model.model_version, "url": model.url}
         content["missed_floors"] = missed(content, config.evaluate)
         _write(evaluation, content, version)
-    except BaseException:
-        if files.exists(version):
-            files.remove(version)
-        raise
-    files.publish(version)
     log.info("%s\nreport: %s", report.summary(content), files.join(version, "report.html"))
     if content["missed_floors"]:
         raise FloorError("\n".join(content["missed_floors"]))

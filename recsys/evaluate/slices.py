@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.evaluate.metrics import Bools, Ints, Lists, Longs
+from recsys.evaluate.metrics import Bools, Catalogue, Ints, Lists, Longs
 from recsys.schemas import FIRST_ITEM, PADDING
 
 _NAMED = ("event_type", "category", "day")
@@ -39,7 +39,7 @@ class Slicing:
         test_start: instant from which on a user with a first event is new, seconds; none where
             test does not start at an instant
         seconds: that the cases may span
-        head_items: so many of the most popular items are the head
+        is_tail_item: whether an item is not among the most popular, which are the head [V]
         is_new_item: whether an item is new [V]
         event_types: from index FIRST_ITEM on
         category: of each item [V]
@@ -48,7 +48,7 @@ class Slicing:
 
     test_start: int | None = None
     seconds: int = 0
-    head_items: int = 0
+    is_tail_item: Bools | None = None
     is_new_item: Bools | None = None
     event_types: tuple[str, ...] = ()
     category: Ints | None = None
@@ -75,8 +75,9 @@ class Slicing:
             yield "users", of_case("history_start") >= self.test_start, {0: "returning", 1: "new"}
         band_P = np.searchsorted(HISTORY_BANDS, of_case("history_events"))
         yield "history", band_P, dict(enumerate(history_names()))
-        is_tail_P = target_P >= FIRST_ITEM + self.head_items
-        yield "items", np.where(is_known_P, is_tail_P, 2), {0: "head", 1: "tail", 2: "unknown"}
+        if self.is_tail_item is not None:
+            is_tail_P = self.is_tail_item[target_P]
+            yield "items", np.where(is_known_P, is_tail_P, 2), {0: "head", 1: "tail", 2: "unknown"}
         if self.is_new_item is not None:
             is_new_P = self.is_new_item[target_P]
             yield "new_items", np.where(is_known_P, is_new_P, 2), {0: "older", 1: "new"}
@@ -88,7 +89,8 @@ class Slicing:
         yield "day", *self._days(of_case("timestamp"))
 
     def _categories(self, target_P: Ints, category_V: Ints) -> tuple[Ints, Mapping[int, str]]:
-        rest = FIRST_ITEM + _MOST_CATEGORIES  # categories are numbered by falling frequency
+        # Numbered by falling frequency, where days were added by that of before.
+        rest = FIRST_ITEM + _MOST_CATEGORIES
         code_P = np.minimum(category_V[target_P], rest)
         names = {code: name for code, name in self.category_names.items() if code < rest}
         if len(self.category_names) > len(names):
@@ -128,14 +130,15 @@ def value_order(name: str) -> Callable[[str], tuple[int, str]]:
     return key
 
 
-def head_items(train_count_V: Longs) -> int:
-    """The fewest of the most popular items that have half of the events of train.
+def is_tail_item(catalogue: Catalogue) -> Bools:
+    """Whether an item is not among the fewest that have half of the events of train [V].
 
-    >>> head_items(np.array([0, 0, 5, 3, 1, 1]))
-    1
+    >>> is_tail_item(Catalogue(np.array([0, 0, 1, 5, 3, 1])))[2:].tolist()
+    [True, False, True, True]
     """
-    counts = np.sort(train_count_V[FIRST_ITEM:])[::-1]
-    return int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) + 1
+    counts = np.sort(catalogue.train_count[FIRST_ITEM:])[::-1]
+    head = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) + 1
+    return np.asarray(catalogue.popularity_rank >= head)
 
 
 def only(lists: Lists, is_kept_P: Bools) -> tuple[Lists, npt.NDArray[np.intp]]:

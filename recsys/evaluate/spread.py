@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys.schemas import FIRST_ITEM, UNKNOWN
+from recsys.schemas import UNKNOWN
 
 # The last item of each band of the catalogue by popularity: the first ten, the next ninety, ...
 BANDS = (10, 100, 1_000, 10_000)
@@ -67,15 +70,16 @@ def exposure(cases: DataFrame, at: Sequence[int], items: int) -> DataFrame:
     )
 
 
-def bands(cases: DataFrame, k: int, model: str) -> DataFrame:
+def bands(
+    cases: DataFrame, k: int, model: str, popularity_rank_V: npt.NDArray[np.int64]
+) -> DataFrame:
     """How often items of each popularity are recommended and bought.
-
-    Popularity is the vocabulary's order, which falls with the training frequency.
 
     Args:
         cases: schemas.CASES
         k: list length
         model: a system that all cases have, from whose rows the targets are taken
+        popularity_rank_V: of metrics.Catalogue
 
     Returns:
         what string (a system, or `bought`), band int (place in band_names), events bigint
@@ -86,7 +90,12 @@ def bands(cases: DataFrame, k: int, model: str) -> DataFrame:
         F.lit("bought").alias("what"), F.explode("targets").alias("item_index")
     )
     events = recommended.unionByName(bought)
-    return events.groupBy("what", _band().alias("band")).agg(F.count("*").alias("events"))
+    band_V = np.searchsorted(BANDS, popularity_rank_V, side="right")
+    band_V[UNKNOWN] = len(BANDS) + 1
+    of_items = pd.DataFrame({"item_index": np.arange(len(band_V)), "band": band_V})
+    of_items = cases.sparkSession.createDataFrame(of_items, "item_index int, band int")
+    events = events.join(F.broadcast(of_items), on="item_index", how="inner")
+    return events.groupBy("what", "band").agg(F.count("*").alias("events"))
 
 
 def band_names() -> list[str]:
@@ -98,11 +107,3 @@ def band_names() -> list[str]:
     firsts = [1, *(last + 1 for last in BANDS[:-1])]
     ranges = [f"{first:,}–{last:,}" for first, last in zip(firsts, BANDS, strict=True)]
     return [*ranges, "beyond", "unknown"]
-
-
-def _band() -> Column:
-    popularity = F.col("item_index") - FIRST_ITEM  # 0 is the most popular item
-    band = F.when(F.col("item_index") == UNKNOWN, len(BANDS) + 1)
-    for place, last in enumerate(BANDS):
-        band = band.when(popularity < last, place)
-    return band.otherwise(len(BANDS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from recsys.evaluate import metrics
+
 # Higher is better for those before coverage; the rest only describe.
 METRICS = {
     "recall": "Recall",
@@ -20,7 +22,7 @@ METRICS = {
     "category_diversity": "Diversity by category",
     "vector_diversity": "Diversity by vector",
 }
-QUALITY = ("recall", "precision", "f1", "hit_rate", "mrr", "ndcg", "map", "serendipity")
+QUALITY = (*metrics.OF_RANKS, "serendipity")
 
 MEANINGS = {
     "recall": "share of the targets that are among the first k.",

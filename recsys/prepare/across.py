@@ -166,7 +166,7 @@ def _noise_steps(clean: Clean, rows: int, found: dict[str, tuple[int, int]] | No
     if clean.repeat_seconds is not None:
         gone = marks.get(REPEATS, (0, 0))[1] - marks.get(REPEATS_OF_BOTS, (0, 0))[1]
         window = f"within {clean.repeat_seconds:g} s"
-        step(REPEATS, gone, f"dropped: the same of one user, item and type {window}")
+        step(REPEATS, gone, f"dropped: the same of one user, item, query and type {window}")
     return steps
 
 

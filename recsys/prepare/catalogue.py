@@ -29,8 +29,8 @@ def catalogue(raw: DataFrame, items: Items) -> DataFrame:
     A number that is none is NaN, and so is a part of a vector; check() refuses them.
 
     Of several rows of one item the least in order stays, so that the choice does not depend on the
-    order of files. Rows without an id, or that cannot be read, are one row with a null one; blank
-    text is null, and so is a list of nothing.
+    order of files. Rows without an id, or that cannot be read, are one row with a null one; a blank
+    category is null, and so is a list of nothing.
 
     Raises:
         DataError: a column of a type that cannot hold what its kind says

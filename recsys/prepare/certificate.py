@@ -90,6 +90,7 @@ def vocabulary_checks(
         offered = {row.item_id for row in catalogue.select("item_id").collect()}
         order += sorted(offered - set(order))
     written = vocabulary.collect()
+    behind_old = ", behind those of the version that days were added to" if before else ""
     wrong = {"train": 0, "tail": 0}
     for row in written:
         place = row.item_index - FIRST_ITEM
@@ -102,7 +103,7 @@ def vocabulary_checks(
     return [
         Check(
             "vocabulary from train alone",
-            f"the {of_train} items that train gives, with its counts, in its order",
+            f"the {of_train} items that train gives, with its counts, in its order{behind_old}",
             found[0],
             not wrong["train"],
         ),

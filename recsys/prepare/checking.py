@@ -83,7 +83,8 @@ def checked(
     """
     key, by_rules = hashing.key_of(config.events), rules(config)
     items, steps = _items(spark, config.items, stage)
-    whose = identities(spark, config.events, stage)
+    # Ids that are to be hashed are on no disk as they are, whatever ends the run.
+    whose = identities(spark, config.events, stage if key is None else _unstaged)
     steps += whose.steps
     marked = apply_rules(_log(spark, config.events, whose.people, key), items, config)
     with tables.reading("events.path"):
@@ -99,10 +100,10 @@ def checked(
     added = staged.where(F.col("reason").isNull()).select(*EVENTS)
     added_days = {} if config.prepare.days == "whole" else days.counts(added)
     kept_days = () if former is None else days.stay(former, added_days, config)
-    if kept_days:
+    if former is not None and kept_days:
         staged = staged.unionByName(_kept(spark, config, items, kept_days, stage))
         counts = _counts(staged)
-        steps.append(days.step(left, added_days, kept_days))
+        steps.append(days.step(left, added_days, kept_days, former.manifest.days))
     impressions = 0
     for number, rule in enumerate(by_rules, start=1):
         left, dropped = steps[-1].rows_out, counts.dropped.get(number, 0)
@@ -119,6 +120,10 @@ def checked(
         identities=whose.counts, items=items, rows=left, steps=tuple(steps), faults=faults,
         seen=counts.kept, impressions=impressions,
     )  # fmt: skip
+
+
+def _unstaged(frame: DataFrame, name: str, schema: dict[str, str]) -> DataFrame:
+    return frame
 
 
 def _log(

@@ -111,19 +111,22 @@ def stay(former: Former, found: dict[str, int], config: Config) -> tuple[Day, ..
     return kept
 
 
-def step(events: int, found: dict[str, int], kept: Sequence[Day]) -> Step:
+def step(events: int, found: dict[str, int], kept: Sequence[Day], before: Sequence[Day]) -> Step:
     """Of the manifest, where days were added.
 
     Args:
         events: that were added
         found: of each date
         kept: the days that they are added to, at least one
+        before: those that were kept before; what kept lacks of them is replaced
     """
+    replaced = sum(day.events for day in before) - sum(day.events for day in kept)
     known = sorted({day.date for day in kept})
     return Step(
         "days kept", events, events + sum(day.events for day in kept),
         f"added: {len(found)} days, {min(found)} to {max(found)}; kept, and not read from the log "
-        f"again: {len(known)} days, {known[0]} to {known[-1]}",
+        f"again: {len(known)} days, {known[0]} to {known[-1]}; replaced: {replaced} events of days "
+        "that were kept before",
     )  # fmt: skip
 
 
@@ -149,20 +152,19 @@ def write(events: DataFrame, version: str, found: dict[str, int]) -> tuple[Day, 
         version: URL of the dataset's version that they are of
         found: events of each date
     """
-    place, name = version.rsplit("/versions/", 1)
+    name = version.rsplit("/", 1)[-1]
     parts = -(-max(found.values()) // _EVENTS_PER_FILE)
     part = F.pmod(F.xxhash64("user_id", "timestamp"), F.lit(parts))
     dated = events.withColumn(_DATE, _date()).repartition(_DATE, part)
     schema = {**EVENTS, _DATE: "string"}
-    tables.write(dated, files.join(_root(place), name), schema, partition_by=(_DATE,))
+    tables.write(dated, kept_by(version), schema, partition_by=(_DATE,))
     return tuple(Day(date, f"{name}/{_DATE}={date}", count, name) for date, count in found.items())
 
 
-def drop(version: str) -> None:
-    """Removes what a version that failed has kept."""
+def kept_by(version: str) -> str:
+    """The URL of the days that a version has kept."""
     place, name = version.rsplit("/versions/", 1)
-    if files.exists(url := files.join(_root(place), name)):
-        files.remove(url)
+    return files.join(_root(place), name)
 
 
 def dates(events: DataFrame) -> set[str]:

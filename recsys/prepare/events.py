@@ -105,8 +105,13 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
         query.alias("query"),
         value.alias("value"),
         reason.alias("reason"),
-        F.when(reason.isNotNull(), F.to_json(_row(raw, events))).alias("row"),
+        F.when(reason.isNotNull() & _may_show(events), F.to_json(_row(raw, events))).alias("row"),
     )
+
+
+def _may_show(events: Events) -> Column:
+    """Where ids are hashed, only what could be read: else one column may hold another's value."""
+    return F.lit(events.user_key_variable is None) | F.col(UNREADABLE).isNull()
 
 
 def _row(raw: DataFrame, events: Events) -> Column:

@@ -106,11 +106,12 @@ def index(
         row.train_count for row in in_order if not former or row.train_count >= least
     )
     unknown = train_events - known_events
+    used = sum(row.train_count >= least for row in of_train)
     added = f", and {len(tail)} behind them ({prepare.vocabulary_tail})" if tail else ""
     step = Step(
         "vocabulary", train_events, train_events,
-        f"{len(of_train)} items with at least {least} events in train{added}; the others are the "
-        f"unknown item: {unknown} of its events",
+        f"{used} items with at least {least} events in train{added}; all else is the unknown item: "
+        f"{unknown} of its events, searches among them",
     )  # fmt: skip
     return Indexes(
         vocabulary=known,

@@ -14,6 +14,8 @@ from recsys.prepare.work import Work
 
 # Whether a row is of somebody listed.
 GONE = "gone"
+# The user who is listed.
+WHOSE = "whose"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Listed:
 
     Args:
         users: user_id as the dataset has it, one row each
-        subjects: user_id in sequences and histories, which may be a session
+        subjects: user_id in sequences and histories, which may be a session, and whose it is
         owner: of a column user_id: whose it is, where that is a session's name
         as_logged: whether ids are not hashed
     """
@@ -33,16 +35,20 @@ class Listed:
     as_logged: bool
 
     def marked(self, rows: DataFrame) -> DataFrame:
-        """The rows with GONE."""
+        """The rows with GONE and, of those, WHOSE they are."""
         gone = F.broadcast(
-            self.subjects.select(F.col("user_id").alias("owner"), F.lit(True).alias(GONE))
+            self.subjects.select(F.col("user_id").alias("owner"), WHOSE, F.lit(True).alias(GONE))
         )
         joined = rows.withColumn("owner", self.owner).join(gone, on="owner", how="left")
         return joined.withColumn(GONE, F.coalesce(GONE, F.lit(False)))
 
+    def of(self, table: str) -> Listed:
+        """For a table of the dataset: histories may be of sessions, all else is of users."""
+        return self if table == "histories" else self.by_user()
+
     def by_user(self) -> Listed:
         """For a table whose user_id is a user, and never a session."""
-        return replace(self, subjects=self.users, owner=F.col("user_id"))
+        return replace(self, subjects=_own(self.users), owner=F.col("user_id"))
 
     def left(self, rows: DataFrame) -> DataFrame:
         """The rows of others."""
@@ -76,7 +82,7 @@ def listed(work: Work, ids: set[str], as_logged: bool, events: DataFrame | None)
     """
     columns, owner = work.config.events.columns, F.col("user_id")
     users = work.spark.createDataFrame([(name,) for name in sorted(ids)], "user_id string")
-    subjects = users
+    subjects = _own(users)
     if is_by_session(work.config) and columns.session_id is None:
         owner = F.regexp_replace("user_id", "-[0-9]+$", "")
     elif is_by_session(work.config) and columns.user_id is not None:
@@ -87,5 +93,11 @@ def listed(work: Work, ids: set[str], as_logged: bool, events: DataFrame | None)
                 "them (events.columns.session_id)"
             )
         own = events.join(F.broadcast(users), on="user_id", how="left_semi")
-        subjects = own.select(F.col("session_id").alias("user_id")).distinct()
+        subjects = own.groupBy(F.col("session_id").alias("user_id")).agg(
+            F.min("user_id").alias(WHOSE)
+        )
     return Listed(users, subjects, owner, as_logged)
+
+
+def _own(users: DataFrame) -> DataFrame:
+    return users.select("user_id", F.col("user_id").alias(WHOSE))

@@ -1,6 +1,6 @@
 """The arrays of a row as bytes, entry by entry: on their way through shuffles nobody reads them.
 
-Spark moves a list number by number, for each of the seven lists of a row; bytes move whole.
+Spark moves a list number by number, for each list of a row; bytes move whole.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from recsys.prepare import sessions
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.events import input_columns
 from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
-from recsys.prepare.ordering import in_order
+from recsys.prepare.ordering import in_order, may_be_target
 from recsys.prepare.sessions import SESSION_TIME
 from recsys.prepare.split import SplitTimes, split_times
 from recsys.prepare.work import Work
@@ -108,8 +108,7 @@ def part(work: Work, cleaned: Clean) -> Parted:
     else:
         key = "session_id" if by_session and prepare.split == "leave_one_out" else "user_id"
         if prepare.split == "leave_one_out":
-            of_items = events.where(F.col("item_id").isNotNull())
-            borders = last_targets(of_items, key, prepare.target_event_types)
+            borders = last_targets(events, key, prepare.target_event_types)
             clock = F.col("timestamp")
         else:
             borders = last_sessions(events, prepare)
@@ -163,14 +162,14 @@ def last_targets(events: DataFrame, subject: str, types: tuple[str, ...]) -> Dat
     fewer than two targets has no borders.
 
     Args:
-        events: with the subject's column, event_type and timestamp
+        events: with the subject's column, item_id, event_type and timestamp
         subject: column of what a sequence is of
         types: that may be predicted; empty means all
 
     Returns:
         the subject, valid_start, test_start
     """
-    targets = events.where(F.col("event_type").isin(list(types))) if types else events
+    targets = events.where(may_be_target(types))
     latest_first = Window.partitionBy(subject).orderBy(F.col("timestamp").desc())
     last = targets.select(subject, "timestamp", F.dense_rank().over(latest_first).alias("place"))
     borders = last.where(F.col("place") <= 2).groupBy(subject).agg(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -28,7 +29,7 @@ from recsys.prepare.purchases import Purchases
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode, encode_impressions
 from recsys.prepare.sessions import Rules
-from recsys.prepare.work import Work, together
+from recsys.prepare.work import Work, drafted, together
 from recsys.schemas import FIRST_ITEM, IMPRESSIONS, SCHEMA_VERSION, SPLITS
 
 log = logging.getLogger(__name__)
@@ -41,19 +42,10 @@ def run(spark: SparkSession, config: Config) -> manifest.Manifest:
         ConfigError: the configuration contradicts itself or the data's names
         DataError: the data are not what the configuration says, or another run to the same place
     """
-    with lock.held(config.paths.dataset, by="jobs/prepare.py"):
-        work = Work(spark, config, files.new_version(config.paths.dataset))
-        try:
-            result = _build(work, days.former(spark, config))
-            files.write_bytes(work.url("config.yaml"), command.to_yaml(config).encode())
-            result.write()
-            work.clear()
-        except BaseException:
-            if files.exists(work.version):
-                files.remove(work.version)
-            days.drop(work.version)
-            raise
-        files.publish(work.version)
+    with lock.held(config.paths.dataset, by="jobs/prepare.py"), drafted(spark, config) as work:
+        result = _build(work, days.former(spark, config))
+        files.write_bytes(work.url("config.yaml"), command.to_yaml(config).encode())
+        result.write()
     log.info("%s", report.text(result))
     return result
 
@@ -98,7 +90,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     proof = certificate.certificate([*of_vocabulary, *checks, *of_subjects, *of_whole])
     ties = {split: row.tied_steps for split, row in sums.items()}
     proof = {**proof, "tied_steps": ties}
-    return _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
+    forgotten = former.manifest.forgotten_users if former else 0
+    made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
+    return replace(made, forgotten_users=forgotten)
 
 
 def _manifest(

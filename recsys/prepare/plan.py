@@ -12,6 +12,7 @@ from recsys.config import Config, Prepare
 from recsys.prepare import days, instants
 from recsys.prepare.across import planned
 from recsys.prepare.checking import Checked, checked
+from recsys.prepare.days import Former
 from recsys.prepare.report import step_table
 from recsys.prepare.split import split_times
 from recsys.schemas import SPLITS
@@ -29,12 +30,12 @@ def plan(spark: SparkSession, config: Config) -> str:
     """
     former = days.former(spark, config)
     found = checked(spark, config, lambda frame, name, schema: frame, former)
-    text = "\n\n".join(_lines(config, found))
+    text = "\n\n".join(_lines(config, found, former))
     log.info("%s", text)
     return text
 
 
-def _lines(config: Config, found: Checked) -> Iterator[str]:
+def _lines(config: Config, found: Checked, former: Former | None) -> Iterator[str]:
     yield f"reads: {', '.join(config.events.path)} ({config.events.format})"
     for more in (config.items, config.events.identities):
         if more.path:
@@ -48,16 +49,22 @@ def _lines(config: Config, found: Checked) -> Iterator[str]:
         yield "of which these steps may drop more:\n" + "\n".join(f"  {step}" for step in steps)
     yield _split(config.prepare, found)
     yield f"writes: {files.join(files.as_url(config.paths.dataset), 'versions', '<new>')}/"
+    at_fault = sum(found.faults.values())
+    if former is not None:
+        at_fault += sum(former.manifest.quarantine.values())
     rows, multiple = config.prepare.rows_per_group, config.prepare.groups_multiple_of
     groups = f"files of at most {rows} rows, a multiple of {multiple}"
     yield "\n".join(
         [
             *(f"  sequences/split={split}/  {groups}" for split in SPLITS),
             "  histories/  vocabulary.parquet  items.parquet  categories.parquet",
-            f"  quarantine/  {sum(found.faults.values()):,} rows",
+            *(["  impressions/"] if found.impressions else []),
+            f"  quarantine/  {at_fault:,} rows",
             "  manifest.json  config.yaml",
         ]
     )
+    if found.added_days:
+        yield f"keeps beside it: days/<new>/, {len(found.added_days)} days"
 
 
 def _split(prepare: Prepare, found: Checked) -> str:

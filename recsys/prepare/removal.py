@@ -20,15 +20,16 @@ from pyspark.sql import functions as F
 
 from recsys import command, files, hashing, lock, manifest, tables
 from recsys.config import Config
+from recsys.errors import DataError
 from recsys.manifest import Day, Manifest
 from recsys.prepare import certificate, days, writing
 from recsys.prepare.facts import FACTS, facts
 from recsys.prepare.groups import PADS, Layout, in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
-from recsys.prepare.listed import GONE, Listed, listed, names
+from recsys.prepare.listed import GONE, WHOSE, Listed, listed, names
 from recsys.prepare.sessions import is_by_session
 from recsys.prepare.split import SplitTimes
-from recsys.prepare.work import Work
+from recsys.prepare.work import Work, drafted
 from recsys.schemas import PADDING, QUARANTINE, SPLITS
 
 log = logging.getLogger(__name__)
@@ -47,23 +48,17 @@ def forget(spark: SparkSession, config: Config, users: str) -> Manifest:
 
     Raises:
         ConfigError: no key, or another one than that of the dataset
-        DataError: no dataset, no ids, or sequences that do not say whose they are
+        DataError: no dataset, no ids, none that it knows, or sequences that do not say whose they
+            are
     """
     with lock.held(config.paths.dataset, _BY):
         former = manifest.read(config.paths.dataset)
         key = hashing.key_for(config.events, former.user_key)
         ids = {key.hashed(name) if key else name for name in names(users)}
-        work = Work(spark, _config_of(former), files.new_version(config.paths.dataset))
-        try:
-            result = _without(work, former, ids)
+        made_with = dataclasses.replace(_config_of(former), paths=config.paths)
+        with drafted(spark, made_with) as work:
+            result = _without(work, former, ids, users)
             result.write()
-            work.clear()
-        except BaseException:
-            if files.exists(work.version):
-                files.remove(work.version)
-            days.drop(work.version)
-            raise
-        files.publish(work.version)
     log.info("%s", _text(result, former, len(ids)))
     return result
 
@@ -74,12 +69,14 @@ def _config_of(former: Manifest) -> Config:
     return command.parse(command.parser("forget", ""), ["--config", saved])[0]
 
 
-def _without(work: Work, former: Manifest, ids: set[str]) -> Manifest:
+def _without(work: Work, former: Manifest, ids: set[str], users: str) -> Manifest:
     place = former.url.rsplit("/versions/", 1)[0]
     events = days.read(work.spark, place, former.days) if former.days else None
     gone = listed(work, ids, former.user_key is None, events)
+    if not _is_known(work, former, gone, events):
+        raise DataError(f"{users}: expected ids of {former.url}, found none of {len(ids)} there")
     histories = tables.read_whole(work.spark, files.join(former.url, "histories"))
-    forgotten = gone.marked(histories).where(GONE).select("owner").distinct().count()
+    forgotten = gone.marked(histories).where(GONE).select(WHOSE).distinct().count()
     for name in files.names(former.url):
         if name not in _REWRITTEN:
             _carry_over(work, former, gone, name)
@@ -90,14 +87,14 @@ def _without(work: Work, former: Manifest, ids: set[str]) -> Manifest:
     on_disk = writing.read_back(work)
     sums, targets = writing.sums(on_disk), writing.file_targets(on_disk)
     planned = {split: former.splits[split].steps - steps_gone.get(split, 0) for split in SPLITS}
-    users = tables.read_whole(work.spark, work.url("histories")).count()
+    subjects = tables.read_whole(work.spark, work.url("histories")).count()
     kept_days = former.days if events is None else _days(work, place, former, gone)
     return dataclasses.replace(
         former,
         days=kept_days,
         url=work.version,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        users=users,
+        users=subjects,
         content_fingerprint=writing.fingerprint(sums),
         splits={
             split: writing.section(_layout(former, split, sums.get(split)), paths[split],
@@ -105,7 +102,7 @@ def _without(work: Work, former: Manifest, ids: set[str]) -> Manifest:
             for split in SPLITS
         },
         steps=(*former.steps, manifest.Step(
-            "users forgotten", former.users, users,
+            "users forgotten", former.users, subjects,
             f"histories: {forgotten} users of the {gone.users.count()} listed were known and are "
             "in no table any more; the steps above, vocabulary and categories still count them"
         )),
@@ -115,14 +112,25 @@ def _without(work: Work, former: Manifest, ids: set[str]) -> Manifest:
     )  # fmt: skip
 
 
+def _is_known(work: Work, former: Manifest, listed: Listed, events: DataFrame | None) -> bool:
+    """Whether anything is of somebody listed; sequences are of those who have a history."""
+    found = [listed.by_user().marked(events)] if events is not None else []
+    for name in files.names(former.url):
+        if name == "sequences" or name.endswith((".yaml", ".json")):
+            continue
+        table = tables.read_whole(work.spark, files.join(former.url, name))
+        if "user_id" in table.columns:
+            found.append(listed.of(name).marked(table))
+    return any(not rows.where(GONE).isEmpty() for rows in found)
+
+
 def _carry_over(work: Work, former: Manifest, listed: Listed, name: str) -> None:
     """Writes a table without those who are gone; copies what is about nobody."""
     url = files.join(former.url, name)
     if not name.endswith((".yaml", ".json")):
         table = tables.read_whole(work.spark, url)
         if "user_id" in table.columns:
-            whose = listed if name == "histories" else listed.by_user()
-            tables.write(whose.left(table), work.url(name), tables.schema_of(table))
+            tables.write(listed.of(name).left(table), work.url(name), tables.schema_of(table))
             return
     files.copy(url, work.url(name))
 
@@ -197,7 +205,7 @@ def _write(work: Work, former: Manifest, placed: DataFrame, split: str) -> tuple
 
 
 def _of_sequences(placed: DataFrame) -> dict[str, str]:
-    added = ("split", "file", "group", "rank", "owner", GONE)
+    added = ("split", "file", "group", "rank", "owner", WHOSE, GONE)
     return {name: kind for name, kind in tables.schema_of(placed).items() if name not in added}
 
 
@@ -228,7 +236,7 @@ def _text(made: Manifest, former: Manifest, listed: int) -> str:
         f"{made.forgotten_users - former.forgotten_users} of {listed} listed users were known and "
         f"are in no table of {made.url}\n"
         "still counted: the vocabulary, the categories, and the steps before, since they are sums\n"
-        f"still there: the raw log, models and lists made before, and {len(older)} older versions "
-        f"of the dataset ({', '.join(older)}), which jobs/versions.py --of dataset --prune 1 "
-        "removes"
+        f"still there: the raw log, models, reports and lists made before, and {len(older)} older "
+        f"versions of the dataset ({', '.join(older)}), which jobs/versions.py --of dataset "
+        "--prune 1 removes"
     )

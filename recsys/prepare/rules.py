@@ -75,8 +75,10 @@ def _has_impressions(config: Config) -> bool:
 
 def _check_targets(config: Config) -> None:
     events = config.events
+    searches = events.query_event_types if events.columns.query else ()
+    shown = events.impression_event_types if _has_impressions(config) else ()
     for name in config.prepare.target_event_types:
-        if name in (*events.query_event_types, *events.impression_event_types):
+        if name in (*searches, *shown):
             raise ConfigError(
                 "prepare.target_event_types: expected types of events that choose an item, found "
                 f"{name!r} of events.query_event_types or events.impression_event_types"

@@ -1,7 +1,8 @@
 """Rows of sequences out of sorted events that arrive in batches.
 
 A subject may be larger than any batch, so that what is still open is carried over: the events
-that the next row may need (never more than about two rows of them) and a few numbers.
+that the next row may need (about two rows of them, three where targets are labelled) and a few
+numbers.
 """
 
 from __future__ import annotations

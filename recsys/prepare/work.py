@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from recsys import files, tables
 from recsys.config import Config
+from recsys.prepare import days
 
+_STAGING = "staging"  # below the version; goes at the end
 _ENTRIES_PER_TASK = 1_000_000
 
 
@@ -72,8 +75,15 @@ class Work:
         return tables.read_in_order(self.spark, self._staging(name), schema)
 
     def _staging(self, name: str) -> str:
-        return files.join(self.version, "staging", name)
+        return files.join(self.version, _STAGING, name)
 
-    def clear(self) -> None:
-        """Removes what was only needed on the way."""
-        files.remove(self._staging(""))
+
+@contextmanager
+def drafted(spark: SparkSession, config: Config) -> Iterator[Work]:
+    """The work on a new version of the dataset, which is published if it ends well."""
+    place = config.paths.dataset
+    # The days that a version keeps lie beside it.
+    with files.drafted(place) as version, files.removed_on_failure(days.kept_by(version)):
+        work = Work(spark, config, version)
+        yield work
+        files.remove(work.url(_STAGING))

@@ -61,11 +61,7 @@ def _histories(
     spark: SparkSession, work: Run, plan: Plan, config: Config, dataset: Manifest
 ) -> Iterator[Piece]:
     """Each as many whole files of histories as hold enough subjects."""
-    url = files.join(dataset.url, "histories")
-    stored = tables.row_groups(url)
-    if (found := sum(map(sum, stored.values()))) != dataset.users:
-        raise DataError(f"{url}: expected the histories of {dataset.users}, found those of {found}")
-    schema = with_inputs(HISTORIES, dataset.inputs)
+    url, schema, stored = _stored(dataset)
     if config.score.rules.leave_out or config.score.subjects.path:
         url, schema = _staged(spark, work, config, dataset, url)
         stored = tables.row_groups(url)
@@ -77,21 +73,36 @@ def _histories(
         yield Piece(number, _spread(frame, rows, plan), rows if earliest is None else None)
 
 
+def _stored(dataset: Manifest) -> tuple[str, dict[str, str], dict[str, list[int]]]:
+    """Where the histories are, their columns, and the row groups of their files."""
+    url = files.join(dataset.url, "histories")
+    stored = tables.row_groups(url)
+    if (found := sum(map(sum, stored.values()))) != dataset.users:
+        raise DataError(f"{url}: expected the histories of {dataset.users}, found those of {found}")
+    return url, with_inputs(HISTORIES, dataset.inputs), stored
+
+
 def _pairs(
     spark: SparkSession, work: Run, plan: Plan, config: Config, dataset: Manifest
 ) -> Iterator[Piece]:
-    """Those of the pairs, each with its items."""
-    histories = tables.read(spark, files.join(dataset.url, "histories"), HISTORIES)
+    """Those of the pairs, each with its items.
+
+    Raises:
+        DataError: there are no pairs, or not all histories
+    """
+    url, of_histories, _ = _stored(dataset)
+    histories = tables.read(spark, url, of_histories)
     vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
     frame = subjects.with_candidates(
         histories, planning.pairs(spark, config), vocabulary, dataset.sequence_length
     )
-    schema = {**HISTORIES, "candidate_id": "array<string>", "candidate": "array<int>"}
+    schema = {**of_histories, "candidate_id": "array<string>", "candidate": "array<int>"}
     url = work.staged("pairs", frame, schema, config.score.users_per_part)
+    stored = tables.row_groups(url)
+    if not any(map(sum, stored.values())):
+        raise DataError(f"{', '.join(config.score.pairs.path)}: expected pairs of ids, found none")
     _limit_batches(spark, plan, dataset, len(schema))
-    for number, (paths, rows) in enumerate(
-        _grouped(tables.row_groups(url), plan.score.users_per_part)
-    ):
+    for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
         yield Piece(number, _spread(tables.read(spark, url, schema, paths), rows, plan), rows)
 
 

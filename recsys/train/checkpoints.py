@@ -161,10 +161,21 @@ def names(folder: str) -> list[str]:
     return sorted(name[: -len(".json")] for name in files.names(folder) if name.endswith(".json"))
 
 
+def drop_behind(folder: str, name: str) -> None:
+    """Removes those whose names sort behind one: of a line that nobody goes on with."""
+    for other in names(folder):
+        if other > name:
+            _remove(folder, other)
+
+
 def keep_last(folder: str, count: int, also: str = "") -> None:
     """Removes all but the last checkpoints, and the last whose name ends with `also`."""
     found = names(folder)
     kept = {*found[-count:], *[name for name in found if name.endswith(also)][-1:]}
     for name in sorted(set(found) - kept):
-        files.remove(files.join(folder, f"{name}.json"))
-        files.remove(files.join(folder, f"{name}.npz"))
+        _remove(folder, name)
+
+
+def _remove(folder: str, name: str) -> None:
+    for kind in ("json", "npz"):
+        files.remove(files.join(folder, f"{name}.{kind}"))

@@ -101,8 +101,10 @@ class Trainer:
     def _length_factor(self, batch: Batch) -> tf.Tensor:
         splits = [self.manifest.splits[split] for split in self.splits]
         mean = sum(split.targets for split in splits) / sum(split.rows for split in splits)
-        own = [tf.reduce_sum(batch["target"]), tf.shape(batch["item"])[0]]
-        targets, rows = tf.unstack(ranks.sum_tensor(tf.stack(own), "lengths"))
+        sums = tf.stack([tf.reduce_sum(batch["target"]), tf.shape(batch["item"])[0]])
+        if self.shard.ranks > 1:
+            sums = ranks.sum_tensor(sums, "lengths")
+        targets, rows = tf.unstack(sums)
         return length_factor(targets, rows, mean, self.config.train.learning_rate_length_power)
 
     def loss(self, batch: Batch, noise: Noise | None) -> tuple[tf.Tensor, tf.Tensor]:

@@ -60,7 +60,10 @@ class PurchaseHead(tf.Module):
         bound = inputs**-0.5
         draws = tf.random.stateless_uniform([inputs, width], [seed, 301], -bound, bound)
         self.event_types = event_type_size
-        self.kernel = tf.Variable(draws, name="kernel")
+        # Event types keep their weights by name, where more come later.
+        kernel, by_type = tf.split(draws, [3 * width, event_type_size])
+        self.kernel = tf.Variable(kernel, name="kernel")
+        self.type_kernel = tf.Variable(by_type, name="event_type_kernel")
         self.bias = tf.Variable(tf.zeros([width]), name="bias")
         self.weights = tf.Variable(tf.zeros([width]), name="weights")
         self.item_bias = tf.Variable(tf.zeros([vocabulary_size]), name="item_bias")
@@ -76,8 +79,9 @@ class PurchaseHead(tf.Module):
             count_PE: events of the item in the history, by type
             item_P: index in the vocabulary
         """
-        inputs = [state_PD, vector_PD, state_PD * vector_PD, tf.math.log1p(count_PE)]
-        hidden_PH = tf.nn.relu(tf.matmul(tf.concat(inputs, axis=1), self.kernel) + self.bias)
+        inputs_PI = tf.concat([state_PD, vector_PD, state_PD * vector_PD], axis=1)
+        counted_PH = tf.matmul(tf.math.log1p(count_PE), self.type_kernel)
+        hidden_PH = tf.nn.relu(tf.matmul(inputs_PI, self.kernel) + counted_PH + self.bias)
         return tf.gather(self.item_bias, item_P) + tf.linalg.matvec(hidden_PH, self.weights)
 
     def earlier(

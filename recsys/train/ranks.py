@@ -55,7 +55,7 @@ def mean_gradients(
     summed = hvd.allreduce(tf.concat(packed, axis=0), op=hvd.Sum, name="gradients")
     *parts, total = tf.split(summed, [tf.size(part) for part in packed])
     shaped = iter(
-        [tf.reshape(part, gradient.shape) for part, gradient in zip(parts, dense, strict=True)]
+        [tf.reshape(part, tf.shape(gradient)) for part, gradient in zip(parts, dense, strict=True)]
     )
     gathered = [
         hvd.allreduce(gradient, op=hvd.Sum, name=f"gradient_{place:03d}")

@@ -98,13 +98,14 @@ class Run:
             _state(trainer),
             lambda progress: Progress(**progress).goes_on_with(trainer.shard.ranks),
         )
+        progress = Progress() if found is None else Progress(**found)
+        checkpoints.drop_behind(self._checkpoints(stage), _name(progress))
         if found is None:
             if stage == "choice" and self.folder == self.version:
                 self._start()
             if self.warm is not None:
                 self.warm.apply(trainer.model, trainer.optimizer, trainer.config.seed)
-            return Progress()
-        progress = Progress(**found)
+            return progress
         log.info(
             "going on with the %s of %s at epoch %d, step %d",
             stage, self.version, progress.epoch, progress.step,
@@ -119,8 +120,9 @@ class Run:
         """Writes a checkpoint, and after an epoch its metrics and, if it is the best, its model."""
         if progress.step == 0 and progress.history:
             self._after_epoch(trainer, progress, stage)
-        name = f"epoch-{progress.epoch:05d}{_AT_STEP.format(progress.step)}"
-        checkpoints.save(self._checkpoints(stage), name, _state(trainer), progress.to_dict())
+        checkpoints.save(
+            self._checkpoints(stage), _name(progress), _state(trainer), progress.to_dict()
+        )
         kept, start = self.config.train.keep_checkpoints, _AT_STEP.format(0)
         checkpoints.keep_last(self._checkpoints(stage), kept, also=start)
 
@@ -205,8 +207,18 @@ class Run:
             rows = read_rows(self.dataset, "valid", _CHECKED_ROWS, model.events.columns)
             lite.check(content, fixed, rows)
             files.write_bytes(files.join(self.version, "lite", "model.tflite"), content)
-            names = {"item_ids": item_ids, "event_types": event_types, "first_index": FIRST_ITEM}
+            names = {
+                "item_ids": item_ids,
+                "event_types": event_types,
+                "platforms": list(self.dataset.platforms),
+                "first_index": FIRST_ITEM,
+            }
             files.write_json(files.join(self.version, "lite", "vocabulary.json"), names)
+
+
+def _name(progress: Progress) -> str:
+    """Of a checkpoint; names sort in the order of writing."""
+    return f"epoch-{progress.epoch:05d}{_AT_STEP.format(progress.step)}"
 
 
 def _purchase_threshold(best: Mapping[str, Any]) -> float | None:

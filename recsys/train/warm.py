@@ -36,7 +36,13 @@ _ARCHITECTURE = (
     "item_features", "optimizer",
 )  # fmt: skip
 _ITEM_TABLES = ("item_embedding", "item_bias", "item_weight")
-_OTHER_TABLES = ("event_type", "platform")
+# Those whose rows stand for something else, and of these one without rows for the reserved indexes.
+_OTHER_TABLES = {
+    "event_type_embedding": "event_type",
+    "event_type_kernel": "event_type",
+    "platform_embedding": "platform",
+    "conversion_projection": "conversion",
+}
 
 Values = npt.NDArray[Any]
 
@@ -80,6 +86,13 @@ class WarmStart:
                     f"train.{key}: expected {former.get(key)!r} as in {self.version} "
                     f"(train.warm_start), found {found!r}"
                 )
+        had, has = (bool(own.get("purchase_weight")) for own in (former, train))
+        if had != has:
+            raise ConfigError(
+                f"train.purchase_weight: expected a model {'with' if had else 'without'} a "
+                f"purchase head as in {self.version} (train.warm_start), found "
+                f"{train['purchase_weight']!r}"
+            )
 
     def _warn(self) -> None:
         about = files.read_json(files.join(self.version, "model.json"))
@@ -118,6 +131,7 @@ class WarmStart:
         former = files.read_json(files.join(self.version, VOCABULARIES))
         now = vocabularies(self.dataset, self.features)
         rows = {kind: _matched(former[kind], now[kind]) for kind in now}
+        rows["conversion"] = _matched(former["event_type"], now["event_type"], reserved=0)
         # What the older run never met has a row of zeros there: it is as new.
         learnt, started = former_items.any(axis=1), model.tower.embedding.numpy().any(axis=1)
         items = rows["item"]
@@ -157,22 +171,21 @@ def _kind(variable: tf.Variable, model: Recommender) -> str:
     (name,) = names([variable])
     if name in _ITEM_TABLES:
         return "item"
-    kind = name.removesuffix("_embedding")
-    return kind if kind in _OTHER_TABLES else ""
+    return _OTHER_TABLES.get(name, "")
 
 
 def _place_of_items(variables: Sequence[tf.Variable]) -> int:
     return names(variables).index("item_embedding")
 
 
-def _matched(former: Sequence[str], now: Sequence[str]) -> _Rows:
+def _matched(former: Sequence[str], now: Sequence[str], reserved: int = FIRST_ITEM) -> _Rows:
     place = pd.Index(former).get_indexer(pd.Index(now))
     known = np.flatnonzero(place >= 0)
-    reserved = np.arange(FIRST_ITEM)
+    first = np.arange(reserved)
     return _Rows(
-        np.concatenate([reserved, place[known] + FIRST_ITEM]),
-        np.concatenate([reserved, known + FIRST_ITEM]),
-        len(former) + FIRST_ITEM,
+        np.concatenate([first, place[known] + reserved]),
+        np.concatenate([first, known + reserved]),
+        len(former) + reserved,
     )
 
 

@@ -66,7 +66,8 @@ class Watch:
 
     def _look(self) -> None:
         while True:
-            time.sleep(self._seconds / 20)
+            # All ranks notice within a moment, or one would name those that have not looked yet.
+            time.sleep(min(self._seconds / 20, 0.3))
             waits = self._waits
             if waits is not None and time.monotonic() > waits[0]:
                 _, what, found = waits

@@ -104,7 +104,7 @@ def test_order_and_number_of_parts_change_nothing(spark: SparkSession) -> None:
 def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> None:
     category = np.array([0, 1, 2, 3, 2, 3, 4, 4], np.int32)
     slicing = Slicing(
-        test_start=DAY, seconds=2 * DAY, head_items=2,
+        test_start=DAY, seconds=2 * DAY, is_tail_item=np.arange(8) > 3,
         is_new_item=np.array([False] * 6 + [True] * 2), event_types=("view", "buy"),
         category=category, category_names={2: "red", 3: "blue"},
     )  # fmt: skip
@@ -168,14 +168,16 @@ def test_coverage_and_gini_equal_plain_loops(spark: SparkSession) -> None:
 
 
 def test_bands_of_popularity(spark: SparkSession) -> None:
-    # Indexes 2 to 11 are the ten most popular items; 12 and 101 the next; 1 is unknown.
+    # The last but one is the most popular item, before 2 to 10; 11 and 12 are the next.
+    counts = np.concatenate([[0, 0], np.arange(120, 20, -1), [500, 1]])
+    rank_V = metrics.Catalogue(counts).popularity_rank
     rows: list[Drawn] = [
-        ("model", "u", 0, [2, 12, 1], [0, 0, 0], [11, 12, 102]),
+        ("model", "u", 0, [2, 12, 1], [0, 0, 0], [102, 11, 103]),
         ("popular", "u", 0, [2, 12, 1], [0, 0, 0], [2, 3, 4]),
     ]
     found = {
         (row.what, spread.band_names()[row.band]): row.events
-        for row in spread.bands(frame(spark, rows, seed=1, parts=2), 2, "model").collect()
+        for row in spread.bands(frame(spark, rows, seed=1, parts=2), 2, "model", rank_V).collect()
     }
     assert found == {
         ("bought", "1–10"): 1, ("bought", "11–100"): 1, ("bought", "unknown"): 1,

@@ -90,6 +90,10 @@ def test_an_id_of_two_persons_is_refused_or_left(spark: SparkSession, tmp_path: 
 
 
 def test_what_the_table_needs_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    config = _config(tmp_path, TABLE)
+    keeps_days = replace(config.prepare, days="keep")
+    with pytest.raises(ConfigError, match=r"prepare.days: expected whole beside events.identities"):
+        replace(config, prepare=keeps_days)
     with pytest.raises(ConfigError, match=r"events.columns.platform: expected a column, for"):
         Events(identities=Identities(path=("people",)))
     with pytest.raises(DataError, match=r"the column 'owner' \(events.identities.person\)"):

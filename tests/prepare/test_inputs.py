@@ -185,6 +185,8 @@ def test_what_contradicts_itself_is_named(config: Config) -> None:
     wrong = replace(config, prepare=replace(config.prepare, target_event_types=("search",)))
     with pytest.raises(ConfigError, match=r"target_event_types: expected types .* found 'search'"):
         rules(wrong)
+    plain = replace(config.events, columns=replace(config.events.columns, query=None))
+    rules(replace(wrong, events=plain))  # without a query a search is an event like others
     columns = replace(config.events.columns, value=None)
     with pytest.raises(ConfigError, match=r"events\.columns\.value: expected a column"):
         rules(replace(config, events=replace(config.events, columns=columns)))

@@ -45,12 +45,15 @@ def test_the_last_targets_of_each(spark: SparkSession) -> None:
         ("bob", "buy", 1), ("bob", "buy", 2),  # the first instant is no target
         ("cat", "view", 1), ("cat", "buy", 2), ("cat", "buy", 3),
         ("dan", "view", 1), ("dan", "view", 2), ("dan", "view", 3),
+        ("eve", "search", 1), ("eve", "buy", 2), ("eve", "buy", 3),
     ]  # fmt: skip
     events = spark.createDataFrame(rows, "user_id string, event_type string, timestamp bigint")
+    is_search = F.col("event_type") == "search"  # has no item, and is what the first target follows
+    events = events.withColumn("item_id", F.when(~is_search, "any"))
     found = {row.user_id: row[1:] for row in last_targets(events, "user_id", ("buy",)).collect()}
-    assert found == {"ann": (3, 4), "cat": (2, 3)}
+    assert found == {"ann": (3, 4), "cat": (2, 3), "eve": (2, 3)}
     found = {row.user_id: row[1:] for row in last_targets(events, "user_id", ()).collect()}
-    assert found == {"ann": (4, 5), "cat": (2, 3), "dan": (2, 3)}
+    assert found == {"ann": (4, 5), "cat": (2, 3), "dan": (2, 3), "eve": (2, 3)}
 
 
 def test_the_last_sessions_of_each_user(spark: SparkSession) -> None:

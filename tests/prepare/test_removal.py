@@ -137,6 +137,9 @@ def test_another_key_or_none_is_refused(
     nobody = write_csv(Path(users).with_name("nobody.txt"), [], header=False)
     with pytest.raises(DataError, match=r"expected ids of users, one a line, found none"):
         forget(spark, config, str(nobody))
+    nobody.write_text("stranger\n")
+    with pytest.raises(DataError, match=r"nobody.txt: expected ids of .* found none of 1 there"):
+        forget(spark, config, str(nobody))
     monkeypatch.setenv("SHOP_USER_KEY", KEY[::-1])
     with pytest.raises(ConfigError, match=r"by which the dataset's user ids are hashed"):
         forget(spark, config, users)

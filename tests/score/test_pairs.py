@@ -29,10 +29,16 @@ Pair = tuple[str, str]
 
 @pytest.fixture(scope="module")
 def buyers(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The world with a model that has a purchase head and does not know the last items."""
+    """The world, with platforms and a model with a purchase head that lacks the last items."""
     folder = tmp_path_factory.mktemp("pairs")
     shutil.copytree(world.folder / "dataset", folder / "dataset")
-    dataset = manifest.read(str(folder / "dataset"))
+    dataset = replace(
+        manifest.read(str(folder / "dataset")), platforms=("web", "app"), inputs={"platform": 4}
+    )
+    dataset.write()
+    for path in Path(files.local_copy(files.join(dataset.url, "histories"))).glob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("platform", table["event_type"]), path)
     write_model(folder / "model", dataset, known_items=KNOWN, purchase_weight=1.0)
     return replace(world, folder=folder)
 

@@ -64,3 +64,6 @@ def test_the_last_few_stay(tmp_path: Path) -> None:
         checkpoints.keep_last(folder, 2)
     assert checkpoints.names(folder) == ["epoch-0003", "epoch-0004"]
     assert len(list(tmp_path.iterdir())) == 4
+    checkpoints.drop_behind(folder, "epoch-0003")
+    assert checkpoints.names(folder) == ["epoch-0003"]
+    assert len(list(tmp_path.iterdir())) == 2

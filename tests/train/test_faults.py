@@ -40,7 +40,8 @@ class Runs:
             "--paths.model", str(self.folder / model),
             "--train.epochs", "3", "--train.patience_epochs", "9",
             "--train.batch_targets_per_rank", "20", "--train.checkpoint_steps", "3",
-            "--train.negatives", "10", "--train.embedding_size", "8", *more,
+            "--train.negatives", "10", "--train.embedding_size", "8",
+            "--train.readout", "attention", *more,
         )  # fmt: skip
         with (self.folder / "log").open("wb") as log:
             return subprocess.Popen(
