@@ -153,8 +153,9 @@ class Score:
         active_since: only subjects with an event from then on (ISO 8601, UTC); null is all
         rules: what a merchant asks of every list
         fallback_by: what those without history get is popular among the subjects of their group
-            (group), or among the items whose attribute of this name is their group; null is
-            popular with all
+            (group), in the events of the platform that their group names (platform), or among the
+            items whose attribute of this name is their group; null, or a group that nobody knows,
+            is popular with all
         reason: name the past event without which the score would be lowest; takes as many times
             longer as a history has events
         neighbours: an index of neighbours in place of the exact search
@@ -197,5 +198,7 @@ class Score:
         # A block of items starts where TensorFlow can read it from the mapped file as it is.
         multiple = self.block_items % 16 == 0
         require(multiple, "score.block_items", "a multiple of 16", self.block_items)
-        grouped = self.fallback_by is None or self.subjects.group is not None
-        require(grouped, "score.subjects.group", "a column, for score.fallback_by", None)
+        if self.fallback_by is not None:
+            path, group = self.subjects.path, self.subjects.group
+            require(bool(path), "score.subjects.path", "files, for score.fallback_by", path)
+            require(group is not None, "score.subjects.group", "a column, for fallback_by", group)

@@ -17,12 +17,13 @@ from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM, HISTORIES, items_schema, with_inputs
 from recsys.score.catalogue import Catalogue, catalogue, check_attributes
 from recsys.score.plan import Plan
-from recsys.score.subjects import named, popular_in_groups
+from recsys.score.subjects import named, popular_in_groups, popular_on_platforms
 from recsys.trained import Trained
 
 Ints = npt.NDArray[np.int32]
 
-_GROUP = "group"
+# What score.fallback_by may name beside an attribute of the items.
+_GROUP, _PLATFORM = "group", "platform"
 _SECONDS_PER_DAY = 86400
 
 
@@ -37,7 +38,7 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
     _check(config, dataset, model)
     rules = config.score.rules
     by = config.score.fallback_by
-    wanted = [*rules.at_most, *([by] if by not in (None, _GROUP) else [])]
+    wanted = [*rules.at_most, *([by] if by not in (None, _GROUP, _PLATFORM) else [])]
     url = files.join(dataset.url, "items.parquet")
     items = tables.read(spark, url, items_schema(dataset.attributes, dataset.features))
     stock = tables.read_stock(spark, rules.stock) if rules.stock.path else None
@@ -66,7 +67,12 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
     check_attributes("score.rules.allow", rules.allow, ["item_id", *known])
     check_attributes("score.rules.deny", rules.deny, ["item_id", *known])
     by = [score.fallback_by] if score.fallback_by else []
-    check_attributes("score.fallback_by", by, [_GROUP, *single])
+    check_attributes("score.fallback_by", by, [_GROUP, _PLATFORM, *single])
+    if score.fallback_by == _PLATFORM and not dataset.platforms:
+        raise ConfigError(
+            "score.fallback_by: expected a dataset with platforms (events.columns.platform) for "
+            f"{_PLATFORM}, found {dataset.url} without"
+        )
     for name in rules.leave_out:
         if name not in dataset.event_types:
             types = ", ".join(dataset.event_types)
@@ -103,7 +109,7 @@ def _popular(
     by = config.score.fallback_by
     if by is None:
         return {}
-    if by != _GROUP:
+    if by not in (_GROUP, _PLATFORM):
         order = np.argsort(-found.train_count, kind="stable").astype(np.int32)
         order = order[order >= FIRST_ITEM]
         return {
@@ -112,10 +118,12 @@ def _popular(
         }
     schema = with_inputs(HISTORIES, dataset.inputs)
     histories = tables.read(spark, files.join(dataset.url, "histories"), schema)
-    counts = popular_in_groups(histories, subjects(spark, config)).orderBy(
-        "group", "count", "item_index", ascending=[True, False, True]
-    )
-    table = counts.toArrow().to_pandas()
+    if by == _PLATFORM:
+        counts = popular_on_platforms(histories, dataset.platforms)
+    else:
+        counts = popular_in_groups(histories, subjects(spark, config))
+    in_order = counts.orderBy("group", "count", "item_index", ascending=[True, False, True])
+    table = in_order.toArrow().to_pandas()
     return {
         str(group): np.asarray(rows["item_index"], np.int32)
         for group, rows in table.groupby("group", sort=False)

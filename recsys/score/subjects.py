@@ -103,11 +103,35 @@ def named(table: DataFrame) -> DataFrame:
 def popular_in_groups(histories: DataFrame, wanted: DataFrame) -> DataFrame:
     """How many events of each item the histories of a group's subjects hold.
 
+    Args:
+        histories: schemas.HISTORIES
+        wanted: of `named`
+
     Returns:
         group, item_index, count
     """
     item = F.explode("item").alias("item_index")
-    events = histories.join(wanted, on="user_id").select("group", item)
+    return _counted(histories.join(wanted, on="user_id").select("group", item))
+
+
+def popular_on_platforms(histories: DataFrame, platforms: Sequence[str]) -> DataFrame:
+    """How many events of each item on a platform the histories hold.
+
+    Args:
+        histories: schemas.HISTORIES with the array platform
+        platforms: the names of its indexes, from FIRST_ITEM on
+
+    Returns:
+        group, which is the platform's name, item_index, count
+    """
+    names = F.array(*[F.lit(name) for name in platforms])
+    events = histories.select(F.explode(F.arrays_zip("item", "platform")).alias("event"))
+    group = F.get(names, F.col("event.platform") - FIRST_ITEM).alias("group")  # null: unknown
+    return _counted(events.select(group, F.col("event.item").alias("item_index")))
+
+
+def _counted(events: DataFrame) -> DataFrame:
+    """The events of each known item in each group that has a name."""
     known = events.where((F.col("item_index") >= FIRST_ITEM) & (F.col("group") != ""))
     return known.groupBy("group", "item_index").count()
 

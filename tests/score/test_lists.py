@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys import files
+from recsys import files, manifest
 from recsys.config import Ranking, Rules, Score, Stock, Subjects
+from recsys.errors import ConfigError
 from recsys.schemas import FIRST_ITEM
 from recsys.score import pipeline
 from tests.score import brute
-from tests.score.worlds import DAY, USERS, World
+from tests.score.worlds import DAY, PLATFORMS, USERS, World
 
 K = 12
 
@@ -254,6 +256,50 @@ def test_fallback_of_the_users_of_a_group(
     first = [item for _, item in own][:K]
     assert len(first) > 2
     assert indexes(found["new"])[: len(first)] == first
+
+
+def test_fallback_of_a_platform(spark: SparkSession, world: World, tmp_path: Path) -> None:
+    of = {
+        "new": "web", "on the way": "app", "at the shop": "till", world.users[-1]: "app",
+        "by fax": "fax", "nowhere": None, "user-1": "web",
+    }  # fmt: skip
+    table = pa.table({"user_id": list(of), "where": list(of.values())})
+    pq.write_table(table, tmp_path / "users.parquet")
+    subjects = Subjects(path=(str(tmp_path / "users.parquet"),), group="where")
+    found = lists(spark, world, score=small(subjects=subjects, fallback_by="platform"))
+    assert found.keys() == of.keys()
+    assert all(len(row["item_id"]) == K for row in found.values())
+    assert set(found.pop("user-1")["source"]) == {"model"}
+    popular = {platform: _popular(world, index) for index, platform in enumerate(PLATFORMS, 2)}
+    with_all = list(range(FIRST_ITEM, FIRST_ITEM + K))
+    assert len({tuple(items) for items in [*popular.values(), with_all]}) == len(PLATFORMS) + 1
+    for user, row in found.items():
+        assert indexes(row) == popular.get(of[user], with_all), user
+        assert set(row["source"]) == {"fallback"}
+
+
+def _popular(world: World, platform: int) -> list[int]:
+    """The items that the histories hold most often on a platform; of equal ones the lower."""
+    is_there = world.histories["platform"] == platform
+    counts = Counter(world.histories["item"][is_there].tolist())
+    return sorted(counts.keys() - {0, 1}, key=lambda item: (-counts[item], item))[:K]
+
+
+def test_fallback_by_a_group_that_no_table_names() -> None:
+    with pytest.raises(ConfigError, match=r"score.subjects.path: expected files, for score.fall"):
+        Score(fallback_by="colour")
+    with pytest.raises(ConfigError, match=r"score.subjects.group: expected a column"):
+        Score(fallback_by="colour", subjects=Subjects(path=("users",)))
+
+
+def test_platforms_of_a_log_without(spark: SparkSession, world: World, tmp_path: Path) -> None:
+    for stage in ("dataset", "model"):
+        shutil.copytree(world.folder / stage, tmp_path / stage)
+    replace(manifest.read(str(tmp_path / "dataset")), platforms=()).write()
+    score = small(subjects=Subjects(path=("users",), group="where"), fallback_by="platform")
+    message = r"score.fallback_by: expected a dataset with platforms .* found \S+ without"
+    with pytest.raises(ConfigError, match=message):
+        pipeline.run(spark, replace(world, folder=tmp_path).config(score=score))
 
 
 def test_active_since(spark: SparkSession, world: World) -> None:

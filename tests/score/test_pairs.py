@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,16 +28,10 @@ Pair = tuple[str, str]
 
 @pytest.fixture(scope="module")
 def buyers(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The world, with platforms and a model with a purchase head that lacks the last items."""
+    """The world and a model with a purchase head that lacks the last items."""
     folder = tmp_path_factory.mktemp("pairs")
-    shutil.copytree(world.folder / "dataset", folder / "dataset")
-    dataset = replace(
-        manifest.read(str(folder / "dataset")), platforms=("web", "app"), inputs={"platform": 4}
-    )
-    dataset.write()
-    for path in Path(files.local_copy(files.join(dataset.url, "histories"))).glob("*.parquet"):
-        table = pq.read_table(path)
-        pq.write_table(table.append_column("platform", table["event_type"]), path)
+    (folder / "dataset").symlink_to(world.folder / "dataset")
+    dataset = manifest.read(str(folder / "dataset"))
     write_model(folder / "model", dataset, known_items=KNOWN, purchase_weight=1.0)
     return replace(world, folder=folder)
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from recsys import files, manifest
 from recsys.config import Config, Paths, Train
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, HISTORIES, VOCABULARY
+from recsys.schemas import FIRST_ITEM, HISTORIES, VOCABULARY, with_inputs
 from tests.datasets import LENGTH, random_rows
 
 DAY = 86400
@@ -22,6 +22,7 @@ ITEMS = 90
 COLOURS = ("red", "green", "blue", "grey")
 BRANDS = ("own", "other", "third")
 EVENT_TYPES = ("view", "purchase")
+PLATFORMS = ("web", "app", "till")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def _histories(rng: np.random.Generator) -> dict[str, np.ndarray]:
     rows["event_type"] = np.where(is_event, rng.integers(2, 4, size=is_event.shape), 0)
     rows["timestamp"] = np.where(is_event, DAY * (10 + rows["step"]), 0)
     rows["item"][-1] = np.where(is_event[-1], 1, 0)
+    drawn = rng.integers(1, len(PLATFORMS) + FIRST_ITEM, size=is_event.shape)
+    rows["platform"] = np.where(is_event, drawn, 0)
     return rows
 
 
@@ -98,7 +101,7 @@ def _table(histories: dict[str, np.ndarray], users: list[str]) -> pa.Table:
     kinds = {"array<int>": pa.int32(), "array<bigint>": pa.int64()}
     columns = {
         name: pa.array(list(histories[name]), pa.list_(kinds[kind]))
-        for name, kind in HISTORIES.items()
+        for name, kind in with_inputs(HISTORIES, ["platform"]).items()
         if name != "user_id"
     }
     return pa.table({"user_id": users, **columns})
@@ -109,7 +112,7 @@ def _sequences() -> pa.Table:
     arrays = {
         "item": [7, 8], "event_type": [2, 3], "gap_seconds": [0, DAY], "session_start": [1, 1],
         "step": [0, 1], "timestamp": [DAY, 2 * DAY], "target": [0, 1],
-        "purchase": [0, 0],
+        "purchase": [0, 0], "platform": [2, 1],
     }  # fmt: skip
     padded = {
         name: pa.array(
@@ -140,7 +143,8 @@ def _manifest(version: str) -> Manifest:
         valid_start=0, test_start=0, first_event=0, last_event=30 * DAY * 1_000_000, users=USERS,
         items=ITEMS, valid_items=0, catalogue_items=0,
         vocabulary_fingerprint="of-this-world", content_fingerprint="",
-        event_types=EVENT_TYPES, platforms=(),
+        event_types=EVENT_TYPES, platforms=PLATFORMS,
+        inputs={"platform": len(PLATFORMS) + FIRST_ITEM},
         attributes={"colour": "category", "brand": "category"},
         categories={"colour": len(COLOURS) + FIRST_ITEM, "brand": len(BRANDS) + FIRST_ITEM},
         splits={}, steps=(), quarantine={}, certificate={}, config=settings,
