@@ -144,6 +144,11 @@ class Items:
         return {name: lists[kind] for name, kind in self.attributes.items() if kind in lists}
 
     @property
+    def first_category(self) -> str | None:
+        """The attribute within which prices are ranked; none where no item has one category."""
+        return next((name for name, kind in self.categorical.items() if kind == "category"), None)
+
+    @property
     def dense(self) -> dict[str, str]:
         """The attributes that become vectors: numbers, texts and given vectors."""
         kinds = ("number", "text", "vector")

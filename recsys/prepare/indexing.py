@@ -30,6 +30,7 @@ class Indexes:
 
     Args:
         vocabulary: VOCABULARY, as written
+        items: of schemas.items_schema(), as written
         used: those of it that sequences know: not what has become too rare since days are added
         event_types: from index FIRST_ITEM on
         platforms: likewise
@@ -42,6 +43,7 @@ class Indexes:
     """
 
     vocabulary: DataFrame
+    items: DataFrame
     used: DataFrame
     event_types: tuple[str, ...]
     platforms: tuple[str, ...]
@@ -87,7 +89,7 @@ def index(
                     f"prepare.{key}: expected types that train has "
                     f"({', '.join(type_counts)}), found {name!r}"
                 )
-    in_order, (categories, lengths) = together(
+    in_order, (items, categories, lengths) = together(
         lambda: sorted(known.collect(), key=lambda row: row.item_index),
         lambda: _write_features(work, known, events, catalogue, tuple(type_counts), former),
     )
@@ -115,6 +117,7 @@ def index(
     )  # fmt: skip
     return Indexes(
         vocabulary=known,
+        items=items,
         used=known.where(F.col("train_count") >= least) if former else known,
         event_types=tuple(type_counts),
         platforms=platforms,
@@ -149,8 +152,10 @@ def _write_features(
     catalogue: DataFrame | None,
     event_types: tuple[str, ...],
     former: Former | None,
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Writes categories and items; the number of each attribute's indexes, and vectors' lengths."""
+) -> tuple[DataFrame, dict[str, int], dict[str, int]]:
+    """Writes categories and items: items, the number of each attribute's indexes, and vectors'
+    lengths.
+    """
     prepare, own = work.config.prepare, work.config.items
     attributes, kinds = own.categorical, own.dense
     items = features.attach(known, catalogue)
@@ -159,13 +164,12 @@ def _write_features(
     sizes = check_items(catalogue, own) if catalogue is not None else {}
     by = dict.fromkeys(kinds, prepare.numbers)
     if prepare.item_statistics:
-        category = next((name for name, kind in attributes.items() if kind == "category"), None)
-        items = statistics(events, items, event_types, category)
+        items = statistics(events, items, event_types, own.first_category)
         kinds, sizes = {**kinds, **STATISTICS}, {**sizes, "conversion": len(event_types)}
         by |= dict.fromkeys(STATISTICS, "standard")
     lengths = dense.widths(kinds, sizes, prepare)
     found = dense.vectors(items, kinds, lengths, by) if kinds else None
     with_all = features.item_table(items, table, attributes, found)
-    work.keep(with_all, "items.parquet", items_schema(attributes, lengths))
+    written = work.keep(with_all, "items.parquet", items_schema(attributes, lengths))
     counts = {row.attribute: row["count"] for row in table.groupBy("attribute").count().collect()}
-    return {name: counts.get(name, 0) + FIRST_ITEM for name in attributes}, lengths
+    return written, {name: counts.get(name, 0) + FIRST_ITEM for name in attributes}, lengths

@@ -26,6 +26,7 @@ from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
 from recsys.prepare.purchases import Purchases
+from recsys.prepare.recount import feature_checks
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode, encode_impressions
 from recsys.prepare.sessions import Rules
@@ -61,7 +62,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
         work.keep(impressions, "impressions", IMPRESSIONS)
-    written, of_vocabulary = together(
+    written, of_vocabulary, of_features = together(
         lambda: writing.write_rows(work, rows),
         lambda: certificate.vocabulary_checks(
             indexes.vocabulary,
@@ -70,7 +71,11 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             prepare,
             former.vocabulary if former else None,
         ),
-    )
+        lambda: feature_checks(
+            indexes.items, indexes.vocabulary, parted.events, cleaned.items, indexes.event_types,
+            work.config,
+        ),
+    )  # fmt: skip
     on_disk = writing.read_back(work)
     sums, targets, of_subjects, of_whole = together(
         lambda: writing.sums(on_disk),
@@ -87,7 +92,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     checks = certificate.row_checks(sums, written.planned_steps)
     if parted.times is not None and not parted.by_session:
         checks += certificate.time_checks(sums, parted.times)
-    proof = certificate.certificate([*of_vocabulary, *checks, *of_subjects, *of_whole])
+    proof = certificate.certificate(
+        [*of_vocabulary, *of_features, *checks, *of_subjects, *of_whole]
+    )
     ties = {split: row.tied_steps for split, row in sums.items()}
     proof = {**proof, "tied_steps": ties}
     forgotten = former.manifest.forgotten_users if former else 0

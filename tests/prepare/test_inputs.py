@@ -179,6 +179,9 @@ def test_items_have_their_features(made: Manifest) -> None:
     popularity = [row["popularity_vector"][0] for row in by_count]
     assert popularity == sorted(popularity)
     assert popularity[0] < 0 < popularity[-1]
+    checks = {check["name"]: check["holds"] for check in made.certificate["checks"]}
+    for name in ("size", "popularity", "conversion", "recency", "price_rank"):
+        assert checks[f"{name} from train alone"]
 
 
 def test_what_contradicts_itself_is_named(config: Config) -> None:

@@ -1,0 +1,140 @@
+"""The certificate's second count of what items' features rest on: train, and nothing else.
+
+By another route than that of recsys.prepare.statistics: events are counted by item and price in one
+aggregation, and all that follows is NumPy's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from recsys.config import Config
+from recsys.prepare.certificate import Check
+from recsys.prepare.cutting import Bools
+from recsys.prepare.dense import Floats, Numbers
+from recsys.prepare.instants import MICROSECONDS_PER_DAY
+from recsys.prepare.parts import PART, TRAIN
+
+# Written vectors are float32; and what is 0 may be so up to rounding alone.
+_RELATIVE, _ABSOLUTE = 2e-7, 1e-9
+
+
+def feature_checks(
+    written: DataFrame,
+    vocabulary: DataFrame,
+    events: DataFrame,
+    catalogue: DataFrame | None,
+    event_types: tuple[str, ...],
+    config: Config,
+) -> list[Check]:
+    """Numbers and statistics of items are what train alone gives; none where there are neither.
+
+    Args:
+        written: items.parquet
+        vocabulary: VOCABULARY, whose counts hold
+        events: clean events of all splits, with PART; read only where there are statistics
+        catalogue: item_id and the attributes, or none
+        event_types: in the order of conversion's shares
+        config: says which features there are
+    """
+    prepare, own = config.prepare, config.items
+    numbers = [name for name, kind in own.dense.items() if kind == "number"]
+    if not numbers and not prepare.item_statistics:
+        return []
+    items = vocabulary.select("item_index", "item_id", "train_count")
+    category = own.first_category
+    if catalogue is not None:
+        offered = catalogue.select("item_id", *numbers, *([category] if category else []))
+        items = items.join(offered, on="item_id", how="left")
+    vectors = [name for name in written.columns if name.endswith("_vector")]
+    vectors_of = written.select("item_index", "item_id", *vectors)
+    table = items.join(vectors_of, on=["item_index", "item_id"], how="left").toArrow()
+    raw = {name: table[name].to_numpy().astype(np.float64) for name in numbers}
+    by = dict.fromkeys(numbers, prepare.numbers)
+    expected: dict[str, Floats] = {}
+    if prepare.item_statistics:
+        groups = table[category].to_pandas() if category else pd.Series([None] * len(table))
+        found, expected["conversion"] = _statistics(
+            _counted(events, event_types).toPandas(), table["item_id"].to_pylist(), groups
+        )
+        raw, by = {**raw, **found}, {**by, **dict.fromkeys(found, "standard")}
+    is_train = table["train_count"].to_numpy() > 0
+    for name, values in raw.items():
+        expected[name] = Numbers.of(by[name], values[is_train]).normalized(values)
+    return [_check(name, table[f"{name}_vector"], values) for name, values in expected.items()]
+
+
+def _check(name: str, written: pa.ChunkedArray, expected: Floats) -> Check:
+    """Every item's vector is as it should be."""
+    lengths = written.combine_chunks().value_lengths().fill_null(0).to_numpy()
+    wrong = lengths != expected.shape[1]
+    values = written.filter(pa.array(~wrong)).combine_chunks().flatten().to_numpy()
+    given = values.reshape(-1, expected.shape[1])
+    near = np.isclose(given, expected[~wrong], rtol=_RELATIVE, atol=_ABSOLUTE)
+    return Check(
+        f"{name} from train alone",
+        f"that of {len(expected)} items, as train alone gives it",
+        f"{int(wrong.sum() + (~near.all(axis=1)).sum())} that differ",
+        bool(near.all() and not wrong.any()),
+    )
+
+
+def _counted(events: DataFrame, event_types: tuple[str, ...]) -> DataFrame:
+    """What train says of each item: events, by type, the last one, the middle of its prices."""
+    train = events.where((F.col(PART) == TRAIN) & F.col("item_id").isNotNull())
+    names = [f"type_{place}" for place in range(len(event_types))]
+    of_types = [F.count_if(F.col("event_type") == name) for name in event_types]
+    by_price = train.groupBy("item_id", "price").agg(
+        F.count(F.lit(1)).alias("events"),
+        F.max("timestamp").alias("last"),
+        *[count.alias(name) for count, name in zip(of_types, names, strict=True)],
+    )
+    priced = F.when(F.col("price").isNotNull(), F.col("events"))
+    of_item = Window.partitionBy("item_id")
+    up_to, total = F.sum(priced).over(of_item.orderBy("price")), F.sum(priced).over(of_item)
+    # Of an even number of prices there are two in the middle.
+    middle = by_price.select(
+        *by_price.columns,
+        F.when(2 * up_to >= total, F.col("price")).alias("low"),
+        F.when(2 * up_to > total, F.col("price")).alias("high"),
+    )
+    return middle.groupBy("item_id").agg(
+        F.sum("events").alias("events"),
+        F.max("last").alias("last"),
+        *[F.sum(name).alias(name) for name in names],
+        F.min("low").alias("low"),
+        F.min("high").alias("high"),
+    )
+
+
+def _statistics(
+    counted: pd.DataFrame, item_ids: list[str], groups: pd.Series
+) -> tuple[dict[str, Floats], Floats]:
+    """popularity, recency and price_rank, NaN where train says nothing; conversion, 0 there."""
+    end = counted["last"].max()
+    own = counted.set_index("item_id").reindex(item_ids)
+    of_types = own[[name for name in own if name.startswith("type_")]].to_numpy(np.float64)
+    totals = of_types.sum(axis=1, keepdims=True)
+    price = (own["low"].to_numpy(np.float64) + own["high"].to_numpy(np.float64)) / 2
+    numbers = {
+        "popularity": np.log1p(own["events"].to_numpy(np.float64)),
+        "recency": np.log1p((end - own["last"].to_numpy(np.float64)) / MICROSECONDS_PER_DAY),
+        "price_rank": _ranks(price, groups),
+    }
+    shares = (of_types + 1) / (totals + of_types.shape[1])
+    return numbers, np.nan_to_num(shares)
+
+
+def _ranks(price: Floats, groups: pd.Series) -> Floats:
+    """From -1, the cheapest of a group, to 1; ties have the lowest rank of theirs."""
+    found = np.full(len(price), np.nan)
+    has_price: Bools = np.isfinite(price) & groups.notna().to_numpy()
+    for places in pd.Series(np.flatnonzero(has_price)).groupby(groups[has_price].to_numpy()):
+        place = places[1].to_numpy()
+        cheaper = np.searchsorted(np.sort(price[place]), price[place], "left")
+        found[place] = 2 * cheaper / max(1, len(place) - 1) - 1
+    return found
