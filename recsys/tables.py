@@ -384,13 +384,34 @@ def read_in_order(spark: SparkSession, url: str, schema: Mapping[str, str]) -> D
         DataError: nothing there, or another schema than the expected one
     """
     # Spark cuts and joins files by size; a cost to open one above that size leaves each alone.
+    sizes = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
+    return read(_session_with(spark, dict.fromkeys(sizes, 2**50)), url, schema)
+
+
+def read_files(spark: SparkSession, url: str, schema: Mapping[str, str]) -> DataFrame:
+    """The files of a table that a stage wrote, a row and a batch of Arrow's each.
+
+    Returns:
+        path, content, and the columns that are folders
+
+    Raises:
+        DataError: nothing there, or another schema than the expected one
+    """
+    read(spark, url, schema)
+    one = _session_with(spark, {"spark.sql.execution.arrow.maxRecordsPerBatch": 1})
+    files_of = one.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(url)
+    return files_of.drop("modificationTime", "length")
+
+
+def _session_with(spark: SparkSession, settings: Mapping[str, int]) -> SparkSession:
+    """Another session, with the settings of this one and others."""
     other = spark.newSession()
     for key, value in spark.conf.getAll.items():
         if spark.conf.isModifiable(key):
             other.conf.set(key, value)
-    for key in ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes"):
-        other.conf.set(key, 2**50)
-    return read(other, url, schema)
+    for key, setting in settings.items():
+        other.conf.set(key, setting)
+    return other
 
 
 def _check(frame: DataFrame, url: str, schema: Mapping[str, str]) -> None:

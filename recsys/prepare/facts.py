@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pandas.util import hash_array
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
+from recsys.errors import DataError
 from recsys.prepare.cutting import Bools, Ints
 from recsys.schemas import BOUGHT, NO_LABEL, PADDING, UNKNOWN, ddl
 
@@ -39,51 +42,59 @@ FACTS: dict[str, str] = {
 _READ = ("item", "step", "timestamp", "target", "purchase")
 
 
-def facts(sequences: DataFrame, length: int) -> DataFrame:
+def facts(written: DataFrame, length: int) -> DataFrame:
     """FACTS of written sequences.
 
+    Files are read whole, with Arrow: Spark would hand on their arrays number by number.
+
     Args:
-        sequences: SEQUENCES, with_inputs(), and the split
+        written: path, content and split of files of SEQUENCES, with_inputs(), a batch each
         length: of the arrays
     """
-    hashed = sequences.where(F.col("weight") > 0).select(
-        "split",
-        F.element_at(F.split(F.input_file_name(), "/"), -1).alias("file"),
-        "user_id", "sequence_id", *_READ,
-        F.xxhash64("split", *[name for name in sequences.columns if name != "split"]).alias("hash"),
-    )  # fmt: skip
 
-    def of_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def of_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield _facts_of(batch, length)
+            for file in batch.to_pylist():
+                rows = _rows(file["path"], file["content"])
+                yield _facts_of(rows, file["split"], file["path"].rsplit("/", 1)[-1], length)
 
-    return hashed.mapInArrow(of_rows, ddl(FACTS))
-
-
-def _matrix(batch: pa.RecordBatch, name: str, length: int) -> Ints:
-    return np.asarray(batch.column(name).flatten()).reshape(len(batch), length)
+    return written.mapInArrow(of_files, ddl(FACTS))
 
 
-def _facts_of(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
-    item, step, time, target, label = (_matrix(batch, name, length) for name in _READ)
+def _rows(path: str, content: bytes) -> pa.Table:
+    """The rows of weight 1."""
+    try:
+        rows = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: expected a whole Parquet file, found {error}") from None
+    return rows.filter(pc.greater(rows["weight"], 0)).combine_chunks()
+
+
+def _matrix(rows: pa.Table, name: str, length: int) -> Ints:
+    flat = rows[name].combine_chunks().flatten()
+    return np.asarray(flat).reshape(len(rows), length)
+
+
+def _facts_of(rows: pa.Table, split: str, file: str, length: int) -> pa.RecordBatch:
+    arrays = [name for name in rows.column_names if pa.types.is_list(rows.schema.field(name).type)]
+    values = {name: _matrix(rows, name, length) for name in arrays}
+    item, step, time, target, label = (values[name] for name in _READ)
     here, wanted = item != PADDING, target == 1
     first_of_step = here & (np.diff(step, axis=1, prepend=-1) == 1)
     rise, both = np.diff(step, axis=1), here[:, 1:] & here[:, :-1]
     falling = both & ((np.diff(time, axis=1) < 0) | (rise < 0) | (rise > 1))
     # Entry s of a row counts what its step s holds; padding counts in a last, unused one.
-    place = np.where(here, step, length) + np.arange(len(batch))[:, None] * (length + 1)
+    place = np.where(here, step, length) + np.arange(len(rows))[:, None] * (length + 1)
     events = _per_step(place, here, length)
     targets = _per_step(place, wanted, length)
     cases = targets > 0
     first_case = cases.argmax(axis=1)
     last_case = length - 1 - cases[:, ::-1].argmax(axis=1)
-    number = np.array(
-        [int(text.rsplit("#", 1)[1]) for text in batch.column("sequence_id").to_pylist()]
-    )
+    number = _first_target_step(rows["sequence_id"])
     columns = {
         "first_step": number,
         "last_step": number + last_case - first_case,
-        "end_step": number + step.max(axis=1) - first_case,
+        "end_step": number + step.max(axis=1, initial=-1) - first_case,
         "case_steps": cases.sum(axis=1),
         "targets": wanted.sum(axis=1),
         "unknown_targets": (wanted & (item == UNKNOWN)).sum(axis=1),
@@ -97,10 +108,32 @@ def _facts_of(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
         "last_time": time.max(axis=1),
         "falling_times": falling.sum(axis=1),
         "targets_without_input": (wanted & (~here | (step < 1))).sum(axis=1),
+        "hash": _hash(rows, split, values),
     }
-    arrays = [batch.column(name) for name in ("split", "file", "user_id")]
-    arrays += [pa.array(columns[name].astype(np.int64)) for name in columns]
-    return pa.RecordBatch.from_arrays([*arrays, batch.column("hash")], names=list(FACTS))
+    names = [pa.array([text] * len(rows), pa.string()) for text in (split, file)]
+    user_id = rows["user_id"].combine_chunks()
+    numbers = [pa.array(columns[name].astype(np.int64)) for name in columns]
+    return pa.RecordBatch.from_arrays([*names, user_id, *numbers], names=list(FACTS))
+
+
+def _first_target_step(sequence_id: pa.ChunkedArray) -> Ints:
+    parts = pc.split_pattern(sequence_id, "#", max_splits=1, reverse=True)
+    return np.asarray(pc.list_element(parts, 1).cast(pa.int64()))
+
+
+def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> Ints:
+    """Of each row, whatever the file that it is in: a sum of its numbers, each with a factor of its
+    own (Carter and Wegman, 1979), mixed with the hashes of its texts.
+    """
+    length = next(iter(values.values())).shape[1]
+    factors = hash_array(np.arange(len(values) * length, dtype=np.uint64)) | np.uint64(1)
+    total = hash_array(np.array([split], dtype=object), categorize=False).repeat(len(rows))
+    for name in ("user_id", "sequence_id"):
+        texts = hash_array(rows[name].to_numpy(), categorize=False)
+        total = hash_array(total ^ texts)
+    for factor, name in zip(factors.reshape(-1, length), sorted(values), strict=True):
+        total += (values[name].astype(np.uint64) * factor).sum(axis=1, dtype=np.uint64)
+    return np.asarray(hash_array(total).view(np.int64))
 
 
 def _per_step(place: Ints, counted: Bools, length: int) -> Ints:

@@ -69,32 +69,9 @@ def part(work: Work, cleaned: Clean) -> Parted:
         DataError: nothing to train on
     """
     config, prepare = work.config, work.config.prepare
-    priced = ("price",) if prepare.item_statistics else ()
-    names = (*_NAMES, *input_columns(config.events), *priced)
-    timed = {**{name: EVENTS[name] for name in names}, SESSION_TIME: "bigint"}
     by_session = sessions.is_by_session(config)
-    named = config.events.columns.session_id is not None
-    events, staged, ordered = cleaned.events, False, cleaned.in_order and not by_session
-    rules = sessions.naming_rules(config)
-    if rules is not None and not cleaned.named:
-        if not cleaned.in_order:
-            tasks = work.tasks(cleaned.rows)
-            events = in_order(events, "user_id", tasks, config.seed, prepare.target_event_types)
-        events = sessions.named(events.select(*names), rules)
-        staged = True
-    elif by_session:
-        of_session = Window.partitionBy("session_id")
-        events = events.select(*names, F.min("timestamp").over(of_session).alias(SESSION_TIME))
-        staged = True
-    if rules is not None:
-        # A user's sessions come one after another, so that they are in order as well.
-        named = ordered = True
-    if staged:
-        events = work.stage(events, "sessions", timed)
-        if ordered:
-            events = work.staged_in_order("sessions", timed)
-    elif cleaned.named:
-        events, staged = events.select(*timed), True
+    found = _with_sessions(work, cleaned, by_session)
+    events, ordered = found.events, found.in_order
     clock = F.col(SESSION_TIME if by_session else "timestamp")
     times = None
     if prepare.split == "time":
@@ -112,12 +89,54 @@ def part(work: Work, cleaned: Clean) -> Parted:
             clock = F.col("timestamp")
         else:
             borders = last_sessions(events, prepare)
-        if not staged:
-            events = events.select(*names, F.lit(0).cast("bigint").alias(SESSION_TIME))
+        if SESSION_TIME not in events.columns:
+            events = events.withColumn(SESSION_TIME, F.lit(0).cast("bigint"))
         parted = events.join(borders, on=key, how="left").withColumn(PART, _by_borders(clock))
-        events = work.stage(parted.drop(*_BORDERS), "parted", {**timed, PART: "int"})
+        events = work.stage(parted.drop(*_BORDERS), "parted", {**found.schema, PART: "int"})
         ordered = False
-    return Parted(events, by_session, named, ordered, times)
+    return Parted(events, by_session, found.named, ordered, times)
+
+
+@dataclass(frozen=True)
+class _Sessions:
+    """Events with what sessions say of them.
+
+    Args:
+        events: of the schema; without SESSION_TIME where nobody asks for it
+        schema: of events with SESSION_TIME
+        named: whether session_id is every event's session
+        in_order: whether they are in_order() of the subject
+    """
+
+    events: DataFrame
+    schema: dict[str, str]
+    named: bool
+    in_order: bool
+
+
+def _with_sessions(work: Work, cleaned: Clean, by_session: bool) -> _Sessions:
+    """Names sessions by the rules where there are any, and says when each one starts."""
+    config = work.config
+    priced = ("price",) if config.prepare.item_statistics else ()
+    names = (*_NAMES, *input_columns(config.events), *priced)
+    schema = {**{name: EVENTS[name] for name in names}, SESSION_TIME: "bigint"}
+    events, rules = cleaned.events, sessions.naming_rules(config)
+    if cleaned.named:
+        return _Sessions(events.select(*schema), schema, named=True, in_order=True)
+    if rules is not None:
+        if not cleaned.in_order:
+            tasks, targets = work.tasks(cleaned.rows), config.prepare.target_event_types
+            events = in_order(events, "user_id", tasks, config.seed, targets)
+        work.stage(sessions.named(events.select(*names), rules), "sessions", schema)
+        # A user's sessions come one after another, so that they are in order as well.
+        staged = work.staged_in_order("sessions", schema)
+        return _Sessions(staged, schema, named=True, in_order=True)
+    named = config.events.columns.session_id is not None
+    if by_session:
+        of_session = Window.partitionBy("session_id")
+        timed = events.select(*names, F.min("timestamp").over(of_session).alias(SESSION_TIME))
+        return _Sessions(work.stage(timed, "sessions", schema), schema, named, in_order=False)
+    return _Sessions(events.select(*names), schema, named, cleaned.in_order)
 
 
 def _minutes(events: DataFrame, by_session: bool, before: int | None) -> list[tuple[int, int]]:

@@ -23,7 +23,6 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Day, Manifest
 from recsys.prepare import certificate, days, writing
-from recsys.prepare.facts import FACTS, facts
 from recsys.prepare.groups import PADS, Layout, in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.listed import GONE, WHOSE, Listed, listed, names
@@ -82,7 +81,7 @@ def _without(work: Work, former: Manifest, ids: set[str], users: str) -> Manifes
             _carry_over(work, former, gone, name)
     quarantine = _quarantine(work, former, gone)
     placed = _placed(work, former, gone)
-    steps_gone = _steps(work, placed.where(GONE))
+    steps_gone = _steps(placed.where(GONE))
     paths = {split: _write(work, former, placed, split) for split in SPLITS}
     on_disk = writing.read_back(work)
     sums, targets = writing.sums(on_disk), writing.file_targets(on_disk)
@@ -172,10 +171,11 @@ def _placed(work: Work, former: Manifest, listed: Listed) -> DataFrame:
     return listed.marked(rows.join(F.broadcast(groups), on=["split", "file"], how="inner"))
 
 
-def _steps(work: Work, rows: DataFrame) -> dict[str, int]:
+def _steps(rows: DataFrame) -> dict[str, int]:
     """Target steps of rows by split."""
-    read = facts(rows.select(*_of_sequences(rows), "split"), work.config.prepare.sequence_length)
-    found = work.stage(read, "gone", FACTS).groupBy("split").agg(F.sum("case_steps").alias("steps"))
+    of_target = F.zip_with("step", "target", lambda step, target: F.when(target == 1, step))
+    steps = F.size(F.array_distinct(F.filter(of_target, Column.isNotNull)))
+    found = rows.groupBy("split").agg(F.sum(steps).alias("steps"))
     return {row.split: row.steps for row in found.collect()}
 
 

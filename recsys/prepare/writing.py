@@ -149,7 +149,7 @@ def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple
 def read_back(work: Work) -> DataFrame:
     """FACTS of the rows of all splits, as they are on disk."""
     schema = {**with_inputs(SEQUENCES, input_arrays(work.config)), "split": "string"}
-    written = tables.read(work.spark, work.url("sequences"), schema)
+    written = tables.read_files(work.spark, work.url("sequences"), schema)
     return work.stage(facts(written, work.config.prepare.sequence_length), "facts", FACTS)
 
 

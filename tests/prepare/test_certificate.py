@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
@@ -22,7 +24,7 @@ from recsys.prepare.facts import facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.writing import sums
-from recsys.schemas import SEQUENCES, VOCABULARY, ddl
+from recsys.schemas import SEQUENCES, SPLITS, VOCABULARY, ddl
 
 TIMES = SplitTimes(valid_start=100_000_000, test_start=200_000_000)
 PLANNED = {"train": 2, "valid": 1, "test": 1}
@@ -49,9 +51,21 @@ def sound() -> dict[str, dict[str, Any]]:
     return {str(row["sequence_id"]): row for row in rows}
 
 
+_KINDS = {
+    "string": pa.string(), "float": pa.float32(), "array<int>": pa.list_(pa.int32()),
+    "array<bigint>": pa.list_(pa.int64()),
+}  # fmt: skip
+
+
 def written(spark: SparkSession, rows: dict[str, dict[str, Any]]) -> DataFrame:
-    frame = spark.createDataFrame(list(rows.values()), ddl({**SEQUENCES, "split": "string"}))
-    return facts(frame, 4)
+    schema = pa.schema([(name, _KINDS[kind]) for name, kind in SEQUENCES.items()])
+    files = []
+    for split in SPLITS:
+        of_split = [row for row in rows.values() if row["split"] == split]
+        file = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(of_split, schema), file)
+        files.append((f"split={split}/part-0.parquet", file.getvalue().to_pybytes(), split))
+    return facts(spark.createDataFrame(files, "path string, content binary, split string"), 4)
 
 
 def checked(spark: SparkSession, rows: dict[str, dict[str, Any]], prepare: Prepare) -> list[Check]:
