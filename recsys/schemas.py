@@ -6,7 +6,7 @@ Types are Spark DDL, so that rooms without Spark can read this page too.
 
 from collections.abc import Iterable, Mapping
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # Indexes below FIRST_ITEM are no items.
 PADDING = 0
@@ -32,6 +32,7 @@ EVENTS: dict[str, str] = {
     "quantity": "double",
     "query": "string",  # of an event that searches; such an event has no item_id
     "value": "double",
+    "position": "int",  # on the page, where the item was shown; null where unknown
 }
 
 # What was shown to a user who did not choose it then; the items of events are no part of it.
@@ -40,6 +41,7 @@ IMPRESSIONS: dict[str, str] = {
     "session_id": "string",  # as given by the log
     "item": "int",  # index in the vocabulary; 1 is unknown
     "timestamp": "bigint",  # seconds since the epoch, UTC
+    "position": "int",  # on the page; null where unknown
 }
 
 # A row that was dropped for a fault: the raw row as JSON, why, and whose it is.

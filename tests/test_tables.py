@@ -33,7 +33,7 @@ def test_the_log_has_our_names_and_nulls_for_what_it_lacks(
     found = _events(spark, tmp_path / "log.csv")
     assert found.columns == [
         "user_id", "session_id", "item_id", "event_type", "timestamp", "platform", "price",
-        "quantity", "query", "value", "unreadable", "row",
+        "quantity", "query", "value", "position", "unreadable", "row",
     ]  # fmt: skip
     first, second = found.collect()
     assert (first.user_id, first.item_id, first.timestamp) == ("ann", "i", "1")

@@ -33,6 +33,8 @@ class EventColumns:
         quantity: how many
         query: what was searched for; events of events.query_event_types have one, and no item
         value: how much the event says (a rating, an amount), for prepare.clean.min_value
+        position: where on the page the item was shown, a whole number from 0 on; it is kept in
+            impressions/ and is never input
     """
 
     user_id: str | None = "user_id"
@@ -45,6 +47,7 @@ class EventColumns:
     quantity: str | None = None
     query: str | None = None
     value: str | None = None
+    position: str | None = None
 
     def __post_init__(self) -> None:
         require(

@@ -209,9 +209,11 @@ def _most_in_period(
 
 
 _ARROW = {
-    name: {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64()}[kind]
+    name: {
+        "string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "double": pa.float64(),
+    }[kind]
     for name, kind in EVENTS.items()
-}
+}  # fmt: skip
 
 
 def _scanned(events: pa.Table, marks: list[Mark]) -> pa.Table:

@@ -73,6 +73,7 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
     user_id, session_id, item_id = (_id(raw, name) for name in ("user_id", "session_id", "item_id"))
     event_type, timestamp = _event_type(raw, events), _micros(raw, events)
     price, quantity, value = (_number(raw, name) for name in ("price", "quantity", "value"))
+    position = _whole(_number(raw, "position"))
     lacks_item, query = item_id.isNull(), F.lit(None).cast("string")
     if columns.query:
         searches = event_type.isin(list(events.query_event_types))
@@ -91,6 +92,8 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
         *_number_faults("price", price),
         *_number_faults("quantity", quantity),
         _number_faults("value", value)[0],
+        (F.col("position").isNotNull() & position.isNull(), "position: not a whole number"),
+        (position < 0, "position: negative"),
     ]  # fmt: skip
     reason = reduce(lambda chain, fault: chain.when(*fault), faults[1:], F.when(*faults[0]))
     return raw.select(
@@ -104,6 +107,7 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
         quantity.alias("quantity"),
         query.alias("query"),
         value.alias("value"),
+        position.alias("position"),
         reason.alias("reason"),
         F.when(reason.isNotNull() & _may_show(events), F.to_json(_row(raw, events))).alias("row"),
     )
@@ -164,6 +168,12 @@ def _event_type(raw: DataFrame, events: Events) -> Column:
 def _number(raw: DataFrame, name: str) -> Column:
     _kind(raw, name, "a number", T.StringType, *_NUMBERS)
     return F.col(name).try_cast("double")
+
+
+def _whole(number: Column) -> Column:
+    """An int; null where there is none."""
+    whole = number.try_cast("int")
+    return F.when(whole == number, whole)
 
 
 def _number_faults(name: str, number: Column) -> list[tuple[Column, str]]:

@@ -60,6 +60,7 @@ def encode_impressions(events: DataFrame, vocabulary: DataFrame) -> DataFrame:
         "session_id",
         F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
         F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND).alias("timestamp"),
+        "position",
     )
 
 

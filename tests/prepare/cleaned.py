@@ -23,6 +23,7 @@ class Event(NamedTuple):
     quantity: float | None = None
     query: str | None = None
     value: float | None = None
+    position: int | None = None
 
 
 def in_order(events: list[Event]) -> list[Event]:

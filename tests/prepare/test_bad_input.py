@@ -61,6 +61,7 @@ FAULTS = (
     (4, "cheap", "price: not a number"),
     (4, "-1.50", "price: negative"),
     (5, "-2", "quantity: negative"),
+    (5, "1.5", "position: not a whole number"),
 )
 
 
@@ -71,6 +72,8 @@ def test_rows_at_fault_are_kept_with_their_reason(spark: SparkSession, tmp_path:
             rows[at] = tuple([*rows[at][:place], value, *rows[at][place + 1 :]])  # type: ignore[assignment]
     rows.append(("", "", "view", "soon", "-1", "-1"))  # of several faults the first counts
     config = small_config(tmp_path, write_csv(tmp_path / "log.csv", rows), max_fault_share=0.5)
+    columns = replace(config.events.columns, position="pieces")
+    config = replace(config, events=replace(config.events, columns=columns))
     made = pipeline.run(spark, config)
     assert len(made.quarantine) == len(FAULTS)
     kept = tables.read(spark, files.join(made.url, "quarantine"), QUARANTINE).collect()

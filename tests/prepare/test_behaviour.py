@@ -15,7 +15,9 @@ from recsys.schemas import EVENTS
 from tests.prepare.cleaned import Event, in_order, with_support, without_noise
 
 SECOND, DAY = 1_000_000, 86_400_000_000
-_TYPES = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64()}
+_TYPES = {
+    "string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "double": pa.float64()
+}  # fmt: skip
 SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in EVENTS.items()])
 ALL = Clean(
     duplicates=True, bot_events_per_day=14, bot_events_per_minute=6, bot_view_share=0.7,

@@ -25,9 +25,10 @@ TEXT = Events(
 )
 RAW = (
     "user_id string, session_id string, item_id string, event_type string, timestamp string, "
-    "platform string, price string, quantity string, query string, value string"
+    "platform string, price string, quantity string, query string, value string, "
+    "position string"
 )
-GOOD = ("ann", "s1", "i1", "view", "1700000000", "web", "1.5", "2", "tea", "4")
+GOOD = ("ann", "s1", "i1", "view", "1700000000", "web", "1.5", "2", "tea", "4", "3")
 
 
 def raw(
@@ -47,7 +48,7 @@ def test_a_sound_row_has_our_types_and_no_reason(spark: SparkSession) -> None:
     assert row.asDict() == {
         "user_id": "ann", "session_id": "s1", "item_id": "i1", "event_type": "view",
         "timestamp": 1_700_000_000_000_000, "platform": "web", "price": 1.5, "quantity": 2.0,
-        "query": None, "value": 4.0, "reason": None, "row": None,
+        "query": None, "value": 4.0, "position": 3, "reason": None, "row": None,
     }  # fmt: skip
 
 
@@ -71,6 +72,13 @@ def test_every_fault_has_its_reason_and_the_first_one_counts(spark: SparkSession
         changed(quantity="-2"): "quantity: negative",
         changed(value="good"): "value: not a number",
         changed(value="-3"): None,
+        changed(position="top"): "position: not a whole number",
+        changed(position="1.5"): "position: not a whole number",
+        changed(position="NaN"): "position: not a whole number",
+        changed(position="9999999999"): "position: not a whole number",
+        changed(position="-1"): "position: negative",
+        changed(position="7.0"): None,
+        changed(position=None): None,
         changed(item_id=None, timestamp="soon", price="-1"): "item_id: null",
         changed(timestamp="soon", price="-1"): "timestamp: not a time",
         changed(price=None, quantity=None, platform=None): None,

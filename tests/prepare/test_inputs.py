@@ -22,7 +22,7 @@ from recsys.schemas import FIRST_ITEM, PADDING, SPLITS, UNKNOWN
 from recsys.text import query_tokens
 from tests.prepare.small import DAY, START, small_config
 
-COLUMNS = ("who", "what", "did", "when", "words", "stars", "where")
+COLUMNS = ("who", "what", "did", "when", "words", "stars", "where", "place")
 QUERIES = ("Red SHOES", "red   shoes!", "hat", "")
 TOKENS, BUCKETS = 3, 500
 ATTRIBUTES: dict[str, AttributeKind] = {
@@ -30,7 +30,7 @@ ATTRIBUTES: dict[str, AttributeKind] = {
 }  # fmt: skip
 
 
-def _log() -> list[tuple[str, str, str, int, str, str, str]]:
+def _log() -> list[tuple[str, str, str, int, str, str, str, str]]:
     draw = random.Random(8)
     found = []
     for user in range(20):
@@ -43,7 +43,9 @@ def _log() -> list[tuple[str, str, str, int, str, str, str]]:
                     item = f"shown-{draw.randrange(3)}" if draw.random() < 0.5 else item
                 words = draw.choice(QUERIES) if did == "search" else "not asked"
                 stars = draw.choice(("", "1", "5"))
-                found.append((name, item, did, time, words, stars, draw.choice(("web", "app"))))
+                where = draw.choice(("web", "app"))
+                place = str(time % 7) if did == "impression" and time % 3 else ""
+                found.append((name, item, did, time, words, stars, where, place))
                 time += draw.choice((0, 60, 7200))
     draw.shuffle(found)
     return found
@@ -65,8 +67,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     (folder / "items.json").write_text("\n".join(map(json.dumps, items)))
     plain = small_config(folder, folder / "log.csv")
     columns = replace(
-        plain.events.columns, query="words", value="stars", platform="where", price=None,
-        quantity=None,
+        plain.events.columns, query="words", value="stars", platform="where", position="place",
+        price=None, quantity=None,
     )  # fmt: skip
     # Rules that look across events: none of them may stumble over events without an item.
     clean = Clean(
@@ -128,7 +130,7 @@ def test_a_search_is_input_with_its_words_and_never_a_target(made: Manifest) -> 
 
 def test_every_event_has_its_platform(made: Manifest) -> None:
     at: dict[tuple[str, int], set[str]] = {}
-    for user, _, _, time, _, _, where in LOG:
+    for user, _, _, time, _, _, where, _ in LOG:
         at.setdefault((user, time), set()).add(where)
     for row in [*_rows(made), *_table(made, "histories")]:
         for index, time in zip(row["platform"], row["timestamp"], strict=True):
@@ -142,10 +144,14 @@ def test_what_was_shown_is_kept_apart(made: Manifest) -> None:
     shown = [row for row in LOG if row[2] == "impression" and row[5] != "1"]
     items = {row["item_id"]: row["item_index"] for row in _table(made, "vocabulary.parquet")}
     assert not any(name.startswith("shown") for name in items), "nobody chose them"
-    found = sorted(
-        (row["user_id"], row["item"], row["timestamp"]) for row in _table(made, "impressions")
-    )
-    assert found == sorted((row[0], items.get(row[1], UNKNOWN), row[3]) for row in shown)
+    columns = ("user_id", "item", "timestamp", "position")
+    found = [tuple(row[name] for name in columns) for row in _table(made, "impressions")]
+    expected = [
+        (row[0], items.get(row[1], UNKNOWN), row[3], int(row[7]) if row[7] else None)
+        for row in shown
+    ]
+    assert sorted(found, key=str) == sorted(expected, key=str)
+    assert {row[3] for row in found} == {None, *range(7)}
     (step,) = [step for step in made.steps if step.name == "impressions"]
     assert step.rows_in - step.rows_out == len(shown)
     viewed = {(row[0], row[3]) for row in LOG if row[2] != "impression"}
