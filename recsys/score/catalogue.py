@@ -76,35 +76,31 @@ def catalogue(
         DataError: nothing is left to recommend
     """
     indexes = [f"{name}_index" for name in attributes]
-    table = (
-        _marked(items, rules, stock)
-        .select("item_index", "item_id", "train_count", "allowed", *attributes, *indexes)
-        .toArrow()
-        .combine_chunks()
-    )
-    place = table.column("item_index").to_numpy()
-
-    def by_index(name: str, kind: Any, missing: int = 0) -> npt.NDArray[Any]:
-        values_V = np.full(size, missing, kind)
-        values_V[place] = table.column(name).to_numpy()
-        return values_V
-
-    names_V = np.full(size, "", object)
-    names_V[place] = table.column("item_id").to_numpy()
-    allowed_V = by_index("allowed", np.bool_)
+    columns = ("item_index", "item_id", "train_count", "allowed", *attributes, *indexes)
+    table = _marked(items, rules, stock).select(*columns).toArrow().combine_chunks()
+    allowed_V = _by_index(table, "allowed", size, False, np.bool_)
     allowed_V[:FIRST_ITEM] = False
     allowed_V[FIRST_ITEM + known_items :] = False
     if not allowed_V.any():
         raise DataError(
-            f"score.rules: expected items that may be recommended, found none of {len(place)}"
+            f"score.rules: expected items that may be recommended, found none of {len(table)}"
         )
     return Catalogue(
-        item_id=pa.array(names_V, pa.string()),
-        train_count=by_index("train_count", np.int64),
+        item_id=pa.array(_by_index(table, "item_id", size, "", object), pa.string()),
+        train_count=_by_index(table, "train_count", size, 0, np.int64),
         allowed=np.flatnonzero(allowed_V).astype(np.int32),
-        values={name: by_index(f"{name}_index", np.int32, UNKNOWN) for name in attributes},
+        values={
+            name: _by_index(table, f"{name}_index", size, UNKNOWN, np.int32) for name in attributes
+        },
         value_names={name: _names(table, name) for name in attributes},
     )
+
+
+def _by_index(table: pa.Table, name: str, size: int, missing: Any, kind: Any) -> npt.NDArray[Any]:
+    """A column of the items as an array [V]; what is missing stands where no item is."""
+    values_V = np.full(size, missing, kind)
+    values_V[table.column("item_index").to_numpy()] = table.column(name).to_numpy()
+    return values_V
 
 
 def _names(table: pa.Table, attribute: str) -> dict[str, int]:

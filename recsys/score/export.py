@@ -24,9 +24,7 @@ def keys_and_values(lists: DataFrame, plan: Plan) -> DataFrame:
     key = F.concat_ws("/", *columns[:2]).alias("key")
     if plan.has_arrays:
         return lists.select(key, F.arrays_zip(*columns[2:]).alias("value"))
-    row = F.struct(*columns[2:])  # the rank is first
-    grouped = lists.groupBy(key).agg(F.array_sort(F.collect_list(row)).alias("value"))
-    if plan.kind == "pairs":
-        return grouped
-    without_rank = F.transform("value", lambda entry: entry.dropFields("rank"))
-    return grouped.select("key", without_rank.alias("value"))
+    row = F.struct(*columns[2:])  # the rank, where there is one, is first
+    in_order = F.array_sort(F.collect_list(row))
+    without_rank = F.transform(in_order, lambda entry: entry.dropFields("rank"))
+    return lists.groupBy(key).agg(without_rank.alias("value"))

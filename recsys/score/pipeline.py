@@ -93,7 +93,7 @@ def _score(
     found: dict[str, Any] = {}
     for piece in pieces(spark, work, plan, config, dataset):
         parts.append(work.write(piece.frame, plan, piece.number, piece.subjects))
-        if plan.uses_neighbours and plan.kind != "pairs" and piece.number == 0:
+        if plan.uses_neighbours and piece.number == 0:
             found["recall_of_neighbours"] = recall(piece.frame, plan)
     if plan.score.json_lines:
         _export(spark, work, plan)

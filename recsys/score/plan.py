@@ -93,7 +93,7 @@ class Plan:
     def uses_neighbours(self) -> bool:
         """Whether an index takes the place of the exact search."""
         above = self.score.neighbours.above_items
-        return above is not None and len(self.catalogue.allowed) > above
+        return self.kind != "pairs" and above is not None and len(self.catalogue.allowed) > above
 
     def exact(self) -> Plan:
         """The same with the exact search."""
