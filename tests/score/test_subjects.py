@@ -1,0 +1,133 @@
+"""Who gets a list, and that nobody is left without one."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from recsys import files, manifest
+from recsys.config import Score, Subjects
+from recsys.errors import ConfigError
+from recsys.schemas import FIRST_ITEM
+from recsys.score import pipeline
+from tests.score import brute
+from tests.score.listing import K, all_items, compare, indexes, lists, log_counts, small
+from tests.score.worlds import DAY, PLATFORMS, USERS, World
+
+
+def test_everybody_without_a_known_item_gets_what_is_popular(
+    world: World, plain: dict[str, dict]
+) -> None:
+    popular = list(range(FIRST_ITEM, FIRST_ITEM + K))
+    assert indexes(plain[world.users[-1]]) == popular
+    np.testing.assert_allclose(
+        plain[world.users[-1]]["score"], log_counts(world)[popular], rtol=1e-6
+    )
+
+
+def test_given_users_with_fallback_by_group(
+    spark: SparkSession, world: World, tmp_path: Path
+) -> None:
+    table = pa.table({
+        "who": ["user-1", "nobody", "someone", "user-1", None, "anybody"],
+        "likes": ["red", "blue", None, "red", "red", "pink"],
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "users.parquet")
+    subjects = Subjects(path=(str(tmp_path / "users.parquet"),), id="who", group="likes")
+    found = lists(spark, world, score=small(subjects=subjects, fallback_by="colour"))
+    assert set(found) == {"user-1", "nobody", "someone", "anybody"}
+    assert set(found["user-1"]["source"]) == {"model"}
+    popular = list(range(FIRST_ITEM, FIRST_ITEM + K))
+    assert indexes(found["someone"]) == indexes(found["anybody"]) == popular
+    rows = world.items.to_pylist()
+    blue = [row["item_index"] for row in rows if row["colour"] == "blue"]
+    others = [item for item in range(FIRST_ITEM, FIRST_ITEM + 90) if item not in blue]
+    assert indexes(found["nobody"]) == (blue + others)[:K]
+
+
+def test_fallback_of_the_users_of_a_group(
+    spark: SparkSession, world: World, tmp_path: Path
+) -> None:
+    table = pa.table({"user_id": ["user-1", "user-2", "new"], "platform": ["app", "web", "app"]})
+    pq.write_table(table, tmp_path / "users.parquet")
+    subjects = Subjects(path=(str(tmp_path / "users.parquet"),), group="platform")
+    found = lists(spark, world, score=small(subjects=subjects, fallback_by="group"))
+    items, counts = np.unique(world.histories["item"][1], return_counts=True)
+    own = sorted((-count, item) for item, count in zip(items, counts, strict=True) if item >= 2)
+    first = [item for _, item in own][:K]
+    assert len(first) > 2
+    assert indexes(found["new"])[: len(first)] == first
+
+
+def test_fallback_of_a_platform(spark: SparkSession, world: World, tmp_path: Path) -> None:
+    of = {
+        "new": "web", "on the way": "app", "at the shop": "till", world.users[-1]: "app",
+        "by fax": "fax", "nowhere": None, "user-1": "web",
+    }  # fmt: skip
+    table = pa.table({"user_id": list(of), "where": list(of.values())})
+    pq.write_table(table, tmp_path / "users.parquet")
+    subjects = Subjects(path=(str(tmp_path / "users.parquet"),), group="where")
+    found = lists(spark, world, score=small(subjects=subjects, fallback_by="platform"))
+    assert found.keys() == of.keys()
+    assert all(len(row["item_id"]) == K for row in found.values())
+    assert set(found.pop("user-1")["source"]) == {"model"}
+    popular = {platform: _popular(world, index) for index, platform in enumerate(PLATFORMS, 2)}
+    with_all = list(range(FIRST_ITEM, FIRST_ITEM + K))
+    assert len({tuple(items) for items in [*popular.values(), with_all]}) == len(PLATFORMS) + 1
+    for user, row in found.items():
+        assert indexes(row) == popular.get(of[user], with_all), user
+        assert set(row["source"]) == {"fallback"}
+
+
+def _popular(world: World, platform: int) -> list[int]:
+    """The items that the histories hold most often on a platform; of equal ones the lower."""
+    is_there = world.histories["platform"] == platform
+    counts = Counter(world.histories["item"][is_there].tolist())
+    return sorted(counts.keys() - {0, 1}, key=lambda item: (-counts[item], item))[:K]
+
+
+def test_fallback_by_a_group_that_no_table_names() -> None:
+    with pytest.raises(ConfigError, match=r"score.subjects.path: expected files, for score.fall"):
+        Score(fallback_by="colour")
+    with pytest.raises(ConfigError, match=r"score.subjects.group: expected a column"):
+        Score(fallback_by="colour", subjects=Subjects(path=("users",)))
+
+
+def test_platforms_of_a_log_without(spark: SparkSession, world: World, tmp_path: Path) -> None:
+    for stage in ("dataset", "model"):
+        shutil.copytree(world.folder / stage, tmp_path / stage)
+    replace(manifest.read(str(tmp_path / "dataset")), platforms=()).write()
+    score = small(subjects=Subjects(path=("users",), group="where"), fallback_by="platform")
+    message = r"score.fallback_by: expected a dataset with platforms .* found \S+ without"
+    with pytest.raises(ConfigError, match=message):
+        pipeline.run(spark, replace(world, folder=tmp_path).config(score=score))
+
+
+def test_active_since(spark: SparkSession, world: World) -> None:
+    found = lists(spark, world, score=small(active_since="1970-01-13"))
+    last = world.histories["timestamp"].max(axis=1)
+    expected = {name for name, when in zip(world.users, last, strict=True) if when >= 12 * DAY}
+    assert set(found) == expected
+    assert 0 < len(expected) < USERS
+
+
+def test_sessions_get_what_comes_next(spark: SparkSession, world: World, tmp_path: Path) -> None:
+    for stage in ("dataset", "model"):
+        shutil.copytree(world.folder / stage, tmp_path / stage)
+    of_sessions = replace(world, folder=tmp_path)
+    url = files.join(files.current(str(tmp_path / "dataset"), ""), files.MANIFEST)
+    content = files.read_json(url)
+    content["config"]["prepare"]["sequence_unit"] = "session"
+    files.write_json(url, content)
+    found = lists(spark, of_sessions, kind="next", score=small(lists=("next",)))
+    assert {row["list"] for row in found.values()} == {"next"}
+    everything = all_items(world)
+    compare(of_sessions, found, brute.model_scores(world), lambda user: brute.Rules(K, everything))
