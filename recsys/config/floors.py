@@ -20,7 +20,9 @@ METRICS = (
 )  # fmt: skip
 # Of slices, at the longest list alone.
 SLICE_METRICS = ("recall", "ndcg", "mrr")
-SLICES = ("users", "history", "items", "new_items", "event_type", "category", "day")
+SLICES = (
+    "users", "history", "items", "new_items", "event_type", "platform", "category", "day",
+)  # fmt: skip
 
 _FORM = re.compile(
     r"(?P<metric>\w+)@(?P<k>\d+)(?: over (?P<over>\w+))?(?: in (?P<slice>\w+)=(?P<value>.+))?"

@@ -98,7 +98,7 @@ def estimates(cases: DataFrame, measuring: Measuring) -> Estimates:
     """
     needed = cases.select(
         "system", "timestamp", "history_events", "history_start", "targets", "target_types",
-        "ranks", "recommended", "is_new", F.xxhash64("user_id").alias("user"),
+        "target_platforms", "ranks", "recommended", "is_new", F.xxhash64("user_id").alias("user"),
     )  # fmt: skip
     sums = (
         needed.coalesce(_PARTS)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsys.schemas import PADDING
+
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -113,9 +115,12 @@ class Batch:
         """The number of each case's step in the user's whole history [N]."""
         return np.asarray(self.first_step[self.row] + self.step)
 
-    def target_event_type(self) -> Ints:
-        """The event type of each target [P]."""
-        return np.asarray(self.arrays["event_type"][self.arrays["target"] > 0], np.int32)
+    def target_values(self, name: str) -> Ints:
+        """The value of an array at each target [P]; PADDING where the log has no such array."""
+        is_target_BL = self.arrays["target"] > 0
+        if name not in self.arrays:
+            return np.full(is_target_BL.sum(), PADDING, np.int32)
+        return np.asarray(self.arrays[name][is_target_BL], np.int32)
 
     def parts(self, most_cases: int) -> Iterator[Batch]:
         """The batch in parts of at most so many cases; a row may be in several."""

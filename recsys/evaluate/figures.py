@@ -152,6 +152,7 @@ def measure(
         is_tail_item=slices.is_tail_item(known(catalogue)),
         is_new_item=first_seen_V >= end - _NEW_SHARE * (end - start),
         event_types=dataset.event_types,
+        platforms=dataset.platforms,
         category=catalogue.category_index,
         category_names={} if catalogue.category is None else catalogue.values[catalogue.category],
     )

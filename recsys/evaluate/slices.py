@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.evaluate.metrics import Bools, Catalogue, Ints, Lists, Longs
-from recsys.schemas import FIRST_ITEM, PADDING
+from recsys.schemas import FIRST_ITEM, PADDING, UNKNOWN
 
-_NAMED = ("event_type", "category", "day")
+_NAMED = ("event_type", "platform", "category", "day")
 # The last length of each band of histories, in events.
 HISTORY_BANDS = (5, 20, 100)
 # Values of a slice with more than these are put together: categories as others, days as months.
@@ -42,6 +42,9 @@ class Slicing:
         is_tail_item: whether an item is not among the most popular, which are the head [V]
         is_new_item: whether an item is new [V]
         event_types: from index FIRST_ITEM on
+        platforms: likewise; none where the log has none. A case is where its target happens, which
+            is where the list is asked for: whoever asks for one knows that, and it need not be
+            where the user was last
         category: of each item [V]
         category_names: index to name
     """
@@ -51,6 +54,7 @@ class Slicing:
     is_tail_item: Bools | None = None
     is_new_item: Bools | None = None
     event_types: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
     category: Ints | None = None
     category_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
@@ -69,6 +73,9 @@ class Slicing:
         def of_case(column: str) -> Longs:
             return np.asarray(cases.column(column).to_numpy())[lists.case]
 
+        def of_target(column: str) -> Ints:
+            return np.asarray(cases.column(column).flatten().to_numpy())
+
         target_P = lists.target
         is_known_P = target_P >= FIRST_ITEM
         if self.test_start is not None:
@@ -82,8 +89,14 @@ class Slicing:
             is_new_P = self.is_new_item[target_P]
             yield "new_items", np.where(is_known_P, is_new_P, 2), {0: "older", 1: "new"}
         if len(self.event_types) > 1:
-            code_P = np.asarray(cases.column("target_types").flatten().to_numpy())
-            yield "event_type", code_P, dict(enumerate(self.event_types, FIRST_ITEM))
+            yield (
+                "event_type",
+                of_target("target_types"),
+                dict(enumerate(self.event_types, FIRST_ITEM)),
+            )
+        if self.platforms:
+            names = dict(enumerate(("unknown", *self.platforms), UNKNOWN))
+            yield "platform", of_target("target_platforms"), names
         if self.category is not None:
             yield "category", *self._categories(target_P, self.category)
         yield "day", *self._days(of_case("timestamp"))

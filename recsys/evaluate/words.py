@@ -112,6 +112,7 @@ SLICES = {
     "items": "Items bought",
     "new_items": "Age of the items",
     "event_type": "Kind of event",
+    "platform": "Platform",
     "category": "Category of the items",
     "day": "Day",
 }
@@ -123,4 +124,5 @@ SLICE_MEANINGS = {
         "too rare in train to be known."
     ),
     "new_items": "new: first seen in the last tenth of the time of train.",
+    "platform": "where the target happens, and with it where the list is asked for.",
 }

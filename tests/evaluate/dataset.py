@@ -27,6 +27,7 @@ from recsys.schemas import (
     SCHEMA_VERSION,
     SEQUENCES,
     UNKNOWN,
+    with_inputs,
 )
 from tests.evaluate.rows import LENGTH, row
 
@@ -42,6 +43,8 @@ ATTRIBUTES: dict[str, list[str | None]] = {
     "colour": ["RED", "Blue", None],
     "size": ["S", "M", "L", "M", "XL"],
 }
+
+PLATFORMS = ("web", "app")
 
 AT = (2, 5)
 # Every reference.
@@ -72,6 +75,11 @@ def histories() -> dict[str, History]:
         steps[-1].append(UNKNOWN)
         drawn[f"user-{user}"] = steps
     return drawn
+
+
+def platform_of(user: str, step: int) -> int:
+    """The index of where a user's step happens: on two platforms by turns, or unknown."""
+    return UNKNOWN if user == "user-3" else FIRST_ITEM + step % len(PLATFORMS)
 
 
 def config(place: Path, **evaluate: object) -> Config:
@@ -110,7 +118,7 @@ def write_dataset(place: Path) -> Manifest:
         valid_start=3 * day, test_start=4 * day, first_event=0, last_event=5 * day,
         users=USERS, items=ITEMS, valid_items=0, catalogue_items=0,
         vocabulary_fingerprint="0123456789abcdef",
-        content_fingerprint="fedcba9876543210", event_types=("purchase",), platforms=(),
+        content_fingerprint="fedcba9876543210", event_types=("purchase",), platforms=PLATFORMS,
         attributes={"colour": "category", "size": "category"},
         categories={"colour": 4, "size": 5}, splits=splits,
         steps=(Step("read", 200, 190, "10 rows <had> a fault"),),
@@ -119,6 +127,7 @@ def write_dataset(place: Path) -> Manifest:
             "holds": True,
             "checks": [{"name": "a check", "expected": "0", "found": "0", "holds": True}],
         },
+        inputs={"platform": FIRST_ITEM + len(PLATFORMS)},
         config={"prepare": {"target_event_types": ["purchase"]}},
     )  # fmt: skip
     manifest.write()
@@ -137,14 +146,22 @@ def _write_split(folder: Path, name: str) -> Split:
         )
         for user, steps in histories().items()
     ]
+    for own in rows:
+        own["platform"] = [
+            0 if step < 0 else platform_of(own["user_id"], first + step) for step in own["step"]
+        ]
     targets = sum(sum(own["target"]) for own in rows)
     unknown = sum(
         target for own in rows for item, target in zip(own["item"], own["target"], strict=True)
         if item == UNKNOWN
     )  # fmt: skip
     empty = {key: [-1 if key == "step" else 0] * LENGTH for key in SEQUENCES if key not in _SCALARS}
+    empty["platform"] = [0] * LENGTH
     rows.append({"sequence_id": "", "user_id": "", "weight": 0.0, **empty})
-    columns = {key: pa.array([own[key] for own in rows], _type(key)) for key in SEQUENCES}
+    columns = {
+        key: pa.array([own[key] for own in rows], _type(key))
+        for key in with_inputs(SEQUENCES, ("platform",))
+    }
     path = f"sequences/split={name}/part-0.parquet"
     _write(folder / "sequences" / f"split={name}", pa.table(columns))
     steps = (last - first_target + 1) * USERS

@@ -43,10 +43,16 @@ def drawn(users: int = 12) -> list[Drawn]:
 ROWS = drawn()
 
 
+def platform_of(user: str, item: int) -> int:
+    """Where a user takes an item: unknown, or one of two."""
+    return 1 + (int(user.removeprefix("user-")) + item) % 3 if user != "u" else 0
+
+
 def frame(spark: SparkSession, rows: list[Drawn], seed: int, parts: int) -> DataFrame:
     shuffled = random.Random(seed).sample(rows, len(rows))
     values = [
-        (user, step, DAY * step, system, 3 * step, 0, targets, [2] * len(targets), ranks, items,
+        (user, step, DAY * step, system, 3 * step, 0, targets, [2] * len(targets),
+         [platform_of(user, item) for item in targets], ranks, items,
          [item % 2 == 0 for item in items])
         for system, user, step, targets, ranks, items in shuffled
     ]  # fmt: skip
@@ -106,6 +112,7 @@ def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> Non
     slicing = Slicing(
         test_start=DAY, seconds=2 * DAY, is_tail_item=np.arange(8) > 3,
         is_new_item=np.array([False] * 6 + [True] * 2), event_types=("view", "buy"),
+        platforms=("web", "app"),
         category=category, category_names={2: "red", 3: "blue"},
     )  # fmt: skip
     measuring = Measuring(
@@ -125,6 +132,9 @@ def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> Non
         ("category", "red"): lambda row, item: item in (2, 4),
         ("category", "blue"): lambda row, item: item in (3, 5),
         ("event_type", "view"): lambda row, item: True,
+        ("platform", "unknown"): lambda row, item: platform_of(row[1], item) == 1,
+        ("platform", "web"): lambda row, item: platform_of(row[1], item) == 2,
+        ("platform", "app"): lambda row, item: platform_of(row[1], item) == 3,
         ("users", "returning"): lambda row, item: True,
         ("history", "up to 5"): lambda row, item: 3 * row[2] <= 5,
         ("history", "6–20"): lambda row, item: 3 * row[2] > 5,

@@ -16,7 +16,7 @@ from recsys.config.references import Hybrid
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import metrics, pipeline
 from recsys.manifest import Manifest
-from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS
+from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS, UNKNOWN
 from tests.evaluate import dataset
 from tests.evaluate.dataset import AT, ITEMS, SETTINGS, USERS
 from tests.evaluate.plain import Plain
@@ -63,6 +63,8 @@ def test_cases_are_what_the_histories_say(report: Path) -> None:
         before = [item for step in steps[: case["step"]] for item in step]
         assert sorted(case["targets"]) == sorted(steps[case["step"]])
         assert case["target_types"] == [FIRST_ITEM] * len(case["targets"])
+        platform = dataset.platform_of(case["user_id"], case["step"])
+        assert case["target_platforms"] == [platform] * len(case["targets"])
         assert case["timestamp"] == 86400 * case["step"]
         assert case["history_events"] == len(before)
         assert case["history_start"] == 0
@@ -109,6 +111,20 @@ def test_figures_are_means_over_the_cases(report: Path, manifest: Manifest) -> N
                 assert found == pytest.approx(np.mean(values)), (system, metric, k)
         covered = {item for case in own for item in case["recommended"][:2]}
         assert figures["systems"][system]["coverage@2"] == pytest.approx(len(covered) / ITEMS)
+
+
+def test_a_case_is_on_the_platform_of_its_target(report: Path) -> None:
+    figures = files.read_json(files.as_url(str(report / "metrics.json")))
+    found = {part["value"]: part for part in figures["slices"] if part["slice"] == "platform"}
+    assert list(found) == ["app", "unknown", "web"]
+    cases = pq.read_table(report / "cases").to_pylist()
+    for index, name in enumerate(("unknown", *dataset.PLATFORMS), UNKNOWN):
+        own = [case for case in cases if case["system"] == "model"]
+        own = [case for case in own if dataset.platform_of(case["user_id"], case["step"]) == index]
+        assert found[name]["cases"] == len(own) > 0
+        recall = np.mean([np.mean([rank > 0 for rank in case["ranks"]]) for case in own])
+        assert found[name]["systems"]["model"]["recall@5"] == pytest.approx(recall)
+    assert "where the list is asked for" in (report / "report.html").read_text()
 
 
 def as_case(row: dict) -> Case:
