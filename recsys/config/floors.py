@@ -4,10 +4,12 @@ recall@20                           the model's figure
 recall@20 over popular              how far it is ahead of a reference
 recall@20 in users=new              of a slice, at the longest list
 recall@20 over popular in users=new
+purchase auc                        a figure of the purchase head
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -23,11 +25,17 @@ SLICE_METRICS = ("recall", "ndcg", "mrr")
 SLICES = (
     "users", "history", "items", "new_items", "event_type", "platform", "category", "day",
 )  # fmt: skip
+# Of the purchase head, where higher is better.
+PURCHASE_METRICS = ("auc", "accuracy", "precision", "recall", "f1")
 
+_PURCHASE = "purchase"
 _FORM = re.compile(
     r"(?P<metric>\w+)@(?P<k>\d+)(?: over (?P<over>\w+))?(?: in (?P<slice>\w+)=(?P<value>.+))?"
 )
-_EXPECTED = "METRIC@K, then as needed ' over REFERENCE' and ' in SLICE=VALUE'"
+_OF_PURCHASE = re.compile(rf"{_PURCHASE} (?P<metric>\w+)")
+_EXPECTED = (
+    f"METRIC@K, then as needed ' over REFERENCE' and ' in SLICE=VALUE'; or '{_PURCHASE} METRIC'"
+)
 
 
 @dataclass(frozen=True)
@@ -36,15 +44,17 @@ class Floor:
 
     Args:
         name: as in the configuration
-        figure: such as recall@20
+        figure: such as recall@20, or auc
         over: the reference that the model must be ahead of; none asks for the figure itself
         slice: the slice and its value; none asks for all cases
+        of_purchase: whether the figure is the purchase head's
     """
 
     name: str
     figure: str
-    over: str | None
-    slice: tuple[str, str] | None
+    over: str | None = None
+    slice: tuple[str, str] | None = None
+    of_purchase: bool = False
 
 
 def parse(name: str, at: Collection[int], references: Collection[str]) -> Floor:
@@ -59,15 +69,25 @@ def parse(name: str, at: Collection[int], references: Collection[str]) -> Floor:
         ConfigError: it names nothing that the report has
     """
     key = f"evaluate.floors.{name}"
+    if of_purchase := _OF_PURCHASE.fullmatch(name):
+        metric = of_purchase["metric"]
+        _require_known(metric, PURCHASE_METRICS, key, "a figure of the purchase head")
+        return Floor(name, metric, of_purchase=True)
     found = _FORM.fullmatch(name)
     require(found is not None, key, _EXPECTED, name)
     metric, k, over, part, value = found.groups() if found else ("", 0, None, None, None)
-    require(metric in METRICS, key, f"a metric ({', '.join(METRICS)})", metric)
+    _require_known(metric, METRICS, key, "a metric")
     require(int(k) in at, key, f"a list length of evaluate.at {tuple(at)}", int(k))
-    known = f"one of evaluate.references ({', '.join(references)})"
-    require(over is None or over in references, key, known, over)
+    if over is not None:
+        _require_known(over, references, key, "one of evaluate.references")
     if part is not None:
-        require(part in SLICES, key, f"a slice ({', '.join(SLICES)})", part)
+        _require_known(part, SLICES, key, "a slice")
         shown = f"a metric of slices ({', '.join(SLICE_METRICS)}) at {max(at)}"
         require(metric in SLICE_METRICS and int(k) == max(at), key, shown, f"{metric}@{k}")
     return Floor(name, f"{metric}@{k}", over, None if part is None else (part, str(value)))
+
+
+def _require_known(found: str, known: Collection[str], key: str, what: str) -> None:
+    nearest = difflib.get_close_matches(found, known, n=1, cutoff=0.4)
+    hint = f"; the nearest is {nearest[0]}" if nearest else ""
+    require(found in known, key, f"{what} ({', '.join(known)}{hint})", found)

@@ -31,6 +31,10 @@ def missed(figures: dict[str, Any], settings: Evaluate) -> list[str]:
 
 
 def _found(figures: dict[str, Any], floor: Floor) -> float | None:
+    if floor.of_purchase:
+        head: dict[str, Any] = figures.get("purchase") or {"figures": {}}
+        own: float | None = head["figures"].get(floor.figure)
+        return own
     part = figures if floor.slice is None else _slice(figures["slices"], *floor.slice)
     if part is None:
         return None

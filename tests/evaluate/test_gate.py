@@ -21,6 +21,7 @@ FIGURES = {
             "systems": {"model": {"recall@20": 0.04}, "popular": {"recall@20": 0.05}},
         }
     ],
+    "purchase": {"figures": {"auc": 0.8, "precision": None}},
 }  # fmt: skip
 
 
@@ -34,6 +35,9 @@ FIGURES = {
         ("recall@20 in users=new", 0.05, "expected at least 0.05, found 0.04"),
         ("recall@20 in users=new", 0.03, None),
         ("recall@20 over popular in users=new", 0, "expected at least 0, found -0.01"),
+        ("purchase auc", 0.8, None),
+        ("purchase auc", 0.81, "evaluate.floors.purchase auc: expected at least 0.81, found 0.8"),
+        ("purchase precision", 0.1, "expected at least 0.1, found none"),
         ("recall@20 in category=toys", 0.1, "expected at least 0.1, found none"),
     ],
 )
@@ -57,6 +61,12 @@ def test_each_missed_floor_has_its_line() -> None:
         ("recal@20", "expected a metric (recall, precision,"),
         ("recall", "expected METRIC@K"),
         ("recall@30", "expected a list length of evaluate.at (5, 10, 20), found 30"),
+        ("recal@20", "vector_diversity; the nearest is recall), found 'recal'"),
+        ("recall@20 over populer", "(popular; the nearest is popular), found 'populer'"),
+        ("recall@20 in user=new", "day; the nearest is users), found 'user'"),
+        ("purchase ndcg", "expected a figure of the purchase head (auc, accuracy, precision,"),
+        ("purchase acuracy", "f1; the nearest is accuracy), found 'acuracy'"),
+        ("purchase", "or 'purchase METRIC', found 'purchase'"),
         ("recall@20 over nothing", "expected one of evaluate.references (popular), found"),
         ("recall@20 in nowhere=1", "expected a slice (users,"),
         ("recall@5 in users=new", "expected a metric of slices (recall, ndcg, mrr) at 20"),
@@ -79,7 +89,9 @@ def test_every_metric_can_have_a_floor_and_has_a_name_and_a_meaning() -> None:
 def test_a_report_below_its_floor_is_published_and_says_so(other_report: Path) -> None:
     page = (other_report / "report.html").read_text()
     assert "Below its floor" in page
-    assert "evaluate.floors.recall@5: expected at least 1.5" in page
+    for name in ("recall@5", "purchase auc"):
+        assert f"evaluate.floors.{name}: expected at least 1.5" in page
+    assert "evaluate.floors.purchase accuracy" not in page, "it holds"
 
 
 def test_a_missed_floor_exits_4(
