@@ -92,7 +92,7 @@ def paired(spark: SparkSession, config: Config, first: Side, second: Side) -> Ap
     )
     found = {(key[0], *key[3:]): own for key, own in aggregate.estimates(cases, measuring).items()}
     return {
-        f"{name}@{k}": difference(found[SECOND, name, k], found[FIRST, name, k])
+        f"{name}@{k}": difference(found[SECOND, name, k].values, found[FIRST, name, k].values)
         for name, k in columns
     }
 

@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 import recsys
 from recsys.config import Config
 from recsys.config.floors import SLICE_METRICS, SLICES
-from recsys.evaluate import aggregate, bootstrap, metrics, slices, spread
+from recsys.evaluate import aggregate, bootstrap, exposure, metrics, slices, spread
 from recsys.evaluate.aggregate import Estimate, Estimates, Measuring
+from recsys.evaluate.bootstrap import Floats
 from recsys.evaluate.catalogue import Catalogue
 from recsys.evaluate.slices import Slicing
 from recsys.manifest import Manifest
@@ -53,34 +54,28 @@ def figures(
     found = aggregate.estimates(cases, measuring)
     names = [row.system for row in cases.select("system").distinct().collect()]
     systems = [name for name in ("model", *config.evaluate.references) if name in names]
-    exposed = {
-        (row.system, row.metric, row.k): float(row.value)
-        for row in spread.exposure(cases, at, dataset.items).collect()
-    }
-    shown = dict.fromkeys(metric for metric, _ in measuring.columns)
+    shown = dict.fromkeys((*(metric for metric, _ in measuring.columns), *exposure.METRICS))
     columns = [(metric, k) for metric in shown for k in at]
-    whole = {(key[0], *key[3:]): own for key, own in found.items() if key[1] == "all"}
+    whole = {(key[0], *key[3:]): own.values for key, own in found.items() if key[1] == "all"}
+    whole |= exposure.exposure(
+        cases, systems, at, dataset.vocabulary_size, measuring.resamples, measuring.seed
+    )
     return {
         **_about(config, dataset),
         "at": at,
         "unknown_as": config.evaluate.unknown_targets,
         "category": catalogue.category,
         **_totals(cases, systems[0]),
-        "measured_cases": whole[systems[0], *columns[0]].cases,
+        "measured_cases": found[systems[0], "all", "", *columns[0]].cases,
         **_compared(whole, systems, columns),
         "systems": {
-            system: {
-                **{f"{metric}@{k}": float(whole[system, metric, k].values[0])
-                   for metric, k in columns},
-                **{f"{metric}@{k}": exposed[system, metric, k]
-                   for metric in ("coverage", "gini") for k in at},
-            }
+            system: {f"{metric}@{k}": float(whole[system, metric, k][0]) for metric, k in columns}
             for system in systems
         },
         "curves": {
             "k": lengths,
             **{
-                metric: {name: [float(whole[name, metric, k].values[0]) for k in lengths]
+                metric: {name: [float(whole[name, metric, k][0]) for k in lengths]
                          for name in systems}
                 for metric in CURVES
             },
@@ -106,7 +101,7 @@ def _about(config: Config, dataset: Manifest) -> dict[str, Any]:
 
 
 def _compared(
-    whole: Mapping[tuple[Any, ...], Estimate],
+    whole: Mapping[tuple[str, str, int], Floats],
     systems: Sequence[str],
     columns: Sequence[tuple[str, int]],
 ) -> dict[str, Any]:
@@ -114,7 +109,7 @@ def _compared(
     first, *others = systems
     return {
         "intervals": {
-            system: {f"{metric}@{k}": bootstrap.interval(whole[system, metric, k].values)
+            system: {f"{metric}@{k}": bootstrap.interval(whole[system, metric, k])
                      for metric, k in columns}
             for system in systems
         },
@@ -173,9 +168,9 @@ def known(catalogue: Catalogue) -> metrics.Catalogue:
     return metrics.Catalogue(catalogue.train_count, catalogue.category_index)
 
 
-def difference(model: Estimate, reference: Estimate) -> dict[str, float]:
-    """How far the model is ahead, on the same resamples of users."""
-    apart = model.values - reference.values
+def difference(model: Floats, reference: Floats) -> dict[str, float]:
+    """How far the model is ahead, in the sample and on the same resamples of users [1 + R]."""
+    apart = model - reference
     low, high = bootstrap.interval(apart)
     return {
         "difference": float(apart[0]), "low": low, "high": high,
@@ -222,7 +217,8 @@ def _slice_figures(own: Mapping[str, Mapping[str, Estimate]], k: int) -> dict[st
             for system, estimates in own.items()
         },
         "differences": {
-            system: {f"{metric}@{k}": difference(own[model][metric], own[system][metric])
+            system: {f"{metric}@{k}": difference(own[model][metric].values,
+                                                     own[system][metric].values)
                      for metric in SLICE_METRICS}
             for system in others
         },

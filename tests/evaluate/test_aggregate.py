@@ -156,27 +156,6 @@ def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> Non
         assert estimate.values[0] == pytest.approx(np.mean(recalls)), (name, value)
 
 
-def gini(counts: list[int]) -> float:
-    """Half the mean difference of all pairs, over the mean."""
-    pairs = [abs(one - other) for one in counts for other in counts]
-    return sum(pairs) / (2 * len(counts) * sum(counts))
-
-
-def test_coverage_and_gini_equal_plain_loops(spark: SparkSession) -> None:
-    rows = spread.exposure(frame(spark, ROWS, seed=3, parts=2), AT, items=6).collect()
-    found = {(row.system, row.metric, row.k): row.value for row in rows}
-    assert len(found) == 2 * 2 * len(AT)
-    for system in ("model", "popular"):
-        for k in AT:
-            lists = [row[5][:k] for row in ROWS if row[0] == system]
-            counts = [sum(item in own for own in lists) for item in range(2, 8)]
-            assert found[system, "coverage", k] == sum(count > 0 for count in counts) / 6
-            assert found[system, "gini", k] == pytest.approx(gini(counts), abs=1e-12)
-    only = frame(spark, [row for row in ROWS if row[:3] == ("model", "user-0", 0)], 1, 1)
-    alike = {row.metric: row.value for row in spread.exposure(only, (4,), items=4).collect()}
-    assert alike == {"coverage": 1, "gini": 0}
-
-
 def test_bands_of_popularity(spark: SparkSession) -> None:
     # The last but one is the most popular item, before 2 to 10; 11 and 12 are the next.
     counts = np.concatenate([[0, 0], np.arange(120, 20, -1), [500, 1]])
