@@ -181,6 +181,11 @@ class Manifest:
         """Rows of an embedding of event types."""
         return len(self.event_types) + FIRST_ITEM
 
+    @property
+    def weighs_by_value(self) -> bool:
+        """Whether sequences say what a target weighs (schemas.VALUE_WEIGHT)."""
+        return bool(self.config.get("prepare", {}).get("weight_by_value"))
+
     def file_urls(self, split: str) -> list[str]:
         """The URLs of a split's row groups, sorted by path."""
         return [files.join(self.url, file.path) for file in self.splits[split].files]

@@ -94,6 +94,11 @@ HISTORIES: dict[str, str] = {
 }
 
 
+# Where prepare.weight_by_value is on, another array of SEQUENCES: what a target weighs in training
+# by its value; 0 where there is none.
+VALUE_WEIGHT = "value_weight"
+
+
 def with_inputs(schema: Mapping[str, str], inputs: Iterable[str]) -> dict[str, str]:
     """SEQUENCES or HISTORIES with the arrays that are there only where the log has their column.
 
@@ -104,9 +109,10 @@ def with_inputs(schema: Mapping[str, str], inputs: Iterable[str]) -> dict[str, s
 
     Args:
         schema: of the table
-        inputs: names of the arrays, as the manifest's inputs have them
+        inputs: names of the arrays, as the manifest's inputs have them; and VALUE_WEIGHT
     """
-    return {**schema, **dict.fromkeys(inputs, "array<int>")}
+    kinds = {VALUE_WEIGHT: "array<float>"}
+    return {**schema, **{name: kinds.get(name, "array<int>") for name in inputs}}
 
 
 # One row an item of the vocabulary; more columns: each attribute's value, and "<attribute>_index"

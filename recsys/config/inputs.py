@@ -33,6 +33,7 @@ class EventColumns:
         quantity: how many
         query: what was searched for; events of events.query_event_types have one, and no item
         value: how much the event says (a rating, an amount), for prepare.clean.min_value
+            and prepare.weight_by_value
         position: where on the page the item was shown, a whole number from 0 on; it is kept in
             impressions/ and is never input
     """

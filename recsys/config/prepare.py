@@ -30,6 +30,9 @@ class Prepare:
         target_event_types: types that may be predicted; empty means all
         purchase_event_types: types that buy: targets are labelled with whether their item is bought
             later in the session; empty labels none
+        weight_by_value: a target weighs in training as much as its value (events.columns.value) is
+            of the mean of train's targets; one without a value weighs 1
+        max_value_weight: that a target weighs by it, at most
         split: what parts train, valid and test: time (of an event, or of the session's start where
             sequence_unit is session), leave_one_out (the last target of each sequence is test, the
             one before it valid), last_sessions (of each user), users (drawn, each as a whole)
@@ -70,6 +73,8 @@ class Prepare:
     sequence_unit: Literal["user", "session"] = "user"
     target_event_types: tuple[str, ...] = ()
     purchase_event_types: tuple[str, ...] = ()
+    weight_by_value: bool = False
+    max_value_weight: float = 10
     split: Literal["time", "leave_one_out", "last_sessions", "users"] = "time"
     valid_start: str | None = None
     test_start: str | None = None
@@ -105,6 +110,8 @@ class Prepare:
         an_hour = hour is None or 0 <= hour < 24
         require(an_hour, "prepare.session_day_boundary_hour", "an hour from 0 to below 24", hour)
         require(most is None or most > 0, "prepare.session_max_events", "a positive number", most)
+        heaviest = self.max_value_weight
+        require(heaviest >= 1, "prepare.max_value_weight", "a number from 1 on", heaviest)
         self._check_split()
         self._check_support()
         # What follows train's items would have to move behind those that a day adds.

@@ -15,10 +15,12 @@ from recsys.prepare import purchases, sessions
 from recsys.prepare.cutting import Blocks, Bools, Ints, changes, cut, ends, ranges, starts
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.rows import KINDS, Cutting
-from recsys.schemas import NO_LABEL, SEQUENCE_ARRAYS, SPLITS
+from recsys.schemas import NO_LABEL, SEQUENCE_ARRAYS, SPLITS, VALUE_WEIGHT
 
 # A session of the log that resumes after more others than this counts as a new one.
 _REMEMBERED_SESSIONS = 4096
+
+_KINDS = {"array<int>": np.int32, "array<bigint>": np.int64, "array<float>": np.float32}
 
 
 @dataclass
@@ -166,14 +168,17 @@ class Chunk:
             np.where(target, label[index], NO_LABEL),
             *[_numpy(self.table[name])[index] for name in self.cutting.inputs],
         ]
+        if VALUE_WEIGHT in self.cutting.inputs:
+            place = len(SEQUENCE_ARRAYS) + self.cutting.inputs.index(VALUE_WEIGHT)
+            values[place] = np.where(target, values[place], 0)
         names = (*SEQUENCE_ARRAYS, *self.cutting.inputs)
-        wide = [self.cutting.schema[name] == "array<bigint>" for name in names]
+        kinds = [_KINDS[self.cutting.schema[name]] for name in names]
         lists = [
             pa.ListArray.from_arrays(
                 pa.array(offsets, pa.int32()),
-                pa.array(value.astype(np.int64 if is_wide else np.int32)),
+                pa.array(value.astype(kind)),
             )
-            for value, is_wide in zip(values, wide, strict=True)
+            for value, kind in zip(values, kinds, strict=True)
         ]
         sizes = np.append(np.diff(self.step_event), 0)
         most = np.maximum.reduceat(sizes, np.column_stack([context, last + 1]).ravel())[::2]

@@ -20,7 +20,7 @@ from recsys.config import Config, Events
 from recsys.errors import DataError
 from recsys.prepare import instants
 from recsys.prepare.queries import Queries
-from recsys.schemas import EVENTS
+from recsys.schemas import EVENTS, VALUE_WEIGHT
 from recsys.tables import CORRUPT, ROW, UNREADABLE
 
 # An event, and, where it is at fault, why and what the log had.
@@ -48,6 +48,12 @@ def input_arrays(config: Config) -> tuple[str, ...]:
     asked = queries(config)
     platform = ("platform",) if config.events.columns.platform else ()
     return platform + (asked.arrays if asked else ())
+
+
+def sequence_arrays(config: Config) -> tuple[str, ...]:
+    """input_arrays(), and what else sequences have because the configuration asks for it."""
+    weight = (VALUE_WEIGHT,) if config.prepare.weight_by_value else ()
+    return input_arrays(config) + weight
 
 
 def check(raw: DataFrame, events: Events, now: int) -> DataFrame:

@@ -132,7 +132,9 @@ def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> Ints:
         texts = hash_array(rows[name].to_numpy(), categorize=False)
         total = hash_array(total ^ texts)
     for factor, name in zip(factors.reshape(-1, length), sorted(values), strict=True):
-        total += (values[name].astype(np.uint64) * factor).sum(axis=1, dtype=np.uint64)
+        own = values[name]
+        bits = own.view(np.uint32) if own.dtype == np.float32 else own
+        total += (bits.astype(np.uint64) * factor).sum(axis=1, dtype=np.uint64)
     return np.asarray(hash_array(total).view(np.int64))
 
 

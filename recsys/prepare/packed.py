@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 # The column that holds the arrays.
 ARRAYS = "arrays"
-_NUMBERS = {"array<int>": "<i4", "array<bigint>": "<i8"}
+_NUMBERS = {"array<int>": "<i4", "array<bigint>": "<i8", "array<float>": "<f4"}
 
 
 @dataclass(frozen=True)

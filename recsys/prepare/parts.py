@@ -118,7 +118,8 @@ def _with_sessions(work: Work, cleaned: Clean, by_session: bool) -> _Sessions:
     """Names sessions by the rules where there are any, and says when each one starts."""
     config = work.config
     priced = ("price",) if config.prepare.item_statistics else ()
-    names = (*_NAMES, *input_columns(config.events), *priced)
+    valued = ("value",) if config.prepare.weight_by_value else ()
+    names = (*_NAMES, *input_columns(config.events), *priced, *valued)
     schema = {**{name: EVENTS[name] for name in names}, SESSION_TIME: "bigint"}
     events, rules = cleaned.events, sessions.naming_rules(config)
     if cleaned.named:

@@ -21,7 +21,7 @@ from recsys.prepare import certificate, days, instants, report, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.days import Former
-from recsys.prepare.events import input_columns, queries
+from recsys.prepare.events import input_columns, queries, sequence_arrays
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
@@ -30,6 +30,7 @@ from recsys.prepare.recount import feature_checks
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode, encode_impressions
 from recsys.prepare.sessions import Rules
+from recsys.prepare.weighting import Weighting, weighting
 from recsys.prepare.work import Work, drafted, together
 from recsys.schemas import FIRST_ITEM, IMPRESSIONS, SCHEMA_VERSION, SPLITS
 
@@ -58,7 +59,8 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if parted.times is not None:
         log.info("%s", parted.times)
     indexes = index(work, parted.events, cleaned.items, former)
-    rows = _cut(work, cleaned, parted, indexes)
+    weights = weighting(parted.events, work.config)
+    rows = _cut(work, cleaned, parted, indexes, weights)
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
         work.keep(impressions, "impressions", IMPRESSIONS)
@@ -99,7 +101,8 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     proof = {**proof, "tied_steps": ties}
     forgotten = former.manifest.forgotten_users if former else 0
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
-    return replace(made, forgotten_users=forgotten)
+    steps = made.steps if weights is None else (*made.steps, weights.step(cleaned.rows))
+    return replace(made, forgotten_users=forgotten, steps=steps)
 
 
 def _manifest(
@@ -178,20 +181,22 @@ def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> mani
     )
 
 
-def _cut(work: Work, cleaned: Clean, parted: Parted, indexes: Indexes) -> DataFrame:
+def _cut(
+    work: Work, cleaned: Clean, parted: Parted, indexes: Indexes, weights: Weighting | None
+) -> DataFrame:
     prepare = work.config.prepare
     cutting = Cutting(
         limits=Limits.of(prepare),
         sessions=None if parted.named else Rules.of(prepare),
         by_session=parted.by_session,
         purchases=_purchases(work, cleaned, indexes),
-        inputs=tuple(indexes.inputs),
+        inputs=sequence_arrays(work.config),
         queries=queries(work.config),
     )
     seed, targets = work.config.seed, prepare.target_event_types
     encoded = encode(
         parted.events, indexes.used, indexes.event_types, indexes.platforms, targets,
-        input_columns(work.config.events),
+        input_columns(work.config.events), weights,
     )  # fmt: skip
     if not parted.in_order:
         tasks = work.tasks(cleaned.rows)

@@ -61,7 +61,7 @@ class Cutting:
         sessions: when a session ends; none where every event's session is named
         by_session: whether a session is a subject of its own
         purchases: what the labels depend on; none gives no labels
-        inputs: the arrays that not every dataset has
+        inputs: the arrays that not every dataset has, VALUE_WEIGHT among them
         queries: how queries become ids; none where there are none
     """
 
@@ -88,6 +88,7 @@ def empty(schema: Mapping[str, str] = ROWS) -> pa.RecordBatch:
     kinds = {
         "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(),
         "array<int>": pa.list_(pa.int32()), "array<bigint>": pa.list_(pa.int64()),
+        "array<float>": pa.list_(pa.float32()),
     }  # fmt: skip
     return pa.RecordBatch.from_pylist(
         [], schema=pa.schema([(name, kinds[kind]) for name, kind in schema.items()])

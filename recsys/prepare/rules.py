@@ -63,6 +63,8 @@ def rules(config: Config) -> tuple[Rule, ...]:
                 "events.columns.value: expected a column, for prepare.clean.min_value"
             )
         found.append(Rule("events of low value", f"dropped: value below {clean.min_value:g}"))
+    if config.prepare.weight_by_value and config.events.columns.value is None:
+        raise ConfigError("events.columns.value: expected a column, for prepare.weight_by_value")
     _check_targets(config)
     if _has_impressions(config):
         found.append(Rule(IMPRESSIONS, "kept apart in impressions/: shown, and not chosen"))

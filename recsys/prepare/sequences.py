@@ -13,7 +13,8 @@ from recsys.prepare.ordering import may_be_target, order
 from recsys.prepare.parts import PART
 from recsys.prepare.rows import Cutting
 from recsys.prepare.stream import RowStream
-from recsys.schemas import FIRST_ITEM, UNKNOWN, ddl
+from recsys.prepare.weighting import Weighting
+from recsys.schemas import FIRST_ITEM, UNKNOWN, VALUE_WEIGHT, ddl
 
 
 def encode(
@@ -23,6 +24,7 @@ def encode(
     platforms: tuple[str, ...],
     targets: tuple[str, ...],
     inputs: tuple[str, ...],
+    weighting: Weighting | None = None,
 ) -> DataFrame:
     """Indexes in place of names, and what the cutting needs to know of each event.
 
@@ -33,6 +35,7 @@ def encode(
         platforms: likewise
         targets: the types that may be predicted; empty means all
         inputs: of events.input_columns()
+        weighting: of targets by their values; none where they have no such weights
     """
     more = {"platform": _index("platform", platforms), "query": F.col("query")}
     # A broadcast leaves events in their order.
@@ -49,6 +52,7 @@ def encode(
         may_be_target(targets).alias("is_target"),
         PART,
         *[more[name].alias(name) for name in inputs],
+        *([weighting.column] if weighting else []),
     )
 
 
@@ -90,7 +94,7 @@ def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFr
         F.col("event_type_index").alias("event_type"),
         F.col("is_target"),
         F.col(PART),
-        *[name for name in encoded.columns if name in ("platform", "query")],
+        *[name for name in encoded.columns if name in ("platform", "query", VALUE_WEIGHT)],
     ]
     if cutting.sessions is None and not cutting.by_session:
         columns.append("session_id")

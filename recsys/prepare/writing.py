@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from recsys import files, tables
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
-from recsys.prepare.events import input_arrays
+from recsys.prepare.events import input_arrays, sequence_arrays
 from recsys.prepare.facts import FACTS, facts
 from recsys.prepare.groups import Layout, bucket_sizes, drawn, grouped, layout, padded
 from recsys.prepare.packed import Packing
@@ -85,8 +85,8 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
     Raises:
         DataError: a file that is not one row group of the planned size
     """
-    prepare, inputs = work.config.prepare, input_arrays(work.config)
-    packing = Packing(rows_schema(inputs))
+    prepare, arrays = work.config.prepare, sequence_arrays(work.config)
+    packing = Packing(rows_schema(arrays))
     length = prepare.sequence_length
     in_order = drawn(rows, work.config.seed)
     sizes = bucket_sizes(in_order)
@@ -98,10 +98,10 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         plan = layout(count, prepare.rows_per_group, prepare.groups_multiple_of)
         tasks = group_tasks(work, plan)
         placed = grouped(in_order.where(F.col("kind") == split), of_split, plan, tasks)
-        wide = padded(placed, length, with_inputs(SEQUENCES, inputs), packing)
+        wide = padded(placed, length, with_inputs(SEQUENCES, arrays), packing)
         plans[split] = plan
         writes.append(partial(write_groups, work, wide, split, plan))
-    schema = with_inputs(HISTORIES, inputs)
+    schema = with_inputs(HISTORIES, input_arrays(work.config))
     latest = padded(rows.where(F.col("kind") == HISTORY), length, schema, packing)
     writes.append(partial(tables.write, latest, work.url("histories"), schema))
     group_files = dict(zip(SPLITS, together(*writes), strict=False))
@@ -148,7 +148,7 @@ def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple
 
 def read_back(work: Work) -> DataFrame:
     """FACTS of the rows of all splits, as they are on disk."""
-    schema = {**with_inputs(SEQUENCES, input_arrays(work.config)), "split": "string"}
+    schema = {**with_inputs(SEQUENCES, sequence_arrays(work.config)), "split": "string"}
     written = tables.read_files(work.spark, work.url("sequences"), schema)
     return work.stage(facts(written, work.config.prepare.sequence_length), "facts", FACTS)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from recsys.schemas import FIRST_ITEM, PADDING
+from recsys.schemas import FIRST_ITEM, PADDING, VALUE_WEIGHT
 
 SECONDS_PER_DAY = 86400.0
 
@@ -18,7 +18,8 @@ Batch = dict[str, tf.Tensor]
 
 def spec(name: str, rows: int | None = None, length: int | None = None) -> tf.TensorSpec:
     """Of an array of a batch [B, L]; None is any number."""
-    return tf.TensorSpec([rows, length], tf.int64 if name == "timestamp" else tf.int32, name)
+    kinds = {"timestamp": tf.int64, VALUE_WEIGHT: tf.float32}
+    return tf.TensorSpec([rows, length], kinds.get(name, tf.int32), name)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Cases:
         case_P: case of each target
         item_P: item of each target
         type_P: event type of each target, where it is asked for
+        value_weight_P: of each target, where the dataset has them
     """
 
     row_C: tf.Tensor
@@ -38,6 +40,7 @@ class Cases:
     case_P: tf.Tensor
     item_P: tf.Tensor
     type_P: tf.Tensor | None = None
+    value_weight_P: tf.Tensor | None = None
 
 
 def trim(batch: Batch) -> Batch:

@@ -19,6 +19,7 @@ from recsys import ranking
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
+from recsys.schemas import VALUE_WEIGHT
 from recsys.train import batches, ranks, rollcall
 from recsys.train.batch import Batch, known, spec, target_cases, trim
 from recsys.train.batches import LABEL, Shard
@@ -69,7 +70,8 @@ class Trainer:
             self.manifest, self.splits, self.shard.ranks, train.batch_targets_per_rank
         )
         label = () if self.model.purchase is None else (LABEL,)
-        self.columns = (*self.model.events.columns, "target", *label)
+        weight = (VALUE_WEIGHT,) if self.manifest.weighs_by_value else ()
+        self.columns = (*self.model.events.columns, "target", *label, *weight)
         batch = {name: spec(name) for name in self.columns}
         self.watch = Watch(train.stall_seconds)
         compiled = partial(tf.function, autograph=False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from recsys.schemas import VALUE_WEIGHT
 from recsys.train.augment import augmented
 from recsys.train.batch import Batch, Cases, known, target_cases, trim
 from recsys.train.candidates import EVERYTHING, Sampler
@@ -40,6 +41,8 @@ def batch_loss(
     weight_P = target_weights(cases.case_P, tf.size(cases.row_C), basket_power)
     if cases.type_P is not None:
         weight_P *= tf.gather(model.type_weights, cases.type_P)
+    if cases.value_weight_P is not None:
+        weight_P *= cases.value_weight_P
     candidates = EVERYTHING
     if sampler is not None and noise is not None:
         candidates = sampler(cases.item_P, noise)
@@ -60,17 +63,20 @@ def learnt(model: Recommender, batch: Batch, noise: Noise | None) -> tuple[Cases
     batch = trim(batch)
     row_C, step_C, case_P, item_P = target_cases(batch)
     item_P = model.known_only(item_P)
-    is_learnt_P, history = known(item_P), batch
+    history = {name: values for name, values in batch.items() if name != VALUE_WEIGHT}
+    is_learnt_P = known(item_P)
     if noise is not None and model.train.augment.ways:
-        changed = augmented(batch, row_C, step_C, model.train.augment, noise.apart())
+        changed = augmented(history, row_C, step_C, model.train.augment, noise.apart())
         history, step_C = changed.batch, changed.step_C
         is_learnt_P &= tf.gather(changed.is_asked_C, case_P)
     case_P, item_P = tf.boolean_mask(case_P, is_learnt_P), tf.boolean_mask(item_P, is_learnt_P)
-    type_P = None
-    if model.type_weights is not None:
-        type_P = tf.boolean_mask(batch["event_type"], batch["target"] > 0)
-        type_P = tf.boolean_mask(type_P, is_learnt_P)
-    return Cases(row_C, step_C, case_P, item_P, type_P), history, is_learnt_P
+
+    def of_targets(name: str) -> tf.Tensor:
+        return tf.boolean_mask(tf.boolean_mask(batch[name], batch["target"] > 0), is_learnt_P)
+
+    type_P = None if model.type_weights is None else of_targets("event_type")
+    value_weight_P = of_targets(VALUE_WEIGHT) if VALUE_WEIGHT in batch else None
+    return Cases(row_C, step_C, case_P, item_P, type_P, value_weight_P), history, is_learnt_P
 
 
 def labelled(model: Recommender, batch: Batch) -> tuple[Cases, tf.Tensor]:

@@ -42,7 +42,7 @@ def _log() -> list[tuple[str, str, str, int, str, str, str, str]]:
                 if did == "impression":
                     item = f"shown-{draw.randrange(3)}" if draw.random() < 0.5 else item
                 words = draw.choice(QUERIES) if did == "search" else "not asked"
-                stars = draw.choice(("", "1", "5"))
+                stars = draw.choice(("", "1", "2", "5"))
                 where = draw.choice(("web", "app"))
                 place = str(time % 7) if did == "impression" and time % 3 else ""
                 found.append((name, item, did, time, words, stars, where, place))
@@ -76,7 +76,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     )
     prepare = replace(
         plain.prepare, query_tokens=TOKENS, query_buckets=BUCKETS, clean=clean,
-        item_statistics=True, text_width=16,
+        item_statistics=True, text_width=16, weight_by_value=True, max_value_weight=1.25,
     )  # fmt: skip
     return replace(
         plain,
@@ -160,6 +160,30 @@ def test_what_was_shown_is_kept_apart(made: Manifest) -> None:
             assert item == PADDING or (row["user_id"], time) in viewed
 
 
+def test_targets_have_weights_by_their_values(made: Manifest) -> None:
+    values: dict[tuple[str, int], set[str]] = {}
+    for user, _, _, time, _, stars, *_ in LOG:
+        values.setdefault((user, time), set()).add(stars)
+    (step,) = [step for step in made.steps if step.name == "weights by value"]
+    mean = float(step.decision.split()[2].rstrip(","))
+    assert 2 < mean < 4  # of 2 and 5, of which the latter weigh as much as is allowed
+    weight_of = {"": 1.0, "2": 2 / mean, "5": 1.25}
+    seen: set[str] = set()
+    for row in _rows(made):
+        for place, weight in enumerate(row["value_weight"]):
+            if not row["target"][place]:
+                assert weight == 0
+                continue
+            fitting = {
+                stars for stars in values[row["user_id"], row["timestamp"][place]] - {"1"}
+                if weight == pytest.approx(weight_of[stars], rel=1e-4)
+            }  # fmt: skip
+            assert fitting
+            seen |= fitting
+    assert seen == set(weight_of)
+    assert "value_weight" not in _table(made, "histories")[0]
+
+
 def test_events_of_low_value_go(made: Manifest) -> None:
     (step,) = [step for step in made.steps if step.name == "events of low value"]
     assert step.rows_in - step.rows_out == sum(row[5] == "1" for row in LOG)
@@ -197,5 +221,8 @@ def test_what_contradicts_itself_is_named(config: Config) -> None:
     plain = replace(config.events, columns=replace(config.events.columns, query=None))
     rules(replace(wrong, events=plain))  # without a query a search is an event like others
     columns = replace(config.events.columns, value=None)
-    with pytest.raises(ConfigError, match=r"events\.columns\.value: expected a column"):
-        rules(replace(config, events=replace(config.events, columns=columns)))
+    without = replace(config, events=replace(config.events, columns=columns))
+    clean = replace(config.prepare.clean, min_value=None)
+    for own in (config.prepare, replace(config.prepare, clean=clean)):
+        with pytest.raises(ConfigError, match=r"events\.columns\.value: expected a column"):
+            rules(replace(without, prepare=own))

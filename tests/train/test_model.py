@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from recsys.config import Train
-from recsys.schemas import FIRST_ITEM
+from recsys.schemas import FIRST_ITEM, VALUE_WEIGHT
 from recsys.train.batch import before, step_days, target_cases, trim
 from recsys.train.batches import COLUMNS
 from recsys.train.model import Recommender
@@ -147,6 +147,22 @@ def test_a_type_without_weight_is_not_learnt() -> None:
     assert of_one[0][1] == np.sum((rows["target"] == 1) & (rows["event_type"] == FIRST_ITEM))
     twice = np.array(loss([2, 1]))
     assert twice == pytest.approx(np.array(loss(None)) + np.array(of_one[0]), rel=1e-5)
+
+
+def test_values_weigh_targets_as_in_numpy(model: Recommender) -> None:
+    rows = _rows()
+    weight_BL = np.random.default_rng(3).uniform(0, 3, rows["target"].shape).astype(np.float32)
+    batch = {name: tf.constant(values) for name, values in rows.items()}
+    _, _, case_P, item_P = (part.numpy() for part in target_cases(batch))
+    scores_CV, weight_P = _scores(model, rows).astype(np.float64), weight_BL[rows["target"] > 0]
+    expected = 0.0
+    for case, item, weight in zip(case_P, item_P, weight_P, strict=True):
+        others = np.delete(scores_CV[case], item_P[case_P == case])
+        expected += weight * np.log1p(np.exp(others - scores_CV[case, item]).sum())
+    weighted = {**batch, VALUE_WEIGHT: tf.constant(weight_BL)}
+    loss, weight_sum = batch_loss(model, weighted, "cross_entropy", 0.0, None, None)
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+    assert float(weight_sum) == pytest.approx(weight_P.sum(), rel=1e-5)
 
 
 def test_unknown_targets_are_not_learnt(model: Recommender) -> None:
