@@ -57,6 +57,10 @@ class Prepare:
             as of the end of train
         numbers: how numbers of items are normalized, by the items of train: standard (deviations
             from the mean), log (the same of the logarithm), quantile (the rank)
+        text_method: what texts become: hashed, their words and parts of words as hashed numbers;
+            tfidf_svd, their words by how rare they are in the items of train, in the directions
+            that tell these most apart (TF-IDF reduced by a truncated SVD); other items of train
+            turn these directions, which a model to start from (train.warm_start) does not know
         text_width: length of the vectors of texts
         sequence_length: events in one row, context and targets together
         sequence_target_events: at most this many events of a row are targets, the rest is context
@@ -91,6 +95,7 @@ class Prepare:
     query_buckets: int = 16384
     item_statistics: bool = False
     numbers: Literal["standard", "log", "quantile"] = "standard"
+    text_method: Literal["hashed", "tfidf_svd"] = "hashed"
     text_width: int = 64
     sequence_length: int = 128
     sequence_target_events: int = 64

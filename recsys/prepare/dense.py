@@ -1,10 +1,10 @@
 """Item features that are numbers: one vector an item and feature, aligned to the vocabulary.
 
     number       0.8 0     normalized, and whether it is missing
-    text         0.1 0 …   hashed n-grams (recsys.text)
+    text         0.1 0 …   hashed n-grams (recsys.text), or reduced TF-IDF (recsys.prepare.tfidf)
     vector       as given; zeros where an item has none
 
-What numbers are normalized by is taken from the items of train alone.
+What numbers are normalized by, and texts reduced by, is taken from the items of train alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys.config import Prepare
+from recsys.prepare.tfidf import Reduction
 from recsys.schemas import ddl
 from recsys.text import ngrams
 
@@ -85,7 +86,11 @@ def widths(kinds: Mapping[str, str], sizes: Mapping[str, int], prepare: Prepare)
 
 
 def vectors(
-    items: DataFrame, kinds: Mapping[str, str], lengths: Mapping[str, int], by: Mapping[str, str]
+    items: DataFrame,
+    kinds: Mapping[str, str],
+    lengths: Mapping[str, int],
+    by: Mapping[str, str],
+    reductions: Mapping[str, Reduction] | None = None,
 ) -> DataFrame:
     """item_index, and the vector of each feature as "<feature>_vector".
 
@@ -94,6 +99,7 @@ def vectors(
         kinds: feature to number, text or vector
         lengths: of the vectors
         by: number to how it is normalized
+        reductions: of the texts that are reduced; others are hashed
     """
     numbers = [name for name, kind in kinds.items() if kind == "number"]
     of_train = items.where(F.col("train_count") > 0).select("item_index", *numbers).toArrow()
@@ -101,6 +107,8 @@ def vectors(
     for name, kind in kinds.items():
         if kind == "number":
             columns[name] = _number(Numbers.of(by[name], _floats(of_train[name].combine_chunks())))
+        elif reductions and name in reductions:
+            columns[name] = _reduced(reductions[name])
         else:
             columns[name] = (_text if kind == "text" else _given)(lengths[name])
 
@@ -125,6 +133,10 @@ def _number(numbers: Numbers) -> Column:
 
 def _text(length: int) -> Column:
     return lambda column: np.array([ngrams(text or "", length) for text in column.to_pylist()])
+
+
+def _reduced(reduction: Reduction) -> Column:
+    return lambda column: reduction.vectors(column.to_pylist())
 
 
 def _given(length: int) -> Column:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from recsys import files
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Step
-from recsys.prepare import dense, features
+from recsys.prepare import dense, features, tfidf
 from recsys.prepare.catalogue import check as check_items
 from recsys.prepare.days import Former
 from recsys.prepare.events import input_arrays, input_columns
@@ -168,7 +168,12 @@ def _write_features(
         kinds, sizes = {**kinds, **STATISTICS}, {**sizes, "conversion": len(event_types)}
         by |= dict.fromkeys(STATISTICS, "standard")
     lengths = dense.widths(kinds, sizes, prepare)
-    found = dense.vectors(items, kinds, lengths, by) if kinds else None
+    texts = [name for name, kind in kinds.items() if kind == "text"]
+    reductions = {
+        name: tfidf.fitted(items, name, lengths[name], work.config.seed)
+        for name in texts if prepare.text_method == "tfidf_svd"
+    }  # fmt: skip
+    found = dense.vectors(items, kinds, lengths, by, reductions) if kinds else None
     with_all = features.item_table(items, table, attributes, found)
     written = work.keep(with_all, "items.parquet", items_schema(attributes, lengths))
     counts = {row.attribute: row["count"] for row in table.groupBy("attribute").count().collect()}

@@ -76,7 +76,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     )
     prepare = replace(
         plain.prepare, query_tokens=TOKENS, query_buckets=BUCKETS, clean=clean,
-        item_statistics=True, text_width=16, weight_by_value=True, max_value_weight=1.25,
+        item_statistics=True, text_method="tfidf_svd", text_width=16, weight_by_value=True,
+        max_value_weight=1.25,
     )  # fmt: skip
     return replace(
         plain,
@@ -203,6 +204,10 @@ def test_items_have_their_features(made: Manifest) -> None:
     # The catalogue lacks the last item.
     assert rows["i11"]["size_vector"] == [0, 1]
     assert rows["i11"]["image_vector"] == [0, 0]
+    # Each title has a word of its own; the one that all have tells nothing.
+    titles = np.array([rows[f"i{n}"]["title_vector"] for n in range(11)])
+    np.testing.assert_allclose(titles @ titles.T, np.eye(11), atol=1e-6)
+    assert not any(rows["i11"]["title_vector"])
     sizes = np.array([rows[name]["size_vector"][0] for name in rows if name != "i11"])
     assert (sizes.mean(), sizes.std()) == pytest.approx((0, 1), abs=1e-5)
     by_count = sorted(rows.values(), key=lambda row: row["train_count"])
