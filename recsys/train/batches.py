@@ -127,9 +127,13 @@ def open_epoch(
     steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
     length = manifest.sequence_length
     nothing = {name: tf.zeros([0, length], spec(name).dtype) for name in names}
-    batches = groups.flat_map(
-        lambda number, group: _batches(number, group, batch_targets, seed, names)
-    ).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
+
+    def cut(number: tf.Tensor, group: object) -> tf.data.Dataset:
+        # XLA compiles no shapes that depend on values.
+        with tf.xla.experimental.jit_scope(compile_ops=False):
+            return _batches(number, group, batch_targets, seed, names)
+
+    batches = groups.flat_map(cut).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
     try:
         yield batches.take(steps).prefetch(4)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ def start(train: Train) -> Shard:
     hvd.init()
     cores = len(os.sched_getaffinity(0))
     threads = train.cpu_threads or max(1, cores // hvd.local_size())
+    # The reader's thread would keep Python's lock for 5 ms whenever the loop comes back for it.
+    sys.setswitchinterval(1e-4)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1 if threads == 1 else 2)
     if train.xla:
