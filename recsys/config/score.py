@@ -74,7 +74,8 @@ class Rules:
         allow: attribute (or item_id) to the values that may be recommended; empty allows all
         deny: attribute (or item_id) to the values that may not
         leave_out: event type to days; items with such an event within the days are left out of
-            the user's list, and null means for ever; as far back as the dataset goes
+            the user's list, and null means for ever; as far back as the dataset goes; where nothing
+            else may be recommended they are in it all the same, so that nobody is without a list
         popularity: added to a score for each unit of log(1 + the item's events in train)
         own_items: added to a score for each unit of log(1 + the item's events in the history)
         diversity: from 0, by score alone, to 1, by difference from the items before

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from recsys import ranking
 from recsys.encoding import Ints, Rows
-from recsys.schemas import FIRST_ITEM, PAIR_SOURCES
+from recsys.schemas import PAIR_SOURCES
 from recsys.score import histories
 from recsys.score.plan import Plan
 
@@ -43,9 +43,8 @@ class Purchases:
         candidates = batch.column("candidate")
         row_P = np.repeat(np.arange(batch.num_rows), np.diff(np.asarray(candidates.offsets)))
         item_P = np.asarray(candidates.flatten())
-        is_known_P = (item_P >= FIRST_ITEM) & (item_P < FIRST_ITEM + plan.known_items)
-        source_P = np.where(is_known_P, _MODEL, _UNKNOWN_ITEM)
-        has_history_B = (rows["item"] >= FIRST_ITEM).any(axis=1)
+        source_P = np.where(plan.is_known(item_P), _MODEL, _UNKNOWN_ITEM)
+        has_history_B = plan.is_known(rows["item"]).any(axis=1)
         source_P[~has_history_B[row_P]] = _NO_HISTORY
         is_asked_P = source_P == _MODEL
         probability_P = np.zeros(len(item_P), np.float32)

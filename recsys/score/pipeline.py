@@ -68,20 +68,23 @@ def run(spark: SparkSession, config: Config) -> str:
 
 def _about(spark: SparkSession, config: Config, dataset: Manifest, plan: Plan) -> dict[str, Any]:
     """All that decides what a run writes, so that only the same run goes on with its parts."""
-    chosen, of_pairs = bool(config.score.subjects.path), "pairs" in config.score.lists
+    chosen, pairs = config.score.subjects.path, "pairs" in config.score.lists
     return {
+        "code_version": recsys.__version__,
         "dataset": dataset.url,
         "plan": plan.fingerprint,
         "lists": list(config.score.lists),
         "as_of": planning.as_of(config, dataset),
-        "subjects": _content(planning.subjects(spark, config)) if chosen else None,
-        **({"pairs": _content(planning.pairs(spark, config))} if of_pairs else {}),
+        "subjects": _content(planning.subjects(spark, config), "subjects") if chosen else None,
+        **({"pairs": _content(planning.pairs(spark, config), "pairs")} if pairs else {}),
     }
 
 
-def _content(frame: DataFrame) -> list[int]:
+def _content(frame: DataFrame, section: str) -> list[int]:
     hashes = F.xxhash64(*sorted(frame.columns)).cast("decimal(38,0)")
-    row = frame.agg(F.count(F.lit(1)).alias("rows"), F.sum(hashes).alias("hashes")).collect()[0]
+    counts = frame.agg(F.count(F.lit(1)).alias("rows"), F.sum(hashes).alias("hashes"))
+    with tables.reading(f"score.{section}"):
+        row = counts.collect()[0]
     return [row["rows"], int(row["hashes"] or 0)]
 
 
@@ -108,7 +111,8 @@ def _export(spark: SparkSession, work: Run, plan: Plan) -> None:
         files.remove(url)  # of a try that was cut short
     schema = {**plan.schema, **RECOMMENDATION_FOLDERS}
     lists = tables.read(spark, files.join(work.version, plan.kind), schema)
-    tables.write_json_lines(keys_and_values(lists.select(*plan.schema), plan), url)
+    with tables.reading(f"the lists {plan.kind}, for score.json_lines"):
+        tables.write_json_lines(keys_and_values(lists.select(*plan.schema), plan), url)
 
 
 def _manifest(work: Run, plan: Plan, dataset: Manifest, model: Trained) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from recsys import files
 from recsys.config import Score
-from recsys.schemas import PAIRS, recommendations
+from recsys.schemas import FIRST_ITEM, PAIRS, recommendations
 from recsys.score.arrange import Lists, most_possible
 from recsys.score.catalogue import Catalogue
 
@@ -89,6 +89,10 @@ class Plan:
         """Empty lists under the rules."""
         return Lists(users, self.list_length, self.catalogue.values, self.score.rules.at_most)
 
+    def is_known(self, item: Ints) -> npt.NDArray[np.bool_]:
+        """Which of some items the model can tell from others."""
+        return np.asarray((item >= FIRST_ITEM) & (item < FIRST_ITEM + self.known_items))
+
     @property
     def uses_neighbours(self) -> bool:
         """Whether an index takes the place of the exact search."""
@@ -119,13 +123,24 @@ class Plan:
             popular: group to what is popular there, best first; items that may not be recommended
                 are passed over, and what is popular with all fills up the list
         """
+        groups = {**popular, EVERYBODY: self.by_popularity}.items()
+        return replace(self, fallback={group: self._popular(items) for group, items in groups})
+
+    def fallback_without(self, group: str, left_out: Ints) -> Lists:
+        """A group's list without some items, which overall popular ones take the place of."""
+        return self._popular(self.fallback[group].item[0], left_out)
+
+    @cached_property
+    def by_popularity(self) -> Ints:
+        """The items that may be recommended, the most popular first."""
         allowed = self.catalogue.allowed
-        order = np.argsort(-self.catalogue.train_count[allowed], kind="stable")
-        fallback = {}
-        for group, items in {**popular, EVERYBODY: allowed[order]}.items():
-            lists = self.lists(1)
-            for candidates in (items[np.isin(items, allowed)], allowed[order]):
-                scores = self.catalogue.log_count[candidates]
-                lists.take(scores[None], candidates[None], "fallback")
-            fallback[group] = lists
-        return replace(self, fallback=fallback)
+        return allowed[np.argsort(-self.catalogue.train_count[allowed], kind="stable")]
+
+    def _popular(self, first: Ints, left_out: Ints | tuple[()] = ()) -> Lists:
+        """One list of popular items, those of a group first."""
+        lists = self.lists(1)
+        for items in (first[np.isin(first, self.catalogue.allowed)], self.by_popularity):
+            candidates = items[~np.isin(items, left_out)]
+            scores = self.catalogue.log_count[candidates]
+            lists.take(scores[None], candidates[None], "fallback")
+        return lists

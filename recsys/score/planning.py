@@ -42,9 +42,10 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
     url = files.join(dataset.url, "items.parquet")
     items = tables.read(spark, url, items_schema(dataset.attributes, dataset.features))
     stock = tables.read_stock(spark, rules.stock) if rules.stock.path else None
-    found = catalogue(
-        items, dataset.vocabulary_size, model.known_items, rules, dict.fromkeys(wanted), stock
-    )
+    with tables.reading("the items or score.rules.stock"):
+        found = catalogue(
+            items, dataset.vocabulary_size, model.known_items, rules, dict.fromkeys(wanted), stock
+        )
     result = Plan(
         kind="home",
         export=model.export,
@@ -123,7 +124,8 @@ def _popular(
     else:
         counts = popular_in_groups(histories, subjects(spark, config))
     in_order = counts.orderBy("group", "count", "item_index", ascending=[True, False, True])
-    table = in_order.toArrow().to_pandas()
+    with tables.reading("the histories or score.subjects, for score.fallback_by"):
+        table = in_order.toArrow().to_pandas()
     return {
         str(group): np.asarray(rows["item_index"], np.int32)
         for group, rows in table.groupby("group", sort=False)

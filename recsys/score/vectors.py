@@ -53,8 +53,11 @@ def mapped(key: str, make: Callable[[Path], None], suffix: str = ".npy") -> Path
         if not path.exists():
             _remove_old()
             draft = path.with_suffix(f".writing{suffix}")
-            make(draft)
-            os.replace(draft, path)
+            try:
+                make(draft)
+                os.replace(draft, path)
+            finally:
+                draft.unlink(missing_ok=True)  # of a try that failed
         os.utime(path)
     return path
 
@@ -73,17 +76,17 @@ def write(path: Path, vectors_VW: Any, chosen_N: npt.NDArray[np.int32], bias_V: 
     """
     vectors_VW = np.asarray(memoryview(vectors_VW))  # the tensor's own memory
     shape = (len(chosen_N), vectors_VW.shape[1])
-    file_NW: Floats = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-        path, mode="w+", dtype=np.float32, shape=shape
-    )
-    for start in range(0, len(chosen_N), _ROWS_AT_ONCE):
-        chosen = chosen_N[start : start + _ROWS_AT_ONCE]
-        part = np.array(vectors_VW[chosen], np.float32)
-        part[:, -1] += bias_V[chosen]
-        if not np.isfinite(part).all():
-            raise DataError("export: expected finite item vectors, found others; train again")
-        file_NW[start : start + len(chosen)] = part
-    del file_NW  # which writes what is left
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    # Not through a memory map: on a full disk that ends the process, without an error.
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+        for start in range(0, len(chosen_N), _ROWS_AT_ONCE):
+            chosen = chosen_N[start : start + _ROWS_AT_ONCE]
+            part = np.array(vectors_VW[chosen], "<f4")
+            part[:, -1] += bias_V[chosen]
+            if not np.isfinite(part).all():
+                raise DataError("export: expected finite item vectors, found others; train again")
+            file.write(part.data)
 
 
 def write_directions(path: Path, vectors_VW: Any, chosen_N: npt.NDArray[np.int32]) -> None:

@@ -97,7 +97,7 @@ class Histories:
         plan, count = self._plan, batch.num_rows
         rows = histories.read(batch, plan.score.batch_users, plan.inputs)
         encode = partial(histories.encode, self._ranker, own_items=plan.score.rules.own_items)
-        has_history_B = (rows["item"] >= FIRST_ITEM).any(axis=1)
+        has_history_B = plan.is_known(rows["item"]).any(axis=1)
         if has_history_B.any():
             lists = self._lists(batch, rows, encode)
         else:
@@ -134,10 +134,20 @@ class Histories:
         for place, group in enumerate(groups):
             chosen = empty[code == place]
             lists.replace(chosen, self._plan.fallback[group].repeated(len(chosen)))
+        if self._plan.score.rules.leave_out:
+            for row, place in zip(empty, code, strict=True):
+                self._leave_out(lists, row, groups[place], batch.column("left_out")[row].values)
+
+    def _leave_out(self, lists: Lists, row: np.intp, group: str, left_out: pa.Array) -> None:
+        """Takes what a user's rules leave out from its fallback, unless that is all there is."""
+        if np.isin(lists.item[row], left_out).any():
+            others = self._plan.fallback_without(group, np.asarray(left_out))
+            if others.size[0] > 0:
+                lists.replace(np.array([row]), others)
 
 
 class Items:
-    """Lists of similar items, from the cosines of item vectors."""
+    """Lists of similar items, from the cosines of item vectors; of unknown ones what is popular."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -161,6 +171,8 @@ class Items:
         itself = Pairs(row, padded, np.full(len(padded), -np.inf, np.float32))
         vectors_BD = self._all[padded - FIRST_ITEM]
         lists = self._maker.make(vectors_BD, itself)
+        unknown = np.flatnonzero(~self._plan.is_known(padded))
+        lists.replace(unknown, self._plan.fallback[EVERYBODY].repeated(len(unknown)))
         subject = self._plan.catalogue.item_id.take(pa.array(item))
         return to_table(self._plan, subject, lists.first(len(item)), None)
 

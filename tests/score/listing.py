@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,10 @@ def compare(world: World, found: dict[str, dict], scores: np.ndarray, rules: Any
     assert set(found) == set(world.users)
     for user, name in enumerate(world.users):
         if not known(world, user):
+            popular = replace(rules(user), diversity=0.0)
+            expected = brute.brute(log_counts(world), vectors, popular)
             assert set(found[name]["source"]) == {"fallback"}
+            assert indexes(found[name]) == [item for item, _ in expected], name
             continue
         expected = brute.brute(scores[user], vectors, rules(user))
         assert indexes(found[name]) == [item for item, _ in expected], name

@@ -59,12 +59,14 @@ def by_hand(world: World, asked: list[Pair]) -> dict[Pair, tuple[float | None, s
     """Each pair alone through the exported model."""
     url = files.join(files.current(str(world.folder / "model"), ""), "export")
     ranker, found = ranking.load(url), {}
+    is_known = np.zeros(ITEMS + FIRST_ITEM, np.bool_)
+    is_known[FIRST_ITEM : FIRST_ITEM + KNOWN] = True
     for user, item in set(asked):
         index = int(item.split("-")[1]) if item.startswith("item-") else 1
         row = world.users.index(user) if user in world.users else None
-        if row is None or not (world.histories["item"][row] >= FIRST_ITEM).any():
+        if row is None or not is_known[world.histories["item"][row]].any():
             found[user, item] = (None, "no_history")
-        elif not FIRST_ITEM <= index < FIRST_ITEM + KNOWN:
+        elif not is_known[index]:
             found[user, item] = (None, "unknown_item")
         else:
             own = {name: world.histories[name][row : row + 1] for name in INPUTS}

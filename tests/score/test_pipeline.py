@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -25,14 +25,6 @@ K = 6
 
 def small(**changes: object) -> Score:
     return Score(**{"top_k": K, "batch_users": 8, "block_items": 16, **changes})  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def own(world: World, tmp_path: Path) -> World:
-    """The world at a place of its own, to be damaged."""
-    shutil.copytree(world.folder / "dataset", tmp_path / "dataset")
-    shutil.copytree(world.folder / "model", tmp_path / "model")
-    return World(tmp_path, world.histories, world.users, world.items)
 
 
 def histories_of(world: World) -> Path:
@@ -164,12 +156,17 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def _damage(path: Path, start: int = 100) -> None:
+    whole, end = path.read_bytes(), start + 300
+    path.write_bytes(whole[:start] + bytes(byte ^ 0x5A for byte in whole[start:end]) + whole[end:])
+
+
 def test_a_corrupt_history_is_named_and_the_rest_is_kept_for_a_next_try(
     spark: SparkSession, own: World
 ) -> None:
     victim = histories_of(own) / "part-2.parquet"
     whole = victim.read_bytes()
-    victim.write_bytes(whole[:100] + bytes(byte ^ 0x5A for byte in whole[100:400]) + whole[400:])
+    _damage(victim)
     config = own.config(score=small(users_per_part=1))
     with pytest.raises(DataError, match=r"part-2.parquet: expected readable data"):
         pipeline.run(spark, config)
@@ -212,25 +209,16 @@ def test_stock_that_cannot_be_read_or_leaves_nothing(
     nowhere = Rules(stock=Stock(path=(str(tmp_path / "nowhere"),)))
     with pytest.raises(DataError, match="nowhere"):
         pipeline.run(spark, own.config(score=small(rules=nowhere)))
+    damaged = tmp_path / "damaged.parquet"
+    pq.write_table(pa.table({"item_id": [f"item-{n}" for n in range(ITEMS)]}), damaged)
+    _damage(damaged, start=4)
+    with pytest.raises(DataError, match=r"damaged.parquet: expected readable data"):
+        pipeline.run(spark, own.config(score=small(rules=Rules(stock=Stock(path=(str(damaged),))))))
     (tmp_path / "stock.csv").write_text("item_id,left\nitem-2,0\nother,5\n")
     file = str(tmp_path / "stock.csv")
     stock = Stock(path=(file,), format="csv", options={"header": "true"}, quantity="left")
     with pytest.raises(DataError, match="expected items that may be recommended, found none of 90"):
         pipeline.run(spark, own.config(score=small(rules=Rules(stock=stock))))
-
-
-def test_items_that_the_model_cannot_rank_are_in_no_list(spark: SparkSession, own: World) -> None:
-    dataset = manifest.read(str(own.folder / "dataset"))
-    write_model(own.folder / "model", dataset, known_items=ITEMS - 10)
-    config = own.config(score=small(rules=Rules(explore_share=0.5, explore_max_train_count=10**6)))
-    version = Path(files.local_copy(pipeline.run(spark, config)))
-    listed = {
-        item for items in pq.read_table(version / "home")["item_id"].to_pylist() for item in items
-    }
-    table = pq.read_table(files.local_copy(files.join(dataset.url, "items.parquet")))
-    in_order = table.sort_by("item_index")["item_id"].to_pylist()
-    assert listed
-    assert not listed & set(in_order[-10:])
 
 
 def test_a_model_that_says_too_little_is_refused(spark: SparkSession, own: World) -> None:

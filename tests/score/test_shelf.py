@@ -10,6 +10,7 @@ from recsys.encoding import Pairs
 from recsys.schemas import FIRST_ITEM
 from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.shelf import ExactShelf
+from recsys.score.vectors import write
 
 USERS, ITEMS, WIDTH = 16, 150, 6
 SIZE = ITEMS + FIRST_ITEM + 10
@@ -98,3 +99,9 @@ def test_pairs_of_some_rows() -> None:
     for number, row in enumerate(chosen):
         assert sorted(own.item[own.row == number]) == sorted(pairs.item[pairs.row == row])
     assert set(own.row.tolist()) <= {0, 1}
+
+
+def test_vectors_that_a_disk_has_no_room_for_are_an_error() -> None:
+    vectors, items = np.ones((ITEMS, WIDTH), np.float32), np.arange(ITEMS, dtype=np.int32)
+    with pytest.raises(OSError, match="No space left on device"):
+        write(Path("/dev/full"), memoryview(vectors), items, np.zeros(ITEMS, np.float32))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files, manifest
-from recsys.config import Score, Subjects
+from recsys.config import Rules, Score, Subjects
 from recsys.errors import ConfigError
 from recsys.schemas import FIRST_ITEM
 from recsys.score import pipeline
 from tests.score import brute
 from tests.score.listing import K, all_items, compare, indexes, lists, log_counts, small
-from tests.score.worlds import DAY, PLATFORMS, USERS, World
+from tests.score.worlds import DAY, ITEMS, PLATFORMS, USERS, World, write_model
 
 
 def test_everybody_without_a_known_item_gets_what_is_popular(
@@ -101,14 +100,40 @@ def test_fallback_by_a_group_that_no_table_names() -> None:
         Score(fallback_by="colour", subjects=Subjects(path=("users",)))
 
 
-def test_platforms_of_a_log_without(spark: SparkSession, world: World, tmp_path: Path) -> None:
-    for stage in ("dataset", "model"):
-        shutil.copytree(world.folder / stage, tmp_path / stage)
-    replace(manifest.read(str(tmp_path / "dataset")), platforms=()).write()
+def test_platforms_of_a_log_without(spark: SparkSession, own: World) -> None:
+    replace(manifest.read(str(own.folder / "dataset")), platforms=()).write()
     score = small(subjects=Subjects(path=("users",), group="where"), fallback_by="platform")
     message = r"score.fallback_by: expected a dataset with platforms .* found \S+ without"
     with pytest.raises(ConfigError, match=message):
-        pipeline.run(spark, replace(world, folder=tmp_path).config(score=score))
+        pipeline.run(spark, own.config(score=score))
+
+
+def test_items_that_the_model_cannot_rank_are_in_no_list_and_say_nothing(
+    spark: SparkSession, own: World
+) -> None:
+    dataset, known = manifest.read(str(own.folder / "dataset")), ITEMS // 2
+    write_model(own.folder / "model", dataset, known_items=known)
+    rules = Rules(explore_share=0.5, explore_max_train_count=10**6)
+    config = own.config(score=small(top_k=6, lists=("home", "similar"), rules=rules))
+    version = Path(files.local_copy(pipeline.run(spark, config)))
+    home, similar = (
+        pq.read_table(version / kind, partitioning=None).to_pylist() for kind in ("home", "similar")
+    )
+    beyond = {f"item-{index}" for index in range(FIRST_ITEM + known, FIRST_ITEM + ITEMS)}
+    assert not beyond & {item for row in [*home, *similar] for item in row["item_id"]}
+    history = dict(zip(own.users, own.histories["item"].tolist(), strict=True))
+    unknown = {
+        user
+        for user, items in history.items()
+        if not any(FIRST_ITEM <= item < FIRST_ITEM + known for item in items)
+    }
+    assert any(max(history[user]) >= FIRST_ITEM for user in unknown)
+    assert {row["user_id"] for row in home if "fallback" in row["source"]} == unknown
+    assert {row["similar_to"] for row in similar if "fallback" in row["source"]} == beyond
+    popular = [f"item-{FIRST_ITEM + place}" for place in range(6)]
+    for row in [*home, *similar]:
+        if "fallback" in row["source"]:
+            assert row["item_id"] == popular
 
 
 def test_active_since(spark: SparkSession, world: World) -> None:
@@ -119,15 +144,12 @@ def test_active_since(spark: SparkSession, world: World) -> None:
     assert 0 < len(expected) < USERS
 
 
-def test_sessions_get_what_comes_next(spark: SparkSession, world: World, tmp_path: Path) -> None:
-    for stage in ("dataset", "model"):
-        shutil.copytree(world.folder / stage, tmp_path / stage)
-    of_sessions = replace(world, folder=tmp_path)
-    url = files.join(files.current(str(tmp_path / "dataset"), ""), files.MANIFEST)
+def test_sessions_get_what_comes_next(spark: SparkSession, own: World) -> None:
+    url = files.join(files.current(str(own.folder / "dataset"), ""), files.MANIFEST)
     content = files.read_json(url)
     content["config"]["prepare"]["sequence_unit"] = "session"
     files.write_json(url, content)
-    found = lists(spark, of_sessions, kind="next", score=small(lists=("next",)))
+    found = lists(spark, own, kind="next", score=small(lists=("next",)))
     assert {row["list"] for row in found.values()} == {"next"}
-    everything = all_items(world)
-    compare(of_sessions, found, brute.model_scores(world), lambda user: brute.Rules(K, everything))
+    everything = all_items(own)
+    compare(own, found, brute.model_scores(own), lambda user: brute.Rules(K, everything))

@@ -108,7 +108,7 @@ def _table(histories: dict[str, np.ndarray], users: list[str]) -> pa.Table:
 
 
 def _sequences() -> pa.Table:
-    """One old row: user-0 bought and saw things that its history has no room for."""
+    """Old rows: the first and the last user bought and saw what their histories do not have."""
     arrays = {
         "item": [7, 8], "event_type": [2, 3], "gap_seconds": [0, DAY], "session_start": [1, 1],
         "step": [0, 1], "timestamp": [DAY, 2 * DAY], "target": [0, 1],
@@ -116,15 +116,14 @@ def _sequences() -> pa.Table:
     }  # fmt: skip
     padded = {
         name: pa.array(
-            [values + [-1 if name == "step" else 0] * (LENGTH - len(values))],
+            2 * [values + [-1 if name == "step" else 0] * (LENGTH - len(values))],
             pa.list_(pa.int64() if name == "timestamp" else pa.int32()),
         )
         for name, values in arrays.items()
     }
-    weight = pa.array([1.0], pa.float32())
-    return pa.table(
-        {"sequence_id": ["user-0#1"], "user_id": ["user-0"], "weight": weight, **padded}
-    )
+    weight, users = pa.array([1.0, 1.0], pa.float32()), ["user-0", f"user-{USERS - 1}"]
+    ids = [f"{user}#1" for user in users]
+    return pa.table({"sequence_id": ids, "user_id": users, "weight": weight, **padded})
 
 
 def _write(table: pa.Table, folder: Path, parts: int) -> None:

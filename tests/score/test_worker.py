@@ -1,0 +1,45 @@
+"""What a Spark worker process keeps from task to task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from recsys import files, manifest, ranking, tables, trained
+from recsys.schemas import HISTORIES
+from recsys.score import planning, worker
+from tests.score.listing import small
+from tests.score.worlds import World
+
+TASKS = 8
+
+
+def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, world: World) -> None:
+    config = world.config(score=small())
+    dataset = manifest.read(config.paths.dataset)
+    plan = planning.plan(spark, config, dataset, trained.read(config.paths.model, dataset))
+    schema = {**HISTORIES, "platform": "array<int>"}
+    histories = tables.read(spark, files.join(dataset.url, "histories"), schema)
+
+    def ask(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        loads = ranking.load.cache_info().misses
+        lists = sum(batch.num_rows for batch in worker._work(plan)(batches))
+        loads = ranking.load.cache_info().misses - loads
+        threads = int(os.environ["TF_NUM_INTRAOP_THREADS"])
+        names = ["process", "loads", "threads", "lists"]
+        values = [[os.getpid()], [loads], [threads], [lists]]
+        yield pa.RecordBatch.from_arrays([pa.array(value) for value in values], names)
+
+    kinds = "process bigint, loads bigint, threads bigint, lists bigint"
+    asked = histories.select("user_id", *plan.inputs).repartition(TASKS).mapInArrow(ask, kinds)
+    said = asked.collect()
+    loads = {row.process: 0 for row in said}
+    for row in said:
+        loads[row.process] += row.loads
+    assert len(said) == TASKS > len(loads)
+    assert set(loads.values()) <= {0, 1}  # another test may have loaded it before
+    assert {row.threads for row in said} == {1}  # local[2] has two tasks of one core
+    assert sum(row.lists for row in said) == dataset.users
