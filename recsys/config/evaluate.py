@@ -35,7 +35,8 @@ class Evaluate:
         resamples: how often users are drawn again for the 95 % intervals
         floors: what figures must reach, or the job exits 4 after it has written the report:
             recall@20, recall@20 over popular (a margin), recall@20 in users=new (a slice), or both;
-            purchase auc, or another figure of the purchase head
+            purchase auc, or another figure of the purchase head, and purchase auc over
+            purchase_rate
         category: attribute by which diversity, slices and best-sellers tell items apart; null is
             the first of the items' attributes
         examples: cases that the report shows with their lists and reasons

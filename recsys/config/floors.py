@@ -5,6 +5,7 @@ recall@20 over popular              how far it is ahead of a reference
 recall@20 in users=new              of a slice, at the longest list
 recall@20 over popular in users=new
 purchase auc                        a figure of the purchase head
+purchase auc over purchase_rate     how far it is ahead of the item's purchase rate
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ SLICES = (
 )  # fmt: skip
 # Of the purchase head, where higher is better.
 PURCHASE_METRICS = ("auc", "accuracy", "precision", "recall", "f1")
+PURCHASE_REFERENCES = ("purchase_rate",)
 
 _PURCHASE = "purchase"
 _FORM = re.compile(
     r"(?P<metric>\w+)@(?P<k>\d+)(?: over (?P<over>\w+))?(?: in (?P<slice>\w+)=(?P<value>.+))?"
 )
-_OF_PURCHASE = re.compile(rf"{_PURCHASE} (?P<metric>\w+)")
+_OF_PURCHASE = re.compile(rf"{_PURCHASE} (?P<metric>\w+)(?: over (?P<over>\w+))?")
 _EXPECTED = (
-    f"METRIC@K, then as needed ' over REFERENCE' and ' in SLICE=VALUE'; or '{_PURCHASE} METRIC'"
+    "METRIC@K, then as needed ' over REFERENCE' and ' in SLICE=VALUE'; or "
+    f"'{_PURCHASE} METRIC', as needed with ' over {PURCHASE_REFERENCES[0]}'"
 )
 
 
@@ -70,9 +73,11 @@ def parse(name: str, at: Collection[int], references: Collection[str]) -> Floor:
     """
     key = f"evaluate.floors.{name}"
     if of_purchase := _OF_PURCHASE.fullmatch(name):
-        metric = of_purchase["metric"]
+        metric, over = of_purchase.groups()
         _require_known(metric, PURCHASE_METRICS, key, "a figure of the purchase head")
-        return Floor(name, metric, of_purchase=True)
+        if over is not None:
+            _require_known(over, PURCHASE_REFERENCES, key, "a reference of the purchase head")
+        return Floor(name, metric, over, of_purchase=True)
     found = _FORM.fullmatch(name)
     require(found is not None, key, _EXPECTED, name)
     metric, k, over, part, value = found.groups() if found else ("", 0, None, None, None)

@@ -83,3 +83,13 @@ def p_value(differences: Floats) -> float:
         return 1.0
     one_side = min((drawn <= 0).sum(), (drawn >= 0).sum())
     return float(min(1.0, 2 * (one_side + 1) / (len(drawn) + 1)))
+
+
+def difference(first: Floats, second: Floats) -> dict[str, float]:
+    """How far the first is above the second, in the sample and on the same resamples [1 + R]."""
+    apart = first - second
+    low, high = interval(apart)
+    return {
+        "difference": float(apart[0]), "low": low, "high": high,
+        "p": p_value(apart),
+    }  # fmt: skip

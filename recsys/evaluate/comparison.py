@@ -12,7 +12,7 @@ from recsys import files, tables
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.evaluate import aggregate, metrics
-from recsys.evaluate.figures import difference
+from recsys.evaluate.bootstrap import difference
 from recsys.evaluate.two import FIRST, SECOND, Apart, Side, lengths, read, render
 from recsys.schemas import CASES, FIRST_ITEM
 

@@ -14,10 +14,11 @@ from pyspark.sql import functions as F
 from recsys import files, tables
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError
-from recsys.evaluate import references
+from recsys.evaluate import purchase_rate, references
 from recsys.evaluate.catalogue import Catalogue
 from recsys.evaluate.examples import examples
 from recsys.evaluate.histories import whole, with_earlier
+from recsys.evaluate.purchase_rate import PurchaseRate
 from recsys.evaluate.ranked import Lists, Model, ranked
 from recsys.evaluate.references import hybrid
 from recsys.evaluate.references.hybrid import Hybrid
@@ -170,6 +171,14 @@ class Evaluation:
             vocabulary_size=self.dataset.vocabulary_size,
             threads=int(self.spark.conf.get("spark.task.cpus", "1") or 1),
         )
+
+    def purchase_rate(self) -> PurchaseRate:
+        """The reference of the purchase head."""
+        train, valid = (
+            purchase_rate.labels(self.split(name).where("weight > 0"), self.dataset.vocabulary_size)
+            for name in ("train", "valid")
+        )
+        return purchase_rate.fitted(train, valid, self.learn_from)
 
     def examples(self) -> list[dict[str, Any]]:
         """Some cases of test with the model's lists, as of examples.examples."""

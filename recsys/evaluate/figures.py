@@ -114,7 +114,7 @@ def _compared(
             for system in systems
         },
         "differences": {
-            system: {f"{metric}@{k}": difference(whole[first, metric, k],
+            system: {f"{metric}@{k}": bootstrap.difference(whole[first, metric, k],
                                                  whole[system, metric, k])
                      for metric, k in columns}
             for system in others
@@ -168,16 +168,6 @@ def known(catalogue: Catalogue) -> metrics.Catalogue:
     return metrics.Catalogue(catalogue.train_count, catalogue.category_index)
 
 
-def difference(model: Floats, reference: Floats) -> dict[str, float]:
-    """How far the model is ahead, in the sample and on the same resamples of users [1 + R]."""
-    apart = model - reference
-    low, high = bootstrap.interval(apart)
-    return {
-        "difference": float(apart[0]), "low": low, "high": high,
-        "p": bootstrap.p_value(apart),
-    }  # fmt: skip
-
-
 def _curve_lengths(longest: int) -> list[int]:
     return [int(k) for k in np.unique(np.linspace(1, longest, _CURVE_POINTS).round())]
 
@@ -217,7 +207,7 @@ def _slice_figures(own: Mapping[str, Mapping[str, Estimate]], k: int) -> dict[st
             for system, estimates in own.items()
         },
         "differences": {
-            system: {f"{metric}@{k}": difference(own[model][metric].values,
+            system: {f"{metric}@{k}": bootstrap.difference(own[model][metric].values,
                                                      own[system][metric].values)
                      for metric in SLICE_METRICS}
             for system in others

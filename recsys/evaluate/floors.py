@@ -32,9 +32,7 @@ def missed(figures: dict[str, Any], settings: Evaluate) -> list[str]:
 
 def _found(figures: dict[str, Any], floor: Floor) -> float | None:
     if floor.of_purchase:
-        head: dict[str, Any] = figures.get("purchase") or {"figures": {}}
-        own: float | None = head["figures"].get(floor.figure)
-        return own
+        return _of_purchase(figures.get("purchase"), floor)
     part = figures if floor.slice is None else _slice(figures["slices"], *floor.slice)
     if part is None:
         return None
@@ -42,6 +40,16 @@ def _found(figures: dict[str, Any], floor: Floor) -> float | None:
     if found is None or floor.over is None:
         return found
     return found - float(part["systems"][floor.over][floor.figure])
+
+
+def _of_purchase(head: dict[str, Any] | None, floor: Floor) -> float | None:
+    if head is None:
+        return None
+    found: float | None = head["figures"].get(floor.figure)
+    if found is None or floor.over is None:
+        return found
+    reference: float | None = head["references"][floor.over]["figures"].get(floor.figure)
+    return None if reference is None else found - reference
 
 
 def _slice(slices: Sequence[dict[str, Any]], name: str, value: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys import pages
-from recsys.evaluate.words import METRICS, PURCHASE, QUALITY, SLICES, SYSTEMS
+from recsys.evaluate.words import METRICS, PURCHASE, PURCHASE_SYSTEMS, QUALITY, SLICES, SYSTEMS
 
 # Beside the model's own: it is ahead, it is behind, or it may be chance.
 AHEAD, BEHIND, CHANCE = "ahead", "behind", "chance"
@@ -104,12 +104,34 @@ def _percents(found: Sequence[float]) -> str:
     return f"{pages.percent(found[0])} – {pages.percent(found[1])}"
 
 
-def of_purchases(found: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Each figure of the purchase head: its name, its value and its interval."""
-    return [
-        (label, _text(found["figures"][name]), " – ".join(map(_text, found["intervals"][name])))
+def of_purchases(found: dict[str, Any]) -> dict[str, Any]:
+    """A row for each figure of the purchase head and of its references, as of of_systems."""
+    systems = {"model": found, **found["references"]}
+    rows = [
+        {
+            "label": label,
+            "cells": [
+                {
+                    "value": _text(own["figures"][name]),
+                    "interval": " – ".join(map(_text, own["intervals"][name])),
+                    "model_is": _of_purchase(name, own.get("differences", {}).get(name)),
+                }
+                for own in systems.values()
+            ],
+        }
         for name, label in PURCHASE.items()
     ]
+    return {"heads": [PURCHASE_SYSTEMS[name] for name in systems], "rows": rows}
+
+
+def _of_purchase(name: str, apart: Mapping[str, float | None] | None) -> str | None:
+    """The verdict on a figure, of which a low loss is good; none where it is not known."""
+    if apart is None or apart["low"] is None or apart["high"] is None:
+        return None
+    low, high = apart["low"], apart["high"]
+    return verdict(
+        {"low": -high, "high": -low} if name == "log_loss" else {"low": low, "high": high}
+    )
 
 
 def _text(value: float | None) -> str:

@@ -87,7 +87,8 @@ def _purchase(evaluation: Evaluation, where: str, threshold: float | None) -> di
     rows = evaluation.split("test").where("weight > 0")
     tables.write(predicted(rows, evaluation.export, evaluation.lists(1)), where, PURCHASES)
     predictions = tables.read(evaluation.spark, where, PURCHASES)
-    found = measured(predictions, threshold, settings.resamples, evaluation.config.seed)
+    seed = evaluation.config.seed
+    found = measured(predictions, threshold, settings.resamples, seed, evaluation.purchase_rate())
     if found["labels"] != labels:
         raise DataError(
             f"{evaluation.dataset.url}: expected {labels} labelled targets of split test, "

@@ -6,7 +6,7 @@ Shapes: P labelled targets, U users, N bins of the calibration.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,17 @@ from pyspark.sql import functions as F
 
 from recsys import ranking
 from recsys.evaluate import bootstrap
+from recsys.evaluate.bootstrap import Floats, difference
+from recsys.evaluate.purchase_rate import NAME, PurchaseRate
 from recsys.evaluate.ranked import Lists, arrays
-from recsys.purchases import Counts, Predictions, bins, calibration, figures
+from recsys.purchases import METRICS, Counts, Predictions, bins, calibration, figures
 from recsys.schemas import BOUGHT, NO_LABEL, PURCHASES, ddl
 
 # Of the calibration.
 _BINS = 10
 # Resamples whose weights are in memory at once.
 _AT_ONCE = 16
+_HEAD = "model"
 
 
 def predicted(rows: DataFrame, export: str, lists: Lists) -> DataFrame:
@@ -75,47 +78,84 @@ def _of_rows(rows: pa.RecordBatch, export: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, list(PURCHASES))
 
 
-def measured(predictions: DataFrame, threshold: float, resamples: int, seed: int) -> dict[str, Any]:
-    """The figures of metrics.json, with 95 % intervals, over a dozen bytes a target on the driver.
+def measured(
+    predictions: DataFrame,
+    threshold: float,
+    resamples: int,
+    seed: int,
+    reference: PurchaseRate | None = None,
+) -> dict[str, Any]:
+    """The figures of metrics.json, with 95 % intervals; some dozen bytes a target on the driver.
 
     Args:
         predictions: schemas.PURCHASES, at least one
         threshold: the probability from which on a purchase is predicted
         resamples: how often users are drawn again
         seed: of these draws
+        reference: is judged by the same targets
     """
     user = F.xxhash64("user_id").alias("user")
-    table = predictions.select(user, "is_bought", "probability").toArrow().combine_chunks()
+    needed = predictions.select(user, "item", "is_bought", "probability")
+    table = needed.toArrow().combine_chunks()
     user_U, of_P = np.unique(table.column("user").to_numpy(), return_inverse=True)
     bought_P = table.column("is_bought").to_numpy()
-    told = Predictions(table.column("probability").to_numpy(), bought_P)
-    whole = told.counts()
-    bin_G = bins(whole, _BINS)
-    samples = [_of_sample(whole, threshold, bin_G)]
-    for first in range(1, resamples + 1, _AT_ONCE):
-        numbers = range(first, min(first + _AT_ONCE, resamples + 1))
-        for weight_U in bootstrap.drawn(user_U, numbers, seed).T:
-            counts = told.counts(weight_U[of_P].astype(np.float64))
-            samples.append(_of_sample(counts, threshold, bin_G))
-    values = {name: np.array([own[0][name] for own in samples]) for name in samples[0][0]}
+    head = Predictions(table.column("probability").to_numpy(), bought_P)
+    judged = {_HEAD: (head, threshold)}
+    if reference is not None:
+        rate_P = reference.probability[table.column("item").to_numpy()]
+        judged[NAME] = Predictions(rate_P, bought_P), reference.threshold
+    bin_G = bins(head.counts(), _BINS)
+    drawn: dict[str, list[dict[str, float]]] = {name: [] for name in judged}
+    shares = []
+    for weight_P in _samples(user_U, of_P, resamples, seed):
+        counts = {name: told.counts(weight_P) for name, (told, _) in judged.items()}
+        for name, own in counts.items():
+            drawn[name].append(figures(own, judged[name][1]))
+        shares.append(calibration(counts[_HEAD], bin_G)[2])
+    values = {
+        name: {metric: np.array([sample[metric] for sample in own]) for metric in METRICS}
+        for name, own in drawn.items()
+    }
     return {
-        "threshold": threshold,
         "labels": len(bought_P),
         "bought": int(bought_P.sum()),
         "users": len(user_U),
+        **_system(threshold, values[_HEAD]),
+        "references": {
+            name: {
+                **_system(judged[name][1], own),
+                "differences": {metric: _difference(values[_HEAD][metric], own[metric])
+                                for metric in METRICS},
+            }
+            for name, own in values.items() if name != _HEAD
+        },
+        **_calibration(head.counts(), bin_G, np.array(shares)),
+    }  # fmt: skip
+
+
+def _samples(
+    user_U: npt.NDArray[np.int64], of_P: npt.NDArray[np.intp], resamples: int, seed: int
+) -> Iterator[Floats | None]:
+    """The weight of each target [P]: none in the sample itself, then as drawn."""
+    yield None
+    for first in range(1, resamples + 1, _AT_ONCE):
+        numbers = range(first, min(first + _AT_ONCE, resamples + 1))
+        for weight_U in bootstrap.drawn(user_U, numbers, seed).T:
+            yield weight_U[of_P].astype(np.float64)
+
+
+def _system(threshold: float, values: Mapping[str, Floats]) -> dict[str, Any]:
+    return {
+        "threshold": threshold,
         "figures": {name: _number(own[0]) for name, own in values.items()},
         "intervals": {
             name: [_number(end) for end in bootstrap.interval(own)] for name, own in values.items()
         },
-        **_calibration(whole, bin_G, np.array([own[1] for own in samples])),
     }
 
 
-def _of_sample(
-    counts: Counts, threshold: float, bin_G: npt.NDArray[np.int64]
-) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
-    """Figures, and the share that is bought in every bin [N]."""
-    return figures(counts, threshold), calibration(counts, bin_G)[2]
+def _difference(head: Floats, reference: Floats) -> dict[str, float | None]:
+    return {name: _number(own) for name, own in difference(head, reference).items()}
 
 
 def _calibration(

@@ -218,7 +218,7 @@ def _purchase(found: dict[str, Any] | None) -> dict[str, Any] | None:
         "with 95 % intervals."
     )
     drawn = _as_pictures({caption: pictures.calibration(found["calibration"])})
-    return {"rows": layout.of_purchases(found), "pictures": drawn, "found": found}
+    return {"table": layout.of_purchases(found), "pictures": drawn, "found": found}
 
 
 def _story(story: dict[str, Any]) -> dict[str, Any]:

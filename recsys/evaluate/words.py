@@ -58,6 +58,7 @@ PURCHASE = {
     "f1": "F1",
     "log_loss": "Log loss",
 }
+PURCHASE_SYSTEMS = {"model": "The model", "purchase_rate": "The item's purchase rate"}
 
 SYSTEMS = {
     "model": "the model",

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from jsonargparse import Namespace
 
-from recsys import command
+from recsys import command, purchases
 from recsys.config import Config, Evaluate
-from recsys.config.floors import METRICS, parse
+from recsys.config.floors import METRICS, PURCHASE_METRICS, PURCHASE_REFERENCES, parse
 from recsys.errors import ConfigError, FloorError
-from recsys.evaluate import metrics, words
+from recsys.evaluate import metrics, purchase_rate, words
 from recsys.evaluate.floors import missed
 
 FIGURES = {
@@ -21,7 +21,10 @@ FIGURES = {
             "systems": {"model": {"recall@20": 0.04}, "popular": {"recall@20": 0.05}},
         }
     ],
-    "purchase": {"figures": {"auc": 0.8, "precision": None}},
+    "purchase": {
+        "figures": {"auc": 0.8, "precision": None},
+        "references": {"purchase_rate": {"figures": {"auc": 0.7}}},
+    },
 }  # fmt: skip
 
 
@@ -37,6 +40,8 @@ FIGURES = {
         ("recall@20 over popular in users=new", 0, "expected at least 0, found -0.01"),
         ("purchase auc", 0.8, None),
         ("purchase auc", 0.81, "evaluate.floors.purchase auc: expected at least 0.81, found 0.8"),
+        ("purchase auc over purchase_rate", 0.1, None),
+        ("purchase auc over purchase_rate", 0.11, "expected at least 0.11, found 0.1"),
         ("purchase precision", 0.1, "expected at least 0.1, found none"),
         ("recall@20 in category=toys", 0.1, "expected at least 0.1, found none"),
     ],
@@ -66,7 +71,8 @@ def test_each_missed_floor_has_its_line() -> None:
         ("recall@20 in user=new", "day; the nearest is users), found 'user'"),
         ("purchase ndcg", "expected a figure of the purchase head (auc, accuracy, precision,"),
         ("purchase acuracy", "f1; the nearest is accuracy), found 'acuracy'"),
-        ("purchase", "or 'purchase METRIC', found 'purchase'"),
+        ("purchase auc over popular", "reference of the purchase head (purchase_rate), found"),
+        ("purchase", "or 'purchase METRIC', as needed with ' over purchase_rate', found"),
         ("recall@20 over nothing", "expected one of evaluate.references (popular), found"),
         ("recall@20 in nowhere=1", "expected a slice (users,"),
         ("recall@5 in users=new", "expected a metric of slices (recall, ndcg, mrr) at 20"),
@@ -84,6 +90,9 @@ def test_every_metric_can_have_a_floor_and_has_a_name_and_a_meaning() -> None:
     assert set(METRICS) == {*metrics.PER_CASE, "coverage", "gini"}
     assert set(METRICS) == set(words.METRICS) == set(words.MEANINGS)
     assert parse("map@10", (10,), ()).figure == "map@10"
+    assert set(PURCHASE_METRICS) == set(purchases.METRICS) - {"log_loss"}, "where more is better"
+    assert {"model", *PURCHASE_REFERENCES} == set(words.PURCHASE_SYSTEMS)
+    assert PURCHASE_REFERENCES == (purchase_rate.NAME,)
 
 
 def test_a_report_below_its_floor_is_published_and_says_so(other_report: Path) -> None:

@@ -12,11 +12,11 @@ from pyspark.sql import SparkSession
 
 from recsys import files, ranking
 from recsys.encoding import INPUTS
-from recsys.evaluate import bootstrap
+from recsys.evaluate import bootstrap, purchase_rate
 from recsys.evaluate.purchases import measured
 from recsys.manifest import Manifest
 from recsys.purchases import METRICS
-from recsys.schemas import BOUGHT, FIRST_ITEM, PURCHASES
+from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, PURCHASES
 from tests.evaluate.dataset import SETTINGS, THRESHOLD, USERS
 from tests.test_purchases import by_hand
 
@@ -54,8 +54,84 @@ def test_the_report_has_its_figures(report: Path) -> None:
     for low, high in found["intervals"].values():
         assert low <= high
     page = (report / "report.html").read_text()
+    assert "The item&#39;s purchase rate" in page
     assert "Whether it is bought" in page
     assert f"{found['figures']['auc']:.4f}" in page
+
+
+def rate(counts: dict[int, list[int]], item: int) -> float:
+    """Of an item, from how many of its targets were not bought and were."""
+    others, bought = (sum(own[place] for own in counts.values()) for place in (0, 1))
+    mean = (bought + 1) / (bought + others + 2)
+    return (counts[item][1] + 20 * mean) / (sum(counts[item]) + 20)
+
+
+def auc(told: Told) -> float:
+    """The share of pairs in which what was bought was more likely, ties half."""
+    bought = [p for p, is_bought in told if is_bought]
+    others = [p for p, is_bought in told if not is_bought]
+    pairs = [(p > q) + (p == q) / 2 for p in bought for q in others]
+    return sum(pairs) / len(pairs) if pairs else math.nan
+
+
+def labelled(manifest: Manifest, split: str) -> list[tuple[int, bool]]:
+    table = pq.read_table(Path(files.local_copy(manifest.url)) / "sequences" / f"split={split}")
+    return [
+        (item, label == BOUGHT)
+        for row in table.to_pylist()
+        for item, label in zip(row["item"], row["purchase"], strict=True) if label != NO_LABEL
+    ]  # fmt: skip
+
+
+def test_the_items_purchase_rate_is_judged_by_the_same_targets(
+    spark: SparkSession, report: Path, manifest: Manifest
+) -> None:
+    counts: dict[int, list[int]] = {item: [0, 0] for item in range(manifest.vocabulary_size)}
+    for item, is_bought in labelled(manifest, "train"):
+        counts[item][is_bought] += 1
+    seen = [(rate(counts, item), is_bought) for item, is_bought in labelled(manifest, "valid")]
+
+    def f1(threshold: float) -> float:
+        hits = sum(is_bought for p, is_bought in seen if p >= threshold)
+        chosen = sum(p >= threshold for p, _ in seen)
+        return 2 * hits / (chosen + sum(is_bought for _, is_bought in seen))
+
+    threshold = max(sorted({p for p, _ in seen}), key=f1)
+    table = pq.read_table(report / "purchases").to_pylist()
+    pairs = [(rate(counts, row["item"]), row["is_bought"]) for row in table]
+    head = files.read_json(files.as_url(str(report / "metrics.json")))["purchase"]
+    found = head["references"]["purchase_rate"]
+    assert f1(found["threshold"]) == pytest.approx(f1(threshold))
+    assert found["figures"] == pytest.approx(by_hand(pairs, found["threshold"]))
+
+    users = sorted({row["user_id"] for row in table})
+    weights = bootstrap.weights(hashes(spark, users), SETTINGS.resamples, 1).astype(int)
+    drawn, apart = [], []
+    for number in range(SETTINGS.resamples + 1):
+        count = dict(zip(users, weights[:, number], strict=True))
+        pairs, own = [], []
+        for row in table:
+            times = count[row["user_id"]]
+            pairs += [(rate(counts, row["item"]), row["is_bought"])] * times
+            own += [(row["probability"], row["is_bought"])] * times
+        drawn.append(auc(pairs))
+        apart.append(auc(own) - drawn[-1])
+    assert found["intervals"]["auc"] == pytest.approx(bootstrap.interval(np.array(drawn)))
+    difference = found["differences"]["auc"]
+    assert difference["difference"] == pytest.approx(apart[0])
+    low, high = bootstrap.interval(np.array(apart))
+    assert (difference["low"], difference["high"]) == pytest.approx((low, high))
+
+
+def test_a_reference_that_learns_from_validation_too() -> None:
+    train, valid = np.zeros((5, 2), np.int64), np.zeros((5, 2), np.int64)
+    train[3], valid[4] = (5, 1), (0, 2)
+    both = {item: (train + valid)[item].tolist() for item in range(5)}
+    refit = purchase_rate.fitted(train, valid, ("train", "valid"))
+    assert refit.probability.tolist() == pytest.approx([rate(both, item) for item in range(5)])
+    alone = purchase_rate.fitted(train, np.zeros_like(valid), ("train",))
+    assert alone.probability[3] < alone.probability[4], "items without labels are average"
+    assert alone.threshold == alone.probability[3], "without labels of validation those of train"
 
 
 @pytest.fixture(scope="module")
