@@ -18,7 +18,8 @@ from jsonargparse import Namespace
 from recsys import command, files, manifest, pages
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.evaluate import report, words
+from recsys.evaluate import words
+from recsys.evaluate.summary import summary
 from recsys.schemas import HISTORIES, RECOMMENDATIONS
 
 USERS = 12
@@ -214,7 +215,7 @@ def main(config: Config, options: Namespace) -> None:
         "recommendations.html", name=config.name, subject=subject, users=users(config)
     )
     files.write_bytes(page, shown.encode())
-    print(f"\n{report.summary(figures)}\n\n{table_of_systems(figures)}\n")
+    print(f"\n{summary(figures)}\n\n{table_of_systems(figures)}\n")
     seconds = files.join(place, "seconds.txt")
     if files.exists(seconds):
         print(table_of_seconds(files.read_bytes(seconds).decode()) + "\n")

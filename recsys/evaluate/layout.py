@@ -112,8 +112,7 @@ def of_purchases(found: dict[str, Any]) -> dict[str, Any]:
             "label": label,
             "cells": [
                 {
-                    "value": _text(own["figures"][name]),
-                    "interval": " – ".join(map(_text, own["intervals"][name])),
+                    **purchase(own, name),
                     "model_is": _of_purchase(name, own.get("differences", {}).get(name)),
                 }
                 for own in systems.values()
@@ -122,6 +121,14 @@ def of_purchases(found: dict[str, Any]) -> dict[str, Any]:
         for name, label in PURCHASE.items()
     ]
     return {"heads": [PURCHASE_SYSTEMS[name] for name in systems], "rows": rows}
+
+
+def purchase(found: Mapping[str, Any], name: str) -> dict[str, str]:
+    """A figure of a purchase head or its reference, and its interval."""
+    return {
+        "value": _text(found["figures"][name]),
+        "interval": " – ".join(map(_text, found["intervals"][name])),
+    }
 
 
 def _of_purchase(name: str, apart: Mapping[str, float | None] | None) -> str | None:

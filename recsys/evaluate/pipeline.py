@@ -20,6 +20,7 @@ from recsys.evaluate.histories import whole
 from recsys.evaluate.purchases import measured, predicted
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.story import story
+from recsys.evaluate.summary import summary
 from recsys.manifest import Manifest
 from recsys.schemas import CASES, PURCHASES, SPLITS
 
@@ -52,7 +53,7 @@ def run(spark: SparkSession, config: Config) -> str:
         content["model"] = {"version": model.model_version, "url": model.url}
         content["missed_floors"] = missed(content, config.evaluate)
         _write(evaluation, content, version)
-    log.info("%s\nreport: %s", report.summary(content), files.join(version, "report.html"))
+    log.info("%s\nreport: %s", summary(content), files.join(version, "report.html"))
     if content["missed_floors"]:
         raise FloorError("\n".join(content["missed_floors"]))
     return version

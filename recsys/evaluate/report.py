@@ -9,14 +9,13 @@ from typing import Any
 from recsys import pages
 from recsys.evaluate import layout, pictures, words
 from recsys.evaluate.catalogue import Catalogue
+from recsys.evaluate.summary import behind, is_ahead, strongest, summary
 from recsys.evaluate.words import METRICS, SYSTEMS
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM, PADDING, SPLITS
 
 # Besides the model and what is simple, so many references are drawn as curves.
 _CURVES = 4
-# From this share of the better one on, two figures are called different.
-_ALIKE = 0.005
 
 
 def render(
@@ -44,11 +43,11 @@ def render(
         splits=SPLITS,
         words=words,
         summary=summary(figures),
-        is_ahead=_is_ahead(figures),
+        is_ahead=is_ahead(figures),
         behind=behind(figures),
         cards=_cards(figures),
         tables=layout.of_systems(figures),
-        slices=layout.of_slices(figures, _strongest(figures, f"recall@{max(figures['at'])}")),
+        slices=layout.of_slices(figures, strongest(figures, f"recall@{max(figures['at'])}")),
         pictures=_pictures(figures, epochs),
         purchase=_purchase(figures.get("purchase")),
         story=_story(figures["story"]),
@@ -58,94 +57,16 @@ def render(
     )
 
 
-def _strongest(figures: dict[str, Any], name: str) -> str | None:
-    """The reference that is best in a metric; the hybrid, which has the model in it, is none."""
-    references = {
-        key: own[name] for key, own in figures["systems"].items() if key not in ("model", "hybrid")
-    }
-    return max(references, key=lambda key: references[key]) if references else None
-
-
-def _is_ahead(figures: dict[str, Any]) -> bool:
-    name = f"recall@{max(figures['at'])}"
-    strongest = _strongest(figures, name)
-    systems = figures["systems"]
-    return strongest is None or systems["model"][name] >= systems[strongest][name]
-
-
-def summary(figures: dict[str, Any]) -> str:
-    """Whether the model is worth its training, in words."""
-    k = max(figures["at"])
-    name = f"recall@{k}"
-    systems = figures["systems"]
-    found = systems["model"][name]
-    text = (
-        f"Among {k} recommendations the model finds {pages.percent(found)} of what a user takes "
-        f"next, on average over {pages.count(figures['cases'])} cases of "
-        f"{pages.count(figures['users'])} users. "
-    )
-    strongest = _strongest(figures, name)
-    if strongest is None:
-        return text + "It was compared with nothing."
-    text += (
-        f"The strongest reference ({SYSTEMS[strongest]}) finds "
-        f"{pages.percent(systems[strongest][name])}: {_against(found, systems[strongest][name])}"
-        f"{_sure(figures, strongest, name)}."
-    )
-    if "popular" in systems and strongest != "popular":
-        popular = systems["popular"][name]
-        text += (
-            f" The most popular items alone would find {pages.percent(popular)}: "
-            f"{_against(found, popular)}."
-        )
-    return text
-
-
-def _against(model: float, reference: float) -> str:
-    if reference == 0:
-        return "no reference" if model == 0 else "the model is ahead of nothing found at all"
-    change = model / reference - 1
-    if abs(change) < _ALIKE:
-        return "the model does no better and no worse"
-    if change >= 1:
-        return f"the model finds {model / reference:.1f} times as much"
-    return f"the model finds {abs(change):.0%} {'more' if change > 0 else 'less'}"
-
-
-def _sure(figures: dict[str, Any], reference: str, name: str) -> str:
-    """Whether the difference is more than chance, where it has an interval."""
-    apart = figures.get("differences", {}).get(reference, {}).get(name)
-    if apart is None or apart["low"] > 0 or apart["high"] < 0:
-        return ""
-    return ", which may be chance"
-
-
-def behind(figures: dict[str, Any]) -> list[str]:
-    """The slices in which the model finds less than the most popular items would."""
-    name = f"recall@{max(figures['at'])}"
-    lines = []
-    for part in figures["slices"]:
-        apart = part["differences"].get("popular", {}).get(name)
-        if apart is not None and apart["difference"] < 0:
-            own, popular = part["systems"]["model"][name], part["systems"]["popular"][name]
-            doubt = "" if apart["high"] < 0 else "; it may be chance"
-            lines.append(
-                f"{words.SLICES[part['slice']]}: {part['value']}, {pages.count(part['cases'])} "
-                f"cases. {pages.percent(own)} against {pages.percent(popular)}{doubt}"
-            )
-    return lines
-
-
 def _cards(figures: dict[str, Any]) -> list[dict[str, str]]:
     k = max(figures["at"])
     cards = []
     for metric in ("recall", "ndcg", "mrr", "hit_rate"):
         name = f"{metric}@{k}"
-        strongest = _strongest(figures, name)
+        best = strongest(figures, name)
         against = "no reference"
-        if strongest is not None:
-            value = figures["systems"][strongest][name]
-            against = f"{pages.figure(value)} {SYSTEMS[strongest]}"
+        if best is not None:
+            value = figures["systems"][best][name]
+            against = f"{pages.figure(value)} {SYSTEMS[best]}"
         low, high = figures["intervals"]["model"][name]
         cards.append(
             {

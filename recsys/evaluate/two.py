@@ -10,7 +10,7 @@ import yaml
 
 from recsys import files, pages
 from recsys.errors import DataError
-from recsys.evaluate import pictures, words
+from recsys.evaluate import layout, pictures, words
 from recsys.evaluate.layout import AHEAD, BEHIND, CHANCE, interval, verdict
 
 FIRST, SECOND = "first", "second"
@@ -107,6 +107,7 @@ def render(first: Side, second: Side, apart: Apart | None) -> str:
         is_ahead=sides[1]["systems"]["model"][f"recall@{longest}"]
         >= sides[0]["systems"]["model"][f"recall@{longest}"],
         tables=[{"k": k, "rows": _rows(sides, apart or {}, k)} for k in at],
+        purchases=_purchases(sides),
         systems=_systems(sides, longest),
         slices=_slices(sides, longest),
         pictures=_curves(sides),
@@ -150,6 +151,21 @@ def _rows(sides: tuple[Figures, ...], apart: Apart, k: int) -> list[dict[str, An
             }
         )  # fmt: skip
     return rows
+
+
+def _purchases(sides: tuple[Figures, ...]) -> list[dict[str, Any]]:
+    """A row a figure of the purchase heads; none where neither model has one."""
+    heads = [own.get("purchase") for own in sides]
+    if not any(heads):
+        return []
+    unknown = {"value": _figure(None), "interval": None}
+    return [
+        {
+            "label": label,
+            "cells": [unknown if own is None else layout.purchase(own, name) for own in heads],
+        }
+        for name, label in words.PURCHASE.items()
+    ]
 
 
 def _systems(sides: tuple[Figures, ...], k: int) -> list[dict[str, Any]]:

@@ -48,6 +48,8 @@ def test_the_page_has_both(comparison: Path, sides: tuple[Side, Side]) -> None:
         assert side.version in page
         assert f"{side.figures['systems']['model']['ndcg@5']:.4f}" in page
     assert re.search(r"exclude_history</code></th><td>False</td><td>True</td>", page)
+    auc = sides[0].figures["purchase"]["figures"]["auc"]
+    assert f"{auc:.4f}" in page[page.index("Whether it is bought") :]
     assert "user kNN" in page, "a system that only one of them has"
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.evaluate import pictures, report, two, words
+from recsys.evaluate import pictures, two, words
+from recsys.evaluate.summary import summary
 
 
 def figures(**recall: float) -> dict:
@@ -22,13 +23,22 @@ def figures(**recall: float) -> dict:
     ],
 )
 def test_the_summary_says_how_the_model_compares(recall: dict[str, float], said: str) -> None:
-    assert said in report.summary(figures(**recall))
+    assert said in summary(figures(**recall))
 
 
 def test_the_summary_compares_with_the_strongest_reference() -> None:
-    text = report.summary(figures(model=0.3, popular=0.1, own_items=0.2, own_items_recent=0.25))
+    text = summary(figures(model=0.3, popular=0.1, own_items=0.2, own_items_recent=0.25))
     assert "The strongest reference (user's own items, recent first) finds 25.0%" in text
     assert "The most popular items alone would find 10.0%" in text
+
+
+def test_the_summary_says_how_the_purchase_head_compares() -> None:
+    rate = {"purchase_rate": {"figures": {"auc": 0.62}}}
+    head = {"figures": {"auc": 0.75}, "references": rate}
+    said = summary({**figures(model=0.3, popular=0.1), "purchase": head})
+    assert said.endswith("in 75.0% of the pairs; the item's purchase rate does in 62.0%.")
+    nobody = {**head, "figures": {"auc": None}}
+    assert "pairs" not in summary({**figures(model=0.3), "purchase": nobody})
 
 
 def test_every_system_has_a_colour_of_its_own() -> None:
