@@ -33,12 +33,12 @@ _CASES_AT_ONCE = 8192
 # Of a system and resample (0 is the sample), how often the items are at the places of each band of
 # lengths: where place is the band times the vocabulary's size plus the item.
 _COUNTS = {
-    "system": "string", "number": "int", "place": "array<bigint>", "count": "array<int>",
+    "system": "string", "number": "int", "place": "array<int>", "count": "array<int>",
 }  # fmt: skip
 _COUNTS_ARROW = pa.schema(
     [
         ("system", pa.string()), ("number", pa.int32()),
-        ("place", pa.list_(pa.int64())), ("count", pa.list_(pa.int32())),
+        ("place", pa.list_(pa.int32())), ("count", pa.list_(pa.int32())),
     ]
 )  # fmt: skip
 _FOUND = {
@@ -122,7 +122,7 @@ def _counted(numbers: Sequence[int], at: Sequence[int], size: int, seed: int) ->
                     _count(counts[system], part, numbers, at, size, seed)
         for system, count_RB in counts.items():
             for number, count_B in zip(numbers, count_RB, strict=True):
-                place = np.flatnonzero(count_B)
+                place = np.flatnonzero(count_B).astype(np.int32)
                 columns = {"system": [system], "number": [number], "place": [place],
                            "count": [count_B[place]]}  # fmt: skip
                 yield pa.RecordBatch.from_pydict(columns, _COUNTS_ARROW)

@@ -98,6 +98,7 @@ def test_every_metric_can_have_a_floor_and_has_a_name_and_a_meaning() -> None:
 def test_a_report_below_its_floor_is_published_and_says_so(other_report: Path) -> None:
     page = (other_report / "report.html").read_text()
     assert "Below its floor" in page
+    assert "<code>evaluate.references</code> lacks <code>popular</code>" in page
     for name in ("recall@5", "purchase auc"):
         assert f"evaluate.floors.{name}: expected at least 1.5" in page
     assert "evaluate.floors.purchase accuracy" not in page, "it holds"
