@@ -4,7 +4,8 @@ python benchmarks/ranks.py [--events FILE]
 
 Steps of the training job on YooChoose 1/64, configured as in benchmarks/train.py, on two ranks,
 each pinned to a core of its own with one thread. Batches lie in memory, the same for all, of
-2 * train.batch_targets_per_rank targets. Three ways take turns, five rounds long:
+2 * train.batch_targets_per_rank targets. Three ways take turns, five rounds long, each from when
+both are ready to when both are through:
     one     rank 0 trains on whole batches, rank 1 sleeps
     apart   each rank trains on its half of the rows, and on nothing else
     ranks   each rank trains on its half, and they agree on the gradient
@@ -86,9 +87,8 @@ class _Rank:
         if way != "one" or self.rank == 0:
             for batch in rows:
                 float(trainer.train_step(batch, self.rate)[0])
-        own = time.monotonic() - started
         self.barrier()
-        return own
+        return time.monotonic() - started
 
 
 def _work(config: Config) -> None:
