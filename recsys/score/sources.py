@@ -41,7 +41,7 @@ def pieces(
     """All subjects of the plan's kind of list.
 
     Raises:
-        DataError: histories that are not there or not whole
+        DataError: histories that are not there or not whole, or nobody who is given
     """
     if plan.kind == "similar":
         yield _items(spark, plan, dataset)
@@ -64,7 +64,7 @@ def _histories(
     url, schema, stored = _stored(dataset)
     if config.score.rules.leave_out or config.score.subjects.path:
         url, schema = _staged(spark, work, config, dataset, url)
-        stored = tables.row_groups(url)
+        stored = _not_empty(url, config.score.subjects.path)
     _limit_batches(spark, plan, dataset, len(schema))
     since = config.score.active_since
     earliest = None if since is None else planning.instant(since)
@@ -98,12 +98,18 @@ def _pairs(
     )
     schema = {**of_histories, "candidate_id": "array<string>", "candidate": "array<int>"}
     url = work.staged("pairs", frame, schema, config.score.users_per_part)
-    stored = tables.row_groups(url)
-    if not any(map(sum, stored.values())):
-        raise DataError(f"{', '.join(config.score.pairs.path)}: expected pairs of ids, found none")
+    stored = _not_empty(url, config.score.pairs.path)
     _limit_batches(spark, plan, dataset, len(schema))
     for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
         yield Piece(number, _spread(tables.read(spark, url, schema, paths), rows, plan), rows)
+
+
+def _not_empty(url: str, given: tuple[str, ...]) -> dict[str, list[int]]:
+    """The row groups of a staged table, which was made of given ones."""
+    stored = tables.row_groups(url)
+    if not any(map(sum, stored.values())):
+        raise DataError(f"{', '.join(given)}: expected rows with ids, found none")
+    return stored
 
 
 def _limit_batches(spark: SparkSession, plan: Plan, dataset: Manifest, columns: int) -> None:

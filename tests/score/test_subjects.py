@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from recsys import files, manifest
 from recsys.config import Rules, Score, Subjects
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM
 from recsys.score import pipeline
 from tests.score import brute
@@ -98,6 +98,14 @@ def test_fallback_by_a_group_that_no_table_names() -> None:
         Score(fallback_by="colour")
     with pytest.raises(ConfigError, match=r"score.subjects.group: expected a column"):
         Score(fallback_by="colour", subjects=Subjects(path=("users",)))
+
+
+def test_a_table_that_names_nobody(spark: SparkSession, own: World) -> None:
+    path = own.folder / "users.csv"
+    path.write_text("user_id\n\n")
+    given = Subjects(path=(str(path),), format="csv", options={"header": "true"})
+    with pytest.raises(DataError, match=r"users.csv: expected rows with ids, found none"):
+        pipeline.run(spark, own.config(score=small(subjects=given)))
 
 
 def test_platforms_of_a_log_without(spark: SparkSession, own: World) -> None:
