@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from recsys import files
 from recsys.manifest import GroupFile, Manifest, Split
-from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION, SEQUENCE_ARRAYS, SPLITS
+from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION, SEQUENCE_ARRAYS, SPLITS, VALUE_WEIGHT
 
 LENGTH = 12
 
@@ -100,6 +100,8 @@ def _write_split(
         columns = {key: pa.array(list(values), _list_type(key)) for key, values in arrays.items()}
         ids = [f"{name}-{group}-{row}" for row in range(rows_per_group)]
         weights = pa.array([1.0] * rows_per_group, pa.float32())
+        by_value = arrays["target"] * (1 + arrays["item"] % 3) / 2
+        columns[VALUE_WEIGHT] = pa.array(list(by_value), pa.list_(pa.float32()))
         table = pa.table({"sequence_id": ids, "user_id": ids, "weight": weights, **columns})
         path = f"part-{group:05d}.parquet"
         pq.write_table(table, folder / path)

@@ -27,6 +27,9 @@ Floats = NDArray[np.float64]
 
 # Beyond so many standard deviations a number says no more.
 _MOST_DEVIATIONS = 5.0
+# Of the largest number: numbers that spread less are all one.
+_LEAST_SPREAD = 1e-12
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,23 @@ class Numbers:
             found = (sides[0] + sides[1]) / len(self.known) - 1.0
         else:
             known, own = self._scaled(self.known), self._scaled(values)
-            deviation = known.std()
-            found = (own - known.mean()) / (deviation if deviation > 0 else 1.0)
+            found = (own - known.mean()) / self._deviation
             found = np.clip(found, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
         return np.column_stack([np.where(is_missing, 0.0, found), is_missing])
+
+    @property
+    def rounding(self) -> float:
+        """How far normalized numbers may lie apart because of the last digits of the known ones."""
+        if len(self.known) == 0 or self.by == "quantile":
+            return 0.0
+        return float(50 * _EPSILON * np.abs(self._scaled(self.known)).max() / self._deviation)
+
+    @property
+    def _deviation(self) -> float:
+        """The standard deviation; 1 where it is nothing but rounding."""
+        known = self._scaled(self.known)
+        found = known.std()
+        return float(found) if found > _LEAST_SPREAD * np.abs(known).max() else 1.0
 
     def _scaled(self, values: Floats) -> Floats:
         if self.by == "log":

@@ -30,7 +30,7 @@ from recsys.prepare.recount import feature_checks
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode, encode_impressions
 from recsys.prepare.sessions import Rules
-from recsys.prepare.weighting import Weighting, weighting
+from recsys.prepare.weighting import Weighting, mean_check, weighting
 from recsys.prepare.work import Work, drafted, together
 from recsys.schemas import FIRST_ITEM, IMPRESSIONS, SCHEMA_VERSION, SPLITS
 
@@ -64,7 +64,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
         work.keep(impressions, "impressions", IMPRESSIONS)
-    written, of_vocabulary, of_features = together(
+    written, of_vocabulary, of_statistics = together(
         lambda: writing.write_rows(work, rows),
         lambda: certificate.vocabulary_checks(
             indexes.vocabulary,
@@ -73,11 +73,8 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             prepare,
             former.vocabulary if former else None,
         ),
-        lambda: feature_checks(
-            indexes.items, indexes.vocabulary, parted.events, cleaned.items, indexes.event_types,
-            work.config,
-        ),
-    )  # fmt: skip
+        lambda: _statistics_checks(work, cleaned, parted, indexes, weights),
+    )
     on_disk = writing.read_back(work)
     sums, targets, of_subjects, of_whole = together(
         lambda: writing.sums(on_disk),
@@ -95,7 +92,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if parted.times is not None and not parted.by_session:
         checks += certificate.time_checks(sums, parted.times)
     proof = certificate.certificate(
-        [*of_vocabulary, *of_features, *checks, *of_subjects, *of_whole]
+        [*of_vocabulary, *of_statistics, *checks, *of_subjects, *of_whole]
     )
     ties = {split: row.tied_steps for split, row in sums.items()}
     proof = {**proof, "tied_steps": ties}
@@ -103,6 +100,16 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
     steps = made.steps if weights is None else (*made.steps, weights.step(cleaned.rows))
     return replace(made, forgotten_users=forgotten, steps=steps)
+
+
+def _statistics_checks(
+    work: Work, cleaned: Clean, parted: Parted, indexes: Indexes, weights: Weighting | None
+) -> list[certificate.Check]:
+    checks = feature_checks(
+        indexes.items, indexes.vocabulary, parted.events, cleaned.items, indexes.event_types,
+        work.config,
+    )  # fmt: skip
+    return checks + ([mean_check(weights, parted.events, work.config)] if weights else [])
 
 
 def _manifest(

@@ -63,18 +63,23 @@ def feature_checks(
         )
         raw, by = {**raw, **found}, {**by, **dict.fromkeys(found, "standard")}
     is_train = table["train_count"].to_numpy() > 0
+    rounding: dict[str, float] = {}
     for name, values in raw.items():
-        expected[name] = Numbers.of(by[name], values[is_train]).normalized(values)
-    return [_check(name, table[f"{name}_vector"], values) for name, values in expected.items()]
+        numbers_of = Numbers.of(by[name], values[is_train])
+        expected[name], rounding[name] = numbers_of.normalized(values), numbers_of.rounding
+    return [
+        _check(name, table[f"{name}_vector"], values, _ABSOLUTE + rounding.get(name, 0))
+        for name, values in expected.items()
+    ]
 
 
-def _check(name: str, written: pa.ChunkedArray, expected: Floats) -> Check:
-    """Every item's vector is as it should be."""
+def _check(name: str, written: pa.ChunkedArray, expected: Floats, absolute: float) -> Check:
+    """Every item's vector is as it should be, but for rounding."""
     lengths = written.combine_chunks().value_lengths().fill_null(0).to_numpy()
     wrong = lengths != expected.shape[1]
     values = written.filter(pa.array(~wrong)).combine_chunks().flatten().to_numpy()
     given = values.reshape(-1, expected.shape[1])
-    near = np.isclose(given, expected[~wrong], rtol=_RELATIVE, atol=_ABSOLUTE)
+    near = np.isclose(given, expected[~wrong], rtol=_RELATIVE, atol=absolute)
     return Check(
         f"{name} from train alone",
         f"that of {len(expected)} items, as train alone gives it",

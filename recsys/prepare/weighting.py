@@ -6,6 +6,7 @@ weight   2   1  1     5
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
@@ -14,6 +15,7 @@ from pyspark.sql import functions as F
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Step
+from recsys.prepare.certificate import Check
 from recsys.prepare.ordering import may_be_target
 from recsys.prepare.parts import PART, TRAIN
 from recsys.schemas import VALUE_WEIGHT
@@ -44,6 +46,27 @@ class Weighting:
         """Of the manifest."""
         decision = f"value / {self.mean:g}, the mean of train's targets; at most {self.most:g}"
         return Step("weights by value", rows, rows, f"{decision}, and 1 without a value")
+
+
+def mean_check(found: Weighting, events: DataFrame, config: Config) -> Check:
+    """For the certificate: the mean is that of train's targets alone, counted value by value.
+
+    Args:
+        found: how sequences were weighted
+        events: with PART and value
+        config: says which types are targets
+    """
+    types = config.prepare.target_event_types
+    of_types = F.col("event_type").isin(list(types)) if types else F.lit(True)
+    targets = events.where(of_types & (F.col(PART) == TRAIN) & F.col("item_id").isNotNull())
+    by_value = targets.where(F.col("value").isNotNull()).groupBy("value").count()
+    each = by_value.select((F.col("value") * F.col("count")).alias("sum"), "count")
+    row = each.agg(F.sum("sum").alias("sum"), F.sum("count").alias("count")).collect()[0]
+    mean = row["sum"] / row["count"] if row["count"] else math.nan
+    return Check(
+        "mean value from train alone", f"{mean:.9g}", f"{found.mean:.9g}",
+        math.isclose(mean, found.mean, rel_tol=1e-9, abs_tol=1e-12),
+    )  # fmt: skip
 
 
 def weighting(events: DataFrame, config: Config) -> Weighting | None:

@@ -32,6 +32,8 @@ def test_numbers_are_normalized_by_those_of_train() -> None:
     np.testing.assert_allclose(log[0, 0], (logs[1] - logs.mean()) / logs.std())
     assert Numbers.of("standard", np.array([2.0, 2.0])).normalized(np.array([3.0]))[0, 0] == 1
     assert not Numbers.of("log", np.array([NAN])).normalized(np.array([3.0])).any()
+    alike = np.full(3, 0.1)  # whose mean is another number, in the last digit
+    assert abs(Numbers.of("standard", alike).normalized(alike)).max() < 1e-12
 
 
 def test_every_item_has_a_vector_of_each_feature(spark: SparkSession) -> None:

@@ -215,7 +215,7 @@ def test_items_have_their_features(made: Manifest) -> None:
     assert popularity == sorted(popularity)
     assert popularity[0] < 0 < popularity[-1]
     checks = {check["name"]: check["holds"] for check in made.certificate["checks"]}
-    for name in ("size", "popularity", "conversion", "recency", "price_rank"):
+    for name in ("size", "popularity", "conversion", "recency", "price_rank", "mean value"):
         assert checks[f"{name} from train alone"]
 
 

@@ -9,7 +9,8 @@ from pyspark.sql import SparkSession
 
 from recsys.config import Config, EventColumns, Events, Prepare
 from recsys.errors import DataError
-from recsys.prepare.weighting import weighting
+from recsys.prepare.certificate import certificate
+from recsys.prepare.weighting import Weighting, mean_check, weighting
 from recsys.schemas import VALUE_WEIGHT
 
 SCHEMA = "item_id string, event_type string, value double, part int"
@@ -31,6 +32,10 @@ def test_targets_weigh_as_their_values(spark: SparkSession) -> None:
     weights = [row[VALUE_WEIGHT] for row in events.select(found.column).collect()]
     assert weights == [2, 0, 1, 1, 4, 4, 0.5, pytest.approx(5 / 3)]
     assert weighting(events, Config()) is None
+    assert mean_check(found, events, CONFIG).holds
+    leaked = Weighting(mean=(6 + 0 + 3 + 90) / 4, most=4)  # as if validation had been train
+    with pytest.raises(DataError, match=r"mean value from train alone: expected 3, found 24\.75"):
+        certificate([mean_check(leaked, events, CONFIG)])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from recsys import files
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Manifest
+from recsys.schemas import VALUE_WEIGHT
 from recsys.train import batches
 from recsys.train.batches import Shard
 from tests.datasets import LENGTH
@@ -74,6 +75,15 @@ def test_columns_are_arrays_of_the_rows(dataset: Manifest) -> None:
     assert batch.keys() == set(batches.COLUMNS)
     assert {values.shape for values in batch.values()} == {(8, dataset.sequence_length)}
     assert {values.dtype for values in batch.values()} == {tf.int32}
+
+
+def test_weights_by_value_are_read_as_they_were_written(dataset: Manifest) -> None:
+    names = (*batches.COLUMNS, VALUE_WEIGHT)
+    with batches.open_epoch(dataset, ("valid",), Shard(0, 1), 1000, None, names) as epoch:
+        found = [row for batch in epoch for row in batch[VALUE_WEIGHT].numpy().tolist()]
+    files_of = [pq.read_table(files.local_copy(url)) for url in dataset.file_urls("valid")]
+    assert found == [row for table in files_of for row in table[VALUE_WEIGHT].to_pylist()]
+    assert {weight for row in found for weight in row} == {0, 0.5, 1, 1.5}
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
