@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 
+import pyarrow as pa
 import pyarrow.parquet
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
@@ -403,6 +404,18 @@ def read_files(spark: SparkSession, url: str, schema: Mapping[str, str]) -> Data
     return files_of.drop("modificationTime", "length")
 
 
+def of_file(path: str, content: bytes) -> pa.Table:
+    """A file of read_files(), in a worker.
+
+    Raises:
+        DataError: it is not Parquet, or cut off
+    """
+    try:
+        return pyarrow.parquet.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: expected a whole Parquet file, found {error}") from None
+
+
 def _session_with(spark: SparkSession, settings: Mapping[str, int]) -> SparkSession:
     """Another session, with the settings of this one and others."""
     other = spark.newSession()
@@ -439,7 +452,7 @@ def row_groups(url: str) -> dict[str, list[int]]:
         try:
             with fs.open(path, "rb") as file:
                 footer = pyarrow.parquet.ParquetFile(file).metadata
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path}: expected a whole Parquet file, found {error}") from None
         return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
 

@@ -34,6 +34,9 @@ def spark() -> Iterator[SparkSession]:
         "spark.master": "local[2]",
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
+        # Of the code that it compiles for a query it keeps 100 pieces, fewer than one job has:
+        # every test would compile again what the one before compiled.
+        "spark.sql.codegen.cache.maxEntries": "10000",
     }
     for key, value in settings.items():
         SparkContext._jvm.java.lang.System.setProperty(key, value)  # type: ignore[union-attr]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ ACTIONS = ("view", "add_to_basket", "bought")
 _DAY = 86_400_000
 _START = 1_700_006_400_000  # midnight, milliseconds
 _LOCAL_CLUSTER = "local-cluster[2,1,1024]"
+_MISSED_FLOOR = ("--evaluate.floors", '{"recall@20": 1.5}')
 
 
 class Shop:
@@ -34,22 +36,28 @@ class Shop:
             "--score.pairs.format", "json",
             "--score.user_vectors", "true",
         ]  # fmt: skip
+        self.ended: dict[str, subprocess.CompletedProcess[str]] = {}
         for place in ("dataset", "model", "report", "recommendations"):
             self.arguments += [f"--paths.{place}", str(folder / place)]
 
     def run_all_jobs(self) -> None:
-        """As a user runs them, on Spark executors and two ranks."""
+        """As a user runs them, on Spark executors and two ranks; evaluate misses its floor."""
         arguments = self.arguments
         commands = {
             "prepare": lambda: spark_submit("jobs/prepare.py", *arguments, master=_LOCAL_CLUSTER),
             "check": lambda: run([sys.executable, "jobs/train.py", "--check", *arguments]),
             "train": lambda: horovodrun(2, "jobs/train.py", *arguments),
-            "evaluate": lambda: spark_submit("jobs/evaluate.py", *arguments, master=_LOCAL_CLUSTER),
+            "evaluate": lambda: spark_submit(
+                "jobs/evaluate.py", *arguments, *_MISSED_FLOOR, master=_LOCAL_CLUSTER
+            ),
             "score": lambda: spark_submit("jobs/score.py", *arguments, master=_LOCAL_CLUSTER),
         }
         for name, command in commands.items():
-            ended = command()
-            assert ended.returncode == 0, f"{name}: {ended.stderr[-3000:]}"
+            self.ended[name] = command()
+            expected = 4 if name == "evaluate" else 0  # the report is written, a floor is missed
+            assert self.ended[name].returncode == expected, (
+                f"{name}: {self.ended[name].stderr[-3000:]}"
+            )
 
     def current(self, place: str) -> Path:
         return Path(files.local_copy(files.current(str(self.folder / place), "")))

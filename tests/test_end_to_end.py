@@ -51,6 +51,14 @@ def test_the_report_has_model_and_references(shop: Shop) -> None:
     assert "https://" not in page
 
 
+def test_a_missed_floor_exits_4(shop: Shop) -> None:
+    ended = shop.ended["evaluate"]
+    assert ended.returncode == 4
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("evaluate: ")]
+    assert len(lines) == 1
+    assert "evaluate.floors.recall@20: expected at least 1.5, found 0." in lines[0]
+
+
 def test_every_user_gets_a_list(shop: Shop) -> None:
     folder = shop.current("recommendations")
     table = pq.read_table(folder / "home", partitioning=None).to_pandas()

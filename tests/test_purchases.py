@@ -6,6 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from pyspark.ml.evaluation import (
+    BinaryClassificationEvaluator,
+    MulticlassClassificationEvaluator,
+)
+from pyspark.ml.linalg import Vectors
+from pyspark.sql import SparkSession
 
 from recsys.purchases import METRICS, Predictions, best_threshold, figures
 
@@ -46,6 +52,21 @@ def test_figures_equal_plain_loops(told: list[tuple[float, bool]], threshold: fl
     found = figures(predictions(told).counts(), threshold)
     assert tuple(found) == METRICS
     assert found == pytest.approx(by_hand(told, threshold))
+
+
+def test_figures_equal_sparks_own(spark: SparkSession, told: list[tuple[float, bool]]) -> None:
+    rows = [(Vectors.dense(1 - p, p), float(p >= 0.5), float(is_bought)) for p, is_bought in told]
+    table = spark.createDataFrame(rows, ["probability", "prediction", "label"])
+    area = BinaryClassificationEvaluator(rawPredictionCol="probability", numBins=0)
+    spark_names = {
+        "accuracy": "accuracy", "precision": "precisionByLabel", "recall": "recallByLabel",
+        "f1": "fMeasureByLabel", "log_loss": "logLoss",
+    }  # fmt: skip
+    expected = {"auc": area.evaluate(table)} | {
+        ours: MulticlassClassificationEvaluator(metricName=theirs, metricLabel=1.0).evaluate(table)
+        for ours, theirs in spark_names.items()
+    }
+    assert figures(predictions(told).counts(), 0.5) == pytest.approx(expected)
 
 
 def test_a_weight_counts_like_as_many_predictions(told: list[tuple[float, bool]]) -> None:

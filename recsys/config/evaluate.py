@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from dataclasses import dataclass, field
 from typing import Literal
@@ -90,8 +91,9 @@ class Evaluate:
         for key in ("resamples", "examples"):
             value = getattr(self, key)
             require(value >= 0, f"evaluate.{key}", "a number from 0", value)
-        for name in self.floors:
+        for name, least in self.floors.items():
             floors.parse(name, self.at, self.references)
+            require(math.isfinite(least), f"evaluate.floors.{name}", "a number", least)
         if "hybrid" in self.references:
             known = ["model", *(name for name in self.references if name != "hybrid")]
             for name in self.hybrid.systems:

@@ -32,7 +32,7 @@ PURCHASE_REFERENCES = ("purchase_rate",)
 
 _PURCHASE = "purchase"
 _FORM = re.compile(
-    r"(?P<metric>\w+)@(?P<k>\d+)(?: over (?P<over>\w+))?(?: in (?P<slice>\w+)=(?P<value>.+))?"
+    r"(?P<metric>\w+)@(?P<k>[1-9]\d*)(?: over (?P<over>\w+))?(?: in (?P<slice>\w+)=(?P<value>.+))?"
 )
 _OF_PURCHASE = re.compile(rf"{_PURCHASE} (?P<metric>\w+)(?: over (?P<over>\w+))?")
 _EXPECTED = (

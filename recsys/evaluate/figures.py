@@ -145,7 +145,8 @@ def measure(
         test_start=test_start,
         seconds=last - (test_start or start),
         is_tail_item=slices.is_tail_item(known(catalogue)),
-        is_new_item=first_seen_V >= end - _NEW_SHARE * (end - start),
+        # Nothing is newer than what train has not seen.
+        is_new_item=(first_seen_V == 0) | (first_seen_V >= end - _NEW_SHARE * (end - start)),
         event_types=dataset.event_types,
         platforms=dataset.platforms,
         category=catalogue.category_index,

@@ -67,6 +67,8 @@ def verdict(found: Mapping[str, float] | None) -> str | None:
     """Whether a difference is AHEAD, BEHIND, or may be CHANCE; none without a difference."""
     if found is None:
         return None
+    if found["p"] == 1:  # as where nothing is drawn again, and the interval is a point
+        return CHANCE
     if found["low"] > 0:
         return AHEAD
     return BEHIND if found["high"] < 0 else CHANCE

@@ -6,6 +6,7 @@ from typing import Any
 
 from recsys import pages
 from recsys.evaluate import words
+from recsys.evaluate.layout import BEHIND, CHANCE, verdict
 from recsys.evaluate.words import SYSTEMS
 
 # From this share of the better one on, two figures are called different.
@@ -83,9 +84,7 @@ def _against(model: float, reference: float) -> str:
 def _sure(figures: dict[str, Any], reference: str, name: str) -> str:
     """Whether the difference is more than chance, where it has an interval."""
     apart = figures.get("differences", {}).get(reference, {}).get(name)
-    if apart is None or apart["low"] > 0 or apart["high"] < 0:
-        return ""
-    return ", which may be chance"
+    return ", which may be chance" if verdict(apart) == CHANCE else ""
 
 
 def behind(figures: dict[str, Any]) -> list[str]:
@@ -96,7 +95,7 @@ def behind(figures: dict[str, Any]) -> list[str]:
         apart = part["differences"].get("popular", {}).get(name)
         if apart is not None and apart["difference"] < 0:
             own, popular = part["systems"]["model"][name], part["systems"]["popular"][name]
-            doubt = "" if apart["high"] < 0 else "; it may be chance"
+            doubt = "" if verdict(apart) == BEHIND else "; it may be chance"
             lines.append(
                 f"{words.SLICES[part['slice']]}: {part['value']}, {pages.count(part['cases'])} "
                 f"cases. {pages.percent(own)} against {pages.percent(popular)}{doubt}"

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pandas.util import hash_array
 from pyspark.sql import DataFrame
 
-from recsys.errors import DataError
+from recsys import tables
 from recsys.prepare.cutting import Bools, Ints
 from recsys.schemas import BOUGHT, NO_LABEL, PADDING, UNKNOWN, ddl
 
@@ -55,19 +54,11 @@ def facts(written: DataFrame, length: int) -> DataFrame:
     def of_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for file in batch.to_pylist():
-                rows = _rows(file["path"], file["content"])
+                table = tables.of_file(file["path"], file["content"])
+                rows = table.filter(pc.greater(table["weight"], 0)).combine_chunks()
                 yield _facts_of(rows, file["split"], file["path"].rsplit("/", 1)[-1], length)
 
     return written.mapInArrow(of_files, ddl(FACTS))
-
-
-def _rows(path: str, content: bytes) -> pa.Table:
-    """The rows of weight 1."""
-    try:
-        rows = pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: expected a whole Parquet file, found {error}") from None
-    return rows.filter(pc.greater(rows["weight"], 0)).combine_chunks()
 
 
 def _matrix(rows: pa.Table, name: str, length: int) -> Ints:

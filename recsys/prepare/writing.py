@@ -150,7 +150,8 @@ def read_back(work: Work) -> DataFrame:
     """FACTS of the rows of all splits, as they are on disk."""
     schema = {**with_inputs(SEQUENCES, sequence_arrays(work.config)), "split": "string"}
     written = tables.read_files(work.spark, work.url("sequences"), schema)
-    return work.stage(facts(written, work.config.prepare.sequence_length), "facts", FACTS)
+    with tables.reading(work.url("sequences")):
+        return work.stage(facts(written, work.config.prepare.sequence_length), "facts", FACTS)
 
 
 def sums(written: DataFrame) -> dict[str, Row]:

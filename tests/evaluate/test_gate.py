@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def test_a_figure_below_its_floor_is_a_line(floor: str, least: float, line: str 
     assert line is None or line in lines[0]
 
 
+def test_nan_reaches_no_floor_and_is_none() -> None:
+    figures = {**FIGURES, "systems": {"model": {"recall@20": math.nan}}}
+    assert len(missed(figures, Evaluate(floors={"recall@20": 0.0}))) == 1
+    with pytest.raises(ConfigError, match=r"evaluate.floors.recall@20: expected a number"):
+        Evaluate(floors={"recall@20": math.nan})
+
+
 def test_each_missed_floor_has_its_line() -> None:
     floors = {"recall@20": 0.5, "mrr@5": 0.1, "recall@20 over popular": 0.5}
     lines = missed(FIGURES, Evaluate(references=("popular",), floors=floors))
@@ -65,6 +73,7 @@ def test_each_missed_floor_has_its_line() -> None:
     [
         ("recal@20", "expected a metric (recall, precision,"),
         ("recall", "expected METRIC@K"),
+        ("recall@020", "expected METRIC@K"),
         ("recall@30", "expected a list length of evaluate.at (5, 10, 20), found 30"),
         ("recal@20", "vector_diversity; the nearest is recall), found 'recal'"),
         ("recall@20 over populer", "(popular; the nearest is popular), found 'populer'"),

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from recsys.evaluate import pictures, two, words
-from recsys.evaluate.summary import summary
+from recsys.evaluate.layout import AHEAD, BEHIND, CHANCE, verdict
+from recsys.evaluate.summary import behind, summary
 
 
 def figures(**recall: float) -> dict:
@@ -44,3 +45,35 @@ def test_the_summary_says_how_the_purchase_head_compares() -> None:
 def test_every_system_has_a_colour_of_its_own() -> None:
     assert set(pictures.COLOURS) == {*words.SYSTEMS, two.FIRST, two.SECOND}
     assert len(set(pictures.COLOURS.values())) == len(pictures.COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "said"),
+    [
+        (0.01, 0.03, 0.005, AHEAD),
+        (-0.03, -0.01, 0.005, BEHIND),
+        (-0.01, 0.03, 0.4, CHANCE),
+        (0.02, 0.02, 1.0, CHANCE),  # nothing was drawn again
+    ],
+)
+def test_a_difference_is_sure_or_may_be_chance(
+    low: float, high: float, p: float, said: str
+) -> None:
+    assert verdict({"difference": (low + high) / 2, "low": low, "high": high, "p": p}) == said
+
+
+def test_slices_that_fall_behind_what_is_popular_are_named() -> None:
+    def of(value: str, model: float, high: float) -> dict:
+        apart = {"difference": model - 0.2, "low": model - 0.25, "high": high, "p": 0.1}
+        recall = {"model": {"recall@20": model}, "popular": {"recall@20": 0.2}}
+        differences = {"popular": {"recall@20": apart}}
+        return {
+            "slice": "users", "value": value, "cases": 7, "systems": recall,
+            "differences": differences,
+        }  # fmt: skip
+
+    told = [of("ahead", 0.3, 0.15), of("behind", 0.1, -0.05), of("unsure", 0.19, 0.01)]
+    lines = behind({"at": [5, 20], "slices": told})
+    assert [line.split(": ")[1].split(",")[0] for line in lines] == ["behind", "unsure"]
+    assert "7 cases. 10.0% against 20.0%" in lines[0]
+    assert ["it may be chance" in line for line in lines] == [False, True]

@@ -170,7 +170,7 @@ def _too_short(folder: Path) -> Config:
         (_empty_csv, ("log.csv", "found none")),
         (_empty_parquet, ("log.parquet", "found none")),
         (_cut_parquet, ("log.parquet", "not Parquet or is cut off")),
-        (_damaged_parquet, ("log.parquet",)),
+        (_damaged_parquet, ("log.parquet", "readable data")),
         (_too_short, ("prepare.valid_start",)),
         (_nothing_known, ("log.csv", "prepare.vocabulary_min_count", "found none")),
     ],

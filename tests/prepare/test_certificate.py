@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from recsys import tables
 from recsys.config import Prepare
 from recsys.errors import DataError
 from recsys.prepare.certificate import (
@@ -73,6 +74,16 @@ def checked(spark: SparkSession, rows: dict[str, dict[str, Any]], prepare: Prepa
     found = sums(on_disk)
     by_time = time_checks(found, TIMES) if prepare.split == "time" else []
     return [*row_checks(found, PLANNED), *by_time, *subject_checks(on_disk, prepare)]
+
+
+def test_a_file_that_is_cut_off_is_named(spark: SparkSession) -> None:
+    damaged = [("split=train/part-7.parquet", b"PAR1", "train")]
+    frame = spark.createDataFrame(damaged, "path string, content binary, split string")
+    with (
+        pytest.raises(DataError, match=r"part-7.parquet: expected a whole Parquet file, found"),
+        tables.reading("sequences"),
+    ):
+        facts(frame, 4).collect()
 
 
 def test_what_rows_say_of_themselves(spark: SparkSession) -> None:

@@ -51,13 +51,17 @@ def _trainer(config: Config, dataset: Manifest) -> Trainer:
 
 
 def test_a_loss_that_is_not_finite_is_named_and_good_checkpoints_stay(config: Config) -> None:
+    former = files.new_version(config.paths.model)
+    files.write_json(files.join(former, "model.json"), {"is": "whole"})
+    files.publish(former)
     wild = _with(config, learning_rate=1e30, clip_norm=1e30, warmup_steps=0)
     with pytest.raises(DataError, match=r"expected (a finite loss|finite weights), found") as error:
         pipeline.train(wild, Shard(0, 1))
     assert "step" in str(error.value)
-    [version] = files.versions(config.paths.model)
+    assert files.current(config.paths.model, "") == former
+    assert files.read_json(files.join(former, "model.json")) == {"is": "whole"}
+    [version] = set(files.versions(config.paths.model)) - {former.rsplit("/", 1)[-1]}
     place = Path(config.paths.model) / "versions" / version
-    assert not (place.parents[1] / files.POINTER).exists()
     for path in (place / "checkpoints").glob("*.npz"):
         arrays = np.load(path)
         assert all(np.isfinite(arrays[name]).all() for name in arrays.files)

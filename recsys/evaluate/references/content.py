@@ -60,8 +60,8 @@ def content(training: Training) -> Content:
     """
     if not training.attributes:
         raise ConfigError(
-            "evaluate.references: content needs attributes of the items (items.attributes), "
-            "found none"
+            "evaluate.references: content needs categories of the items (items.attributes: "
+            "category or categories), found none"
         )
     values, weights = [], []
     square_V = np.zeros(training.vocabulary_size)
