@@ -58,9 +58,9 @@ def prune(place: str, keep: int) -> list[str]:
         published = files.published(place)
         oldest = sorted(published)[-keep:][0]
         removed = [name for name in files.versions(place) if name < oldest and name != current]
+        files.forget(place, removed)  # first: nobody goes back to half a version
         for name in removed:
             files.remove(files.join(files.as_url(place), "versions", name))
-        files.forget(place, removed)
         _drop_days(place)
     log.info("%s: removed %s", place, ", ".join(removed) or "nothing")
     return removed

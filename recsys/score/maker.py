@@ -76,12 +76,15 @@ class ListMaker:
         lists = plan.lists(len(vectors_BW))
         is_short_B = np.zeros(len(vectors_BW), np.bool_)
         if self._explored is not None:
-            lists.take(score_BM, item_BM, "model", plan.list_length - plan.explore_places)
+            model_places = plan.list_length - plan.explore_places
+            lists.take(score_BM, item_BM, "model", model_places)
+            lacks_B = lists.size < model_places  # what is new would take these places, too
             few = min(len(self._explored), count)
             rare_BM, rare_item_BM = self._explored.best(vectors_BW, pairs, few)
             lists.take(rare_BM, rare_item_BM, "exploration")
             is_short_B = (rare_BM[:, -1] > -np.inf) & (few < len(self._explored))
             is_short_B &= lists.size < lists.length
+            is_short_B |= may_go_on_B & lacks_B
         lists.take(score_BM, item_BM, "model")
         return lists, is_short_B | (may_go_on_B & (lists.size < lists.length))
 

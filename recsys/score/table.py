@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.schemas import PADDING, SOURCES, SUBJECTS
+from recsys.schemas import FIRST_ITEM, SOURCES, SUBJECTS
 from recsys.score.arrange import Lists
 from recsys.score.plan import Plan
 
@@ -25,7 +25,7 @@ def to_table(
         plan: what the lists are
         subject: whom each is for [B]
         lists: [B, K]
-        reason_BK: index of the item of an event; PADDING is none
+        reason_BK: index of the item of an event; FIRST_ITEM is none
     """
     is_there_BK = np.arange(lists.length) < lists.size[:, None]
     names = plan.catalogue.item_id
@@ -36,7 +36,7 @@ def to_table(
     }
     if reason_BK is not None:
         reason_R = reason_BK[: len(lists.size)][is_there_BK]
-        columns["reason"] = names.take(pa.array(reason_R, mask=reason_R == PADDING))
+        columns["reason"] = names.take(pa.array(reason_R, mask=reason_R < FIRST_ITEM))
     if plan.score.layout == "rows":
         subject = subject.take(pa.array(np.repeat(np.arange(len(subject)), lists.size)))
         rank_K = np.arange(1, lists.length + 1, dtype=np.int32)
