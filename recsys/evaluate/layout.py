@@ -138,9 +138,8 @@ def _of_purchase(name: str, apart: Mapping[str, float | None] | None) -> str | N
     if apart is None or apart["low"] is None or apart["high"] is None:
         return None
     low, high = apart["low"], apart["high"]
-    return verdict(
-        {"low": -high, "high": -low} if name == "log_loss" else {"low": low, "high": high}
-    )
+    low, high = (-high, -low) if name == "log_loss" else (low, high)
+    return verdict({"low": low, "high": high, "p": apart["p"] or 0})
 
 
 def _text(value: float | None) -> str:
