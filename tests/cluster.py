@@ -15,7 +15,7 @@ from pathlib import Path
 import pyspark
 
 from recsys import files
-from tests.processes import JVM_OPTIONS, ROOT, run
+from tests.processes import ROOT, SHORT_LIVED, run
 
 _WORKERS = 2
 _START_SECONDS = 90
@@ -66,7 +66,7 @@ class Cluster:
             "SPARK_HOME": str(Path(pyspark.__file__).parent),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_DAEMON_MEMORY": "256m",
-            "SPARK_DAEMON_JAVA_OPTS": JVM_OPTIONS,
+            "SPARK_DAEMON_JAVA_OPTS": SHORT_LIVED,  # and says where it listens
             "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",
         }
         command = [

@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[1]
 _BIN = Path(sys.executable).parent
 
 # JVMs that live for half a minute: compiling less and one collector halve their processor time.
-# What .make/run.sh says of them stands before it.
-JVM_OPTIONS = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# What .make/run.sh says of them stands before it: where the classes are, and what is logged.
+JVM_OPTIONS = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {SHORT_LIVED}"
 
 
 def environment() -> dict[str, str]:
