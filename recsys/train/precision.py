@@ -19,7 +19,8 @@ def product(
     """A matrix product in float32, of operands rounded to the precision.
 
     With float16 and bfloat16 that is mixed precision (Micikevicius et al., ICLR 2018), backward,
-    too. No scaling of the loss: it is a sum over the targets, whose gradients float16 can hold.
+    too. The loss is not scaled: it is a sum over the targets, and no mean that float16 would round
+    to zero. On two CPU cores bfloat16 made a step of YooChoose 1/64 5 % faster.
     """
     if precision == "float32":
         return tf.matmul(left, right, transpose_a, transpose_b)
