@@ -1,6 +1,6 @@
-"""Why an item was recommended: the past event without which its score would be lowest.
+"""Why an item was recommended: the past events without which its score would be lowest.
 
-Shapes: B users, L events of a history, K length of a list, W width of a vector.
+Shapes: B users, L and E events of a history, K length of a list, W width of a vector, M reasons.
 """
 
 from __future__ import annotations
@@ -11,28 +11,32 @@ from recsys.encoding import PADS, Encode, Encoded, Floats, Ints, Rows
 from recsys.schemas import PADDING
 
 
-def reasons(rows: Rows, item_BK: Ints, vectors_BKW: Floats, encode: Encode) -> Ints:
-    """The item of the event whose removal lowers the score most [B, K]; of equals the oldest.
+def reasons(rows: Rows, item_BK: Ints, vectors_BKW: Floats, encode: Encode, most: int = 1) -> Ints:
+    """The items of the events whose removal lowers the score most [B, K, most].
 
     Args:
         rows: the histories
         item_BK: the lists
         vectors_BKW: of their items
         encode: the model
+        most: events
 
     Returns:
-        indexes in the vocabulary; PADDING where the removal of no event lowers the score
+        indexes in the vocabulary, the strongest first, of equals the older; PADDING where the
+        removal of no other event lowers the score
     """
-    lowest_BK = _scores(encode(rows), item_BK, vectors_BKW)
-    reason_BK = np.full(item_BK.shape, PADDING, np.int32)
     events = int((rows["step"] >= 0).sum(axis=1).max(initial=0))
+    score_BK = _scores(encode(rows), item_BK, vectors_BKW)
+    without_EBK = np.full((max(events, most), *item_BK.shape), np.inf, np.float32)
     for event in range(events):
-        has_event_B1 = rows["step"][:, event : event + 1] >= 0
-        score_BK = _scores(encode(without(rows, event)), item_BK, vectors_BKW)
-        is_lower = has_event_B1 & (score_BK < lowest_BK)
-        lowest_BK = np.where(is_lower, score_BK, lowest_BK)
-        reason_BK = np.where(is_lower, rows["item"][:, event : event + 1], reason_BK)
-    return reason_BK
+        lowered_BK = _scores(encode(without(rows, event)), item_BK, vectors_BKW)
+        is_reason_BK = (rows["step"][:, event : event + 1] >= 0) & (lowered_BK < score_BK)
+        without_EBK[event] = np.where(is_reason_BK, lowered_BK, np.inf)
+    event_BKM = np.argsort(without_EBK, axis=0, kind="stable")[:most].transpose(1, 2, 0)
+    lowest_BKM = np.sort(without_EBK, axis=0)[:most].transpose(1, 2, 0)
+    place_BKM = np.minimum(event_BKM, rows["item"].shape[1] - 1)
+    item_BKM = np.take_along_axis(rows["item"][:, None, :], place_BKM, axis=2)
+    return np.where(np.isfinite(lowest_BKM), item_BKM, PADDING).astype(np.int32)
 
 
 def _scores(encoded: Encoded, item_BK: Ints, vectors_BKW: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """Some cases to look at: what came before, what came next, the model's list, and its reasons.
 
-A reason is the past event without which the item's score would be lowest: recsys.reasons.
+Reasons are the past events without which the item's score would be lowest: recsys.reasons.
 
 Shapes: B rows, L events, N cases, K length of a list, W width of a vector.
 """
@@ -25,10 +25,12 @@ from recsys.reasons import reasons
 # Shown of each: the latest events, and the first recommendations.
 _EVENTS = 12
 _ITEMS = 10
+# Named of each recommendation.
+_REASONS = 3
 _EXAMPLE = (
     "user_id string, timestamp bigint, history array<int>, history_types array<int>, "
     "history_times array<bigint>, events int, targets array<int>, recommended array<int>, "
-    "reasons array<int>"
+    "reasons array<array<int>>"
 )
 
 
@@ -60,9 +62,10 @@ def examples(rows: DataFrame, export: str, lists: Lists) -> list[dict[str, Any]]
 @functools.cache
 def _schema() -> pa.Schema:
     kinds = {"string": pa.string(), "int": pa.int32(), "bigint": pa.int64()}
-    lists = {f"array<{name}>": pa.list_(kind) for name, kind in kinds.items()}
+    for _ in range(2):
+        kinds |= {f"array<{name}>": pa.list_(kind) for name, kind in kinds.items()}
     columns = (column.split() for column in _EXAMPLE.split(", "))
-    return pa.schema([(name, (kinds | lists)[kind]) for name, kind in columns])
+    return pa.schema([(name, kinds[kind]) for name, kind in columns])
 
 
 def _example(case: Batch, export: str, lists: Lists) -> dict[str, Any]:
@@ -72,7 +75,8 @@ def _example(case: Batch, export: str, lists: Lists) -> dict[str, Any]:
     ranker = ranking.load(export)
     vectors_1KW = np.asarray(ranker.items())[item_1K]
     history = before(case, ranker.inputs)
-    reason_1K = reasons(history, item_1K, vectors_1KW, functools.partial(encoding.encode, ranker))
+    encode = functools.partial(encoding.encode, ranker)
+    reason_1KM = reasons(history, item_1K, vectors_1KW, encode, _REASONS)
     is_event = case.arrays["step"][0] < case.step[0]
     is_event &= case.arrays["step"][0] >= 0
     latest = np.nonzero(is_event)[0][-_EVENTS:]
@@ -85,7 +89,7 @@ def _example(case: Batch, export: str, lists: Lists) -> dict[str, Any]:
         "events": int(case.history_events[0]),
         "targets": case.target_item.tolist(),
         "recommended": item_1K[0].tolist(),
-        "reasons": reason_1K[0].tolist(),
+        "reasons": reason_1KM[0].tolist(),
     }
 
 

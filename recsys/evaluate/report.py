@@ -176,10 +176,14 @@ def _examples(
                 "recommended": [
                     {
                         "item": catalogue.title(item),
-                        "reason": "" if reason == PADDING else catalogue.title(reason),
+                        "reasons": list(
+                            dict.fromkeys(
+                                catalogue.title(reason) for reason in reasons if reason != PADDING
+                            )
+                        ),
                         "is_target": item in own["targets"],
                     }
-                    for item, reason in listed
+                    for item, reasons in listed
                     if item != PADDING
                 ],
             }

@@ -25,7 +25,7 @@ def to_table(
         plan: what the lists are
         subject: whom each is for [B]
         lists: [B, K]
-        reason_BK: index of the item of an event; FIRST_ITEM is none
+        reason_BK: index of the item of an event; below FIRST_ITEM is none
     """
     is_there_BK = np.arange(lists.length) < lists.size[:, None]
     names = plan.catalogue.item_id

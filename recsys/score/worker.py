@@ -107,7 +107,7 @@ class Histories:
         reason_BK = None
         if plan.score.reason:
             item_vectors = self._shelf.vectors(lists.item)
-            reason_BK = reasons(rows, lists.item, item_vectors, encode)
+            reason_BK = reasons(rows, lists.item, item_vectors, encode)[..., 0]
             reason_BK[lists.is_from("fallback")] = PADDING
         subject = batch.column("user_id")
         return to_table(plan, subject, lists.first(count), reason_BK)
