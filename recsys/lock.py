@@ -7,6 +7,7 @@ was killed stands in nobody's way for long.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -18,6 +19,8 @@ from typing import Any
 
 from recsys import files
 from recsys.errors import DataError
+
+log = logging.getLogger(__name__)
 
 LOCK = "lock.json"
 BEAT_SECONDS = 10.0
@@ -117,4 +120,11 @@ def _is_zombie(pid: int) -> bool:
 
 def _touch(url: str, mine: dict[str, Any], done: threading.Event) -> None:
     while not done.wait(BEAT_SECONDS):
-        files.write_json(url, {**mine, "touched": time.time()})
+        if (found := _holder(url)) and found["run"] != mine["run"]:
+            # As after this process was stopped for long: the lock is not its own any more.
+            log.error("%s: taken by %s as process %s", url, found["by"], found["pid"])
+            return
+        try:
+            files.write_json(url, {**mine, "touched": time.time()})
+        except OSError as error:
+            log.warning("%s: not touched, tried again: %s", url, error)

@@ -65,6 +65,19 @@ def test_a_lock_of_another_machine_is_over_when_nobody_touched_it_for_long(tmp_p
         pass
 
 
+def test_one_that_another_has_taken_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
+    with lock.held(str(tmp_path), "jobs/score.py"):
+        deadline = time.time() + 10
+        while "taken by jobs/score.py" not in caplog.text:
+            assert time.time() < deadline
+            _left(tmp_path, host="elsewhere")  # again, where it was being touched just then
+            time.sleep(0.02)
+    assert json.loads((tmp_path / lock.LOCK).read_text())["host"] == "elsewhere"
+
+
 def test_it_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "BEAT_SECONDS", 0.05)
     with lock.held(str(tmp_path), "jobs/score.py"):

@@ -83,7 +83,7 @@ class Run:
 
     @staticmethod
     def open(place: str, about: dict[str, Any], date: str) -> Run:
-        """The run of this description that was not finished, or a new one.
+        """The run of this description that was not published, or a new one.
 
         Other unfinished versions are removed: the place is locked, so nobody writes them.
 
@@ -92,15 +92,15 @@ class Run:
             about: all that decides the content
             date: that the lists are for
         """
-        found = None
+        found, published = None, set(files.published(place))
         for version_id in files.versions(place):
             version = files.join(files.as_url(place), "versions", version_id)
-            if files.exists(files.join(version, files.MANIFEST)):
+            if version_id in published:
                 continue
             marker = files.join(version, _RUN)
             if found is None and files.exists(marker) and files.read_json(marker) == about:
                 found = version
-            else:
+            elif not files.exists(files.join(version, files.MANIFEST)):
                 files.remove(version)
         version = found or files.new_version(place)
         files.write_json(files.join(version, _RUN), about)

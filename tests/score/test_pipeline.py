@@ -93,6 +93,27 @@ def test_a_rerun_has_the_same_rows(spark: SparkSession, own: World) -> None:
     assert one["lists"] == other["lists"]
 
 
+def test_a_run_that_ended_before_it_was_published_goes_on(
+    spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = own.config(score=small())
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "publish", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(spark, config)
+    place = own.folder / "recommendations"
+    written = {path: path.stat().st_mtime_ns for path in place.glob("versions/*/home/**/*.parquet")}
+    assert written
+    version = pipeline.run(spark, config)
+    assert files.current(config.paths.recommendations, "") == version
+    assert {path: path.stat().st_mtime_ns for path in written} == written  # not scored again
+    assert len(files.versions(config.paths.recommendations)) == 1
+
+
+def _interrupted(version: str) -> None:
+    raise KeyboardInterrupt(version)
+
+
 def test_an_index_writes_what_it_finds(spark: SparkSession, own: World) -> None:
     def recall(probes: int) -> float:
         neighbours = Neighbours(above_items=10, cells=20, probes=probes)
