@@ -10,6 +10,9 @@ from recsys import files
 from recsys.errors import DataError
 from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION
 
+# Keys that came without another schema version: datasets from before lack them.
+_LATER = {"events_by_day", "events_by_type"}
+
 
 @dataclass(frozen=True)
 class GroupFile:
@@ -113,6 +116,8 @@ class Manifest:
         event_types: from index FIRST_ITEM on
         platforms: of train, from index FIRST_ITEM on; none where the log has no such column
         features: of the items, name to the length of its vectors
+        events_by_day: date to its clean events; empty where an earlier program wrote the manifest
+        events_by_type: clean events of each of event_types; likewise
         inputs: the arrays of events that not every dataset has, with the number of their indexes
         attributes: of the items, name to category or categories
         categories: attribute to the number of its indexes, padding and unknown counted
@@ -165,6 +170,8 @@ class Manifest:
     config: dict[str, Any] = field(default_factory=dict)
     features: dict[str, int] = field(default_factory=dict)
     inputs: dict[str, int] = field(default_factory=dict)
+    events_by_day: dict[str, int] = field(default_factory=dict)
+    events_by_type: dict[str, int] = field(default_factory=dict)
 
     @property
     def train_items(self) -> int:
@@ -213,7 +220,7 @@ def read(dataset: str) -> Manifest:
             "run jobs/prepare.py again"
         )
     names = {entry.name for entry in dataclasses.fields(Manifest)} - {"url"}
-    if missing := sorted(names - content.keys()):
+    if missing := sorted(names - _LATER - content.keys()):
         raise DataError(f"{where}: expected the key {missing[0]}, found none")
     splits = {
         name: Split(**{**split, "files": tuple(GroupFile(**file) for file in split["files"])})
@@ -221,7 +228,7 @@ def read(dataset: str) -> Manifest:
     }
     return Manifest(
         **{
-            **{name: content[name] for name in names},
+            **{name: content[name] for name in names if name in content},
             "url": url,
             "splits": splits,
             "steps": tuple(Step(**step) for step in content["steps"]),

@@ -74,7 +74,7 @@ def _content(evaluation: Evaluation, where: str) -> dict[str, Any]:
         if isinstance(system, Hybrid)
         for name, weight in system.weights.items()
     }
-    content["story"] = story(whole(evaluation.splits(SPLITS)), dataset.event_types)
+    content["story"] = story(whole(evaluation.splits(SPLITS)), dataset)
     content["examples"] = evaluation.examples()
     return content
 

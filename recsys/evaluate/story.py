@@ -1,12 +1,15 @@
 """The data's own story: events a day, what users do, and how long sessions are.
 
+The manifest knows of every clean event. Of users and sessions the rows of the splits tell, which do
+not hold all of these events.
+
 Shapes: E events of some users.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
 
 _SECONDS_PER_DAY = 86_400
@@ -21,50 +25,83 @@ _SECONDS_PER_DAY = 86_400
 _BANDS = (1, 2, 4, 9, 19, 49)
 # Bars of a picture, at most: more days are counted by week.
 _MOST_DAYS = 92
+_OTHER = "types that train lacks"
 
 _COUNTS = "what string, key bigint, type int, count bigint"
 
 
-def story(histories: DataFrame, event_types: Sequence[str]) -> dict[str, Any]:
+def story(histories: DataFrame, dataset: Manifest) -> dict[str, Any]:
     """Counts of what the dataset holds.
 
     Args:
         histories: as of histories.whole
-        event_types: from index FIRST_ITEM on
+        dataset: the manifest; where it does not know the clean events, those in rows count
 
     Returns:
-        users; days: first day of each day or week, and its events; days_each: 1 or 7; funnel: of
-        each event type its events and the users who have one; sessions: bands of their lengths
-        and how many there are
+        clean_events: all that prepare kept, null where the manifest does not know; row_events: in
+        the rows of the splits; days: first day of each day or week, and its events; days_each: 1 or
+        7; users: with a row; funnel: of each event type its events and the users with one in a row;
+        sessions: bands of their lengths in rows and how many there are
     """
     counts: dict[str, dict[tuple[int, int], int]] = {}
     summed = histories.select("history").mapInArrow(_counted, _COUNTS)
     for row in summed.groupBy("what", "key", "type").agg(F.sum("count").alias("n")).collect():
         counts.setdefault(row.what, {})[row.key, row.type] = int(row.n)
-    by_day = {day: count for (day, _), count in sorted(counts.get("day", {}).items())}
+    in_rows = {_date(day): count for (day, _), count in counts.get("day", {}).items()}
+    clean = {datetime.date.fromisoformat(day): own for day, own in dataset.events_by_day.items()}
+    by_day = clean or in_rows
     each = 1 if len(by_day) <= _MOST_DAYS else 7
-    days: dict[str, int] = {}
-    for day, count in by_day.items():
-        first = min(by_day) + (day - min(by_day)) // each * each
-        name = datetime.datetime.fromtimestamp(first * _SECONDS_PER_DAY, datetime.UTC).date()
-        days[str(name)] = days.get(str(name), 0) + count
-    names = dict(enumerate(event_types, FIRST_ITEM))
-    events, users = counts.get("events", {}), counts.get("users", {})
-    kinds = sorted(events, key=lambda key: (-users[key], key))
     return {
+        "clean_events": sum(clean.values()) or None,
+        "row_events": sum(in_rows.values()),
         "users": counts.get("all", {}).get((0, 0), 0),
         "days_each": each,
-        "days": days,
-        "funnel": [
-            {"event_type": names.get(kind, "other"), "events": events[0, kind],
-             "users": users[0, kind]}
-            for _, kind in kinds
-        ],
+        "days": _by(each, by_day),
+        "funnel": _funnel(counts.get("events", {}), counts.get("users", {}), dataset),
         "sessions": {
             name: counts.get("session", {}).get((band, 0), 0)
             for band, name in enumerate(session_bands())
         },
     }  # fmt: skip
+
+
+def _date(day: int) -> datetime.date:
+    return datetime.datetime.fromtimestamp(day * _SECONDS_PER_DAY, datetime.UTC).date()
+
+
+def _by(each: int, by_day: Mapping[datetime.date, int]) -> dict[str, int]:
+    """Events of each day or week from the first day on, by its first day."""
+    found: dict[str, int] = {}
+    start = min(by_day, default=datetime.date.min)
+    for day in sorted(by_day):
+        first = str(day - (day - start) % datetime.timedelta(days=each))
+        found[first] = found.get(first, 0) + by_day[day]
+    return found
+
+
+def _funnel(
+    events: Mapping[tuple[int, int], int], users: Mapping[tuple[int, int], int], dataset: Manifest
+) -> list[dict[str, Any]]:
+    """Of each event type its events and its users, by falling users; types that train lacks last.
+
+    Args:
+        events: in rows, by type
+        users: with one in a row, likewise
+        dataset: the manifest
+    """
+    names = dict(enumerate(dataset.event_types, FIRST_ITEM))
+    in_rows = {names.get(kind, _OTHER): count for (_, kind), count in events.items()}
+    clean = dict(dataset.events_by_type)
+    if clean:
+        clean[_OTHER] = sum(dataset.events_by_day.values()) - sum(clean.values())
+    with_one = {names.get(kind, _OTHER): count for (_, kind), count in users.items()}
+    known = [*dataset.event_types, _OTHER]
+    own = [
+        {"event_type": name, "events": (clean or in_rows).get(name, 0),
+         "users": with_one.get(name, 0)}
+        for name in sorted(known, key=lambda name: (name == _OTHER, -with_one.get(name, 0)))
+    ]  # fmt: skip
+    return [kind for kind in own if kind["events"]]
 
 
 def session_bands() -> list[str]:

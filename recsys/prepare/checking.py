@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -21,6 +21,8 @@ from recsys.schemas import EVENTS, catalogue_schema
 
 _CHECKED = {**events.CHECKED, DROPPED_BY: "int"}
 _EXAMPLES = 100
+# Since the epoch.
+_DAY = "day"
 
 # Computes a table once and gives it back; a plan computes it again instead.
 Stage = Callable[[DataFrame, str, dict[str, str]], DataFrame]
@@ -162,10 +164,17 @@ def _items(spark: SparkSession, items: Items, stage: Stage) -> tuple[DataFrame |
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of events: their first and last instant, microseconds."""
+    """What was seen of events.
+
+    Args:
+        first_event: microseconds
+        last_event: microseconds
+        days: date to events, by rising date
+    """
 
     first_event: int
     last_event: int
+    days: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -178,33 +187,48 @@ class _Counts:
 
 def seen(events: DataFrame) -> Seen:
     """Reads the events for it."""
-    return _seen(events.agg(*_seen_columns()).collect()[0])
+    return _seen(events.groupBy(_day().alias(_DAY)).agg(*_seen_columns()).collect())
+
+
+def _day() -> Column:
+    return F.floor(F.col("timestamp") / instants.MICROSECONDS_PER_DAY)
 
 
 def _seen_columns() -> list[Column]:
-    return [F.min("timestamp").alias("first"), F.max("timestamp").alias("last")]
+    first, last = F.min("timestamp"), F.max("timestamp")
+    return [F.count(F.lit(1)).alias("rows"), first.alias("first"), last.alias("last")]
 
 
-def _seen(row: Row | None) -> Seen:
-    if row is None:
-        return Seen(0, 0)
-    return Seen(row["first"], row["last"])
+def _seen(of_days: Sequence[Row]) -> Seen:
+    if not of_days:
+        return Seen(0, 0, {})
+    return Seen(
+        first_event=min(row["first"] for row in of_days),
+        last_event=max(row["last"] for row in of_days),
+        days={instants.date(row[_DAY]): row["rows"] for row in sorted(of_days, key=_day_of)},
+    )
+
+
+def _day_of(row: Row) -> int:
+    return int(row[_DAY])
 
 
 def _counts(staged: DataFrame) -> _Counts:
     """All that is counted of checked and marked events, in one aggregation."""
-    by_fate = staged.groupBy("reason", DROPPED_BY)
-    found = by_fate.agg(F.count(F.lit(1)).alias("rows"), *_seen_columns()).collect()
+    stays = F.col("reason").isNull() & (F.col(DROPPED_BY) == 0)
+    # What goes may be of any day at all.
+    by_fate = staged.groupBy("reason", DROPPED_BY, F.when(stays, _day()).alias(_DAY))
+    found = by_fate.agg(*_seen_columns()).collect()
     faults: dict[str, int] = {}
     for row in found:
         if row.reason is not None:
             faults[row.reason] = faults.get(row.reason, 0) + row.rows
-    sound = {row[DROPPED_BY]: row for row in found if row.reason is None}
+    sound = [row for row in found if row.reason is None]
     return _Counts(
         rows=sum(row.rows for row in found),
         faults=faults,
-        dropped={number: row.rows for number, row in sound.items()},
-        kept=_seen(sound.get(0)),
+        dropped={row[DROPPED_BY]: row.rows for row in sound if row[DROPPED_BY]},
+        kept=_seen([row for row in sound if not row[DROPPED_BY]]),
     )
 
 

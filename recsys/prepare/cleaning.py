@@ -34,6 +34,7 @@ class Clean:
         days: that are kept
         first_event: microseconds
         last_event: microseconds
+        by_day: clean events of each date
         impressions: EVENTS that are kept apart; none where there are none
     """
 
@@ -49,6 +50,7 @@ class Clean:
     days: tuple[Day, ...]
     first_event: int
     last_event: int
+    by_day: dict[str, int]
     impressions: DataFrame | None = None
 
 
@@ -93,5 +95,6 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         days=kept,
         first_event=about.first_event,
         last_event=about.last_event,
+        by_day=about.days,
         impressions=found.kept_apart,
     )

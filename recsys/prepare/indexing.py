@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -33,7 +34,8 @@ class Indexes:
         items: of schemas.items_schema(), as written
         used: those of it that sequences know: not what has become too rare since days are added
         event_types: from index FIRST_ITEM on
-        platforms: likewise
+        by_type: events of each of them, of all splits and of none
+        platforms: from index FIRST_ITEM on
         inputs: the arrays of events that not every dataset has, with the number of their indexes
         step: of the manifest
         ranges: entries of the vocabulary that are of train, came with valid, with the catalogue
@@ -46,6 +48,7 @@ class Indexes:
     items: DataFrame
     used: DataFrame
     event_types: tuple[str, ...]
+    by_type: dict[str, int]
     platforms: tuple[str, ...]
     inputs: dict[str, int]
     step: Step
@@ -73,7 +76,7 @@ def index(
     prepare = work.config.prepare
     found = vocabulary(events, catalogue, prepare, former.vocabulary if former else None)
     has_platforms = "platform" in input_columns(work.config.events)
-    type_counts, platforms, known = together(
+    types, platforms, known = together(
         lambda: _names(events, "event_type", former.manifest.event_types if former else ()),
         lambda: (
             tuple(_names(events, "platform", former.manifest.platforms if former else ()))
@@ -84,14 +87,14 @@ def index(
     )
     for key in ("target_event_types", "purchase_event_types"):
         for name in getattr(prepare, key):
-            if name not in type_counts:
+            if name not in types:
                 raise ConfigError(
                     f"prepare.{key}: expected types that train has "
-                    f"({', '.join(type_counts)}), found {name!r}"
+                    f"({', '.join(types)}), found {name!r}"
                 )
     in_order, (items, categories, lengths) = together(
         lambda: sorted(known.collect(), key=lambda row: row.item_index),
-        lambda: _write_features(work, known, events, catalogue, tuple(type_counts), former),
+        lambda: _write_features(work, known, events, catalogue, tuple(types), former),
     )
     least = prepare.vocabulary_min_count
     of_train = [row for row in in_order if former or row.train_count >= least]
@@ -103,7 +106,7 @@ def index(
             f"{prepare.vocabulary_min_count} events in train (prepare.vocabulary_min_count), "
             "found none"
         )
-    train_events = sum(type_counts.values())
+    train_events = sum(own.train_count for own in types.values())
     known_events = sum(
         row.train_count for row in in_order if not former or row.train_count >= least
     )
@@ -119,7 +122,8 @@ def index(
         vocabulary=known,
         items=items,
         used=known.where(F.col("train_count") >= least) if former else known,
-        event_types=tuple(type_counts),
+        event_types=tuple(types),
+        by_type={name: own.events for name, own in types.items()},
         platforms=platforms,
         inputs={
             name: len(platforms) + FIRST_ITEM if name == "platform" else prepare.query_buckets + 1
@@ -133,7 +137,14 @@ def index(
     )
 
 
-def _names(events: DataFrame, column: str, former: tuple[str, ...]) -> dict[str, int]:
+class _Count(NamedTuple):
+    """Of the events that have a value."""
+
+    train_count: int
+    events: int
+
+
+def _names(events: DataFrame, column: str, former: tuple[str, ...]) -> dict[str, _Count]:
     """The former values and those of train, with their counts; by falling count, ties by name."""
     rows = train_counts(events, column).limit(_MOST_NAMES + 1).collect()
     if len(rows) > _MOST_NAMES:
@@ -141,8 +152,11 @@ def _names(events: DataFrame, column: str, former: tuple[str, ...]) -> dict[str,
             f"events.columns.{column}: expected at most {_MOST_NAMES} different values in train, "
             f"found more, such as {rows[0][column]!r}"
         )
-    found = [(-row.train_count, row[column]) for row in rows if row[column] is not None]
-    return {**dict.fromkeys(former, 0), **{name: -count for count, name in sorted(found)}}
+    found = {
+        row[column]: _Count(row.train_count, row.events) for row in rows if row[column] is not None
+    }
+    in_order = sorted(found, key=lambda name: (-found[name].train_count, name))
+    return {**dict.fromkeys(former, _Count(0, 0)), **{name: found[name] for name in in_order}}
 
 
 def _write_features(

@@ -31,6 +31,15 @@ def micros(key: str, text: str) -> int:
     return (instant - _EPOCH) // datetime.timedelta(microseconds=1)
 
 
+def date(day: int) -> str:
+    """The date of a day since the epoch.
+
+    >>> date(31)
+    '1970-02-01'
+    """
+    return (_EPOCH + datetime.timedelta(days=day)).date().isoformat()
+
+
 def now() -> int:
     """This instant."""
     return (datetime.datetime.now(datetime.UTC) - _EPOCH) // datetime.timedelta(microseconds=1)

@@ -139,6 +139,8 @@ def _manifest(
         test_start=parted.times.test_start if parted.times else None,
         first_event=cleaned.first_event,
         last_event=cleaned.last_event,
+        events_by_day=cleaned.by_day,
+        events_by_type=indexes.by_type,
         users=written.users,
         items=sum(indexes.ranges),
         valid_items=indexes.ranges[1],

@@ -103,7 +103,8 @@ def _without(work: Work, former: Manifest, ids: set[str], users: str) -> Manifes
         steps=(*former.steps, manifest.Step(
             "users forgotten", former.users, subjects,
             f"histories: {forgotten} users of the {gone.users.count()} listed were known and are "
-            "in no table any more; the steps above, vocabulary and categories still count them"
+            "in no table any more; the steps above, vocabulary, categories and the events of days "
+            "and types still count them"
         )),
         quarantine=quarantine,
         certificate=_certificate(work, former, on_disk, sums, planned),

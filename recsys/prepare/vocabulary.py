@@ -81,6 +81,12 @@ def item_counts(events: DataFrame) -> DataFrame:
 
 
 def train_counts(events: DataFrame, column: str) -> DataFrame:
-    """How many events of train have each value of a column: the column, and train_count."""
-    train = events.where(F.col(PART) == TRAIN)
-    return train.groupBy(column).agg(F.count(F.lit(1)).alias("train_count"))
+    """How many events have each value of a column that train has.
+
+    Returns:
+        the column, train_count, and events: of all splits and of none
+    """
+    counted = events.groupBy(column).agg(
+        F.count_if(F.col(PART) == TRAIN).alias("train_count"), F.count(F.lit(1)).alias("events")
+    )
+    return counted.where(F.col("train_count") > 0)

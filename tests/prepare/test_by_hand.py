@@ -40,6 +40,7 @@ def test_by_hand(spark: SparkSession, tmp_path: Path) -> None:
     assert steps["bots by events a day"][1] == counts["people"] < counts["single"]
     assert steps["support"][1] == counts["supported"] < counts["people"]
     assert list(made.event_types) == counts["event_types"]
+    assert sum(made.events_by_day.values()) == counts["supported"]
 
     vocabulary, known = (
         pq.read_table(path).select(["item_index", "item_id", "train_count"]).to_pylist()

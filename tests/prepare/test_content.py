@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -55,6 +56,14 @@ def _table(made: Manifest, name: str, key: str) -> list[dict]:
 def _item_ids(made: Manifest) -> dict[int, str]:
     table = pq.read_table(files.local_copy(files.join(made.url, "vocabulary.parquet")))
     return {row["item_index"]: row["item_id"] for row in table.to_pylist()}
+
+
+def test_the_manifest_counts_events_by_day_and_type(made: Manifest) -> None:
+    dates = [datetime.datetime.fromtimestamp(int(row[3]), datetime.UTC).date() for row in ROWS]
+    assert made.events_by_day == Counter(map(str, dates))
+    assert list(made.events_by_day) == sorted(made.events_by_day)
+    assert made.events_by_type == Counter(row[2] for row in ROWS)
+    assert tuple(made.events_by_type) == made.event_types
 
 
 def test_order_files_and_partitions_of_the_log_change_nothing(

@@ -163,6 +163,8 @@ def test_old_indexes_stay_and_new_ones_follow(
     assert set(after) - set(_ids(whole)) == {"fades"}  # too rare without the bot, and has its place
     assert "fades" not in str(_named(added, "histories"))
     assert added.event_types[: len(kept.event_types)] == kept.event_types
+    assert added.events_by_day == whole.events_by_day
+    assert added.events_by_type == whole.events_by_type
     counts = {row["item_id"]: row["train_count"] for row in _table(added, "items.parquet")}
     full = {row["item_id"]: row["train_count"] for row in _table(whole, "items.parquet")}
     assert {item: counts[item] for item in full} == full
