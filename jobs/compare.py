@@ -5,7 +5,6 @@ from jsonargparse import ArgumentParser, Namespace
 from recsys import command
 from recsys.config import Config
 from recsys.evaluate import comparison
-from recsys.tables import spark_session
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -16,8 +15,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def main(config: Config, options: Namespace) -> None:
-    with spark_session(config, "compare") as spark:
-        comparison.run(spark, config, options.first, options.second, options.page)
+    comparison.run(config, options.first, options.second, options.page)
 
 
 if __name__ == "__main__":

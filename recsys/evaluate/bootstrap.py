@@ -17,6 +17,10 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+# Of the draws of every report, whatever the seed of its configuration: two reports can be compared
+# resample by resample only where both drew the same users.
+SEED = 1
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 # Where a uniform draw of 32 bits passes each weight of the Poisson distribution with mean 1.

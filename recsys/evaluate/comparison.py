@@ -5,29 +5,23 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from recsys import files, tables
+from recsys import files
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.evaluate import aggregate, metrics
+from recsys.evaluate import resamples
 from recsys.evaluate.bootstrap import difference
-from recsys.evaluate.two import FIRST, SECOND, Apart, Side, lengths, read, render
-from recsys.schemas import CASES, FIRST_ITEM
+from recsys.evaluate.two import Apart, Side, read, render
 
 log = logging.getLogger(__name__)
 
 _BY = "jobs/evaluate.py"
 
 
-def run(
-    spark: SparkSession, config: Config, first: str | None, second: str | None, page: str | None
-) -> str:
+def run(config: Config, first: str | None, second: str | None, page: str | None) -> str:
     """Compares two reports and writes a page.
 
     Args:
-        spark: the session
         config: whose paths.report has the versions
         first: a version's id or another report's place; none is the version before the second
         second: the same; none is the current version
@@ -44,7 +38,7 @@ def run(
     before = _url(place, first) if first else _before(place, after)
     sides = read(before), read(after)
     where = files.as_url(page or files.join(place, "comparison.html"))
-    files.write_bytes(where, render(*sides, paired(spark, config, *sides)).encode())
+    files.write_bytes(where, render(*sides, *paired(*sides)).encode())
     log.info("comparison: %s", where)
     return where
 
@@ -64,39 +58,36 @@ def _before(place: str, after: str) -> str:
     return files.join(files.as_url(place), "versions", earlier[-1])
 
 
-def is_paired(first: Side, second: Side) -> bool:
-    """Whether both ranked the same cases."""
-    keys = ("content_fingerprint", "vocabulary_fingerprint")
-    same = all(first.figures["dataset"][key] == second.figures["dataset"][key] for key in keys)
-    return same and all(
-        first.figures[key] == second.figures[key] for key in ("cases", "users", "unknown_as")
-    )
-
-
-def paired(spark: SparkSession, config: Config, first: Side, second: Side) -> Apart | None:
-    """How far the second model is ahead of the first in what ranks alone say, on the same users.
+def paired(first: Side, second: Side) -> tuple[Apart, str | None]:
+    """How far the second model is ahead of the first, in every figure that both reports kept.
 
     Returns:
-        metric@k to difference, low, high and p; none where they did not rank the same cases
+        figure (as of resamples) to difference, low, high and p; and why there are none
     """
-    if not is_paired(first, second):
-        return None
-    columns = tuple((name, k) for name in metrics.OF_RANKS for k in lengths(first, second))
-    cases = _models(spark, first, FIRST).unionByName(_models(spark, second, SECOND))
-    measuring = aggregate.Measuring(
-        metrics.Catalogue(np.zeros(FIRST_ITEM, np.int64)),  # these metrics ask for none
-        columns,
-        resamples=config.evaluate.resamples,
-        seed=config.seed,
-        drop_unknown=first.figures["unknown_as"] == "drop",
+    if why := _untestable(first, second):
+        return {}, why
+    before, after = resamples.read(first.url), resamples.read(second.url)
+    if not before or not after:
+        old = second if before else first
+        return {}, f"{old.version} was written before reports kept their resamples"
+    names = [name for name in before if name in after]
+    if first.figures["category"] != second.figures["category"]:
+        names = [name for name in names if "category" not in name]
+    found = {}
+    for name in names:
+        # Resamples are numbered: the first of many are those of few.
+        common = min(len(before[name]), len(after[name]))
+        apart = difference(after[name][:common], before[name][:common])
+        if not np.isnan(apart["difference"]):
+            found[name] = apart
+    return found, None
+
+
+def _untestable(first: Side, second: Side) -> str | None:
+    """Why they cannot be compared case by case; none where both ranked the same cases."""
+    keys = ("content_fingerprint", "vocabulary_fingerprint")
+    same = all(first.figures["dataset"][key] == second.figures["dataset"][key] for key in keys)
+    same = same and all(
+        first.figures[key] == second.figures[key] for key in ("cases", "users", "unknown_as")
     )
-    found = {(key[0], *key[3:]): own for key, own in aggregate.estimates(cases, measuring).items()}
-    return {
-        f"{name}@{k}": difference(found[SECOND, name, k].values, found[FIRST, name, k].values)
-        for name, k in columns
-    }
-
-
-def _models(spark: SparkSession, side: Side, name: str) -> DataFrame:
-    cases = tables.read(spark, files.join(side.url, "cases"), CASES)
-    return cases.where("system = 'model'").withColumn("system", F.lit(name))
+    return None if same else "they ranked different cases"

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 import recsys
 from recsys.config import Config
 from recsys.config.floors import SLICE_METRICS, SLICES
-from recsys.evaluate import aggregate, bootstrap, exposure, metrics, slices, spread
+from recsys.evaluate import aggregate, bootstrap, exposure, metrics, resamples, slices, spread
 from recsys.evaluate.aggregate import Estimate, Estimates, Measuring
 from recsys.evaluate.bootstrap import Floats
 from recsys.evaluate.catalogue import Catalogue
@@ -38,7 +38,7 @@ def figures(
     dataset: Manifest,
     export: str | None,
 ) -> dict[str, Any]:
-    """The content of metrics.json, but for the model.
+    """The content of metrics.json, but for the model; and, as `drawn`, what resamples keeps.
 
     Args:
         cases: schemas.CASES
@@ -82,6 +82,8 @@ def figures(
         },
         "slices": _slices(found, systems, max(at)),
         "popularity": _popularity(cases, systems, max(at), known(catalogue)),
+        "resamples": measuring.resamples,
+        "drawn": resamples.of_system(systems[0], whole, columns, found),
     }  # fmt: skip
 
 
@@ -158,7 +160,7 @@ def measure(
         slice_columns=tuple((metric, max(at)) for metric in SLICE_METRICS),
         slicing=slicing,
         resamples=config.evaluate.resamples,
-        seed=config.seed,
+        seed=bootstrap.SEED,
         drop_unknown=config.evaluate.unknown_targets == "drop",
         export=export,
     )

@@ -74,6 +74,15 @@ def verdict(found: Mapping[str, float] | None) -> str | None:
     return BEHIND if found["high"] < 0 else CHANCE
 
 
+def p_value(found: Mapping[str, float]) -> str:
+    """To be read.
+
+    >>> p_value({"p": 0.0049875})
+    'p 0.005'
+    """
+    return f"p {found['p']:.3f}"
+
+
 def of_slices(figures: dict[str, Any], strongest: str | None) -> list[dict[str, Any]]:
     """Each slice with its values: cases, and recall of the model, popularity and the strongest."""
     name = f"recall@{max(figures['at'])}"
@@ -115,7 +124,7 @@ def of_purchases(found: dict[str, Any]) -> dict[str, Any]:
             "cells": [
                 {
                     **purchase(own, name),
-                    "model_is": _of_purchase(name, own.get("differences", {}).get(name)),
+                    "model_is": of_purchase(name, own.get("differences", {}).get(name)),
                 }
                 for own in systems.values()
             ],
@@ -133,7 +142,7 @@ def purchase(found: Mapping[str, Any], name: str) -> dict[str, str]:
     }
 
 
-def _of_purchase(name: str, apart: Mapping[str, float | None] | None) -> str | None:
+def of_purchase(name: str, apart: Mapping[str, float | None] | None) -> str | None:
     """The verdict on a figure, of which a low loss is good; none where it is not known."""
     if apart is None or apart["low"] is None or apart["high"] is None:
         return None

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys import command, files, manifest, tables, trained
 from recsys.config import Config
 from recsys.errors import DataError, FloorError
-from recsys.evaluate import report
+from recsys.evaluate import bootstrap, report, resamples
 from recsys.evaluate.catalogue import read_catalogue
 from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.figures import figures
@@ -31,8 +31,8 @@ def run(spark: SparkSession, config: Config) -> str:
     """Ranks the test split with the model and the references, and publishes a report.
 
     Returns:
-        the URL of the report's version: metrics.json, report.html, cases/, config.yaml, and, of a
-        model with a purchase head, purchases/
+        the URL of the report's version: metrics.json, report.html, cases/, resamples.parquet,
+        config.yaml, and, of a model with a purchase head, purchases/
 
     Raises:
         ConfigError: a hybrid is asked for, and the model was fitted to validation
@@ -88,8 +88,8 @@ def _purchase(evaluation: Evaluation, where: str, threshold: float | None) -> di
     rows = evaluation.split("test").where("weight > 0")
     tables.write(predicted(rows, evaluation.export, evaluation.lists(1)), where, PURCHASES)
     predictions = tables.read(evaluation.spark, where, PURCHASES)
-    seed = evaluation.config.seed
-    found = measured(predictions, threshold, settings.resamples, seed, evaluation.purchase_rate())
+    rate = evaluation.purchase_rate()
+    found = measured(predictions, threshold, settings.resamples, bootstrap.SEED, rate)
     if found["labels"] != labels:
         raise DataError(
             f"{evaluation.dataset.url}: expected {labels} labelled targets of split test, "
@@ -100,6 +100,8 @@ def _purchase(evaluation: Evaluation, where: str, threshold: float | None) -> di
 
 def _write(evaluation: Evaluation, content: dict[str, Any], version: str) -> None:
     config = evaluation.config
+    head = content["purchase"] or {}
+    resamples.write(version, {**content.pop("drawn"), **head.pop("drawn", {})})
     settings = command.to_yaml(config)
     epochs = _json_lines(files.join(content["model"]["url"], "metrics.jsonl"))
     page = report.render(

@@ -87,6 +87,8 @@ def measured(
 ) -> dict[str, Any]:
     """The figures of metrics.json, with 95 % intervals; some dozen bytes a target on the driver.
 
+    `drawn` is what resamples keeps besides.
+
     Args:
         predictions: schemas.PURCHASES, at least one
         threshold: the probability from which on a purchase is predicted
@@ -120,6 +122,7 @@ def measured(
         "labels": len(bought_P),
         "bought": int(bought_P.sum()),
         "users": len(user_U),
+        "drawn": {f"purchase {metric}": own for metric, own in values[_HEAD].items()},
         **_system(threshold, values[_HEAD]),
         "references": {
             name: {

@@ -24,7 +24,7 @@ _SURE = {
 }
 
 Figures = Mapping[str, Any]
-# metric@k to difference, low, high and p.
+# Figure, as of resamples, to difference, low, high and p.
 Apart = Mapping[str, Mapping[str, float]]
 
 
@@ -86,13 +86,14 @@ def lengths(first: Side, second: Side) -> list[int]:
     return found
 
 
-def render(first: Side, second: Side, apart: Apart | None) -> str:
+def render(first: Side, second: Side, apart: Apart, untested: str | None) -> str:
     """The comparison as HTML.
 
     Args:
         first: the earlier run
         second: the later one
-        apart: as of paired
+        apart: how far the second is ahead
+        untested: why there is nothing of that
     """
     sides = first.figures, second.figures
     longest, *_ = at = lengths(first, second)
@@ -102,20 +103,21 @@ def render(first: Side, second: Side, apart: Apart | None) -> str:
         second=second,
         at=at,
         words=words,
-        is_paired=apart is not None,
-        summary=summary(*sides, apart, longest),
+        untested=untested,
+        resamples=min(own.get("resamples", 0) for own in sides),
+        summary=summary(*sides, apart, untested, longest),
         is_ahead=sides[1]["systems"]["model"][f"recall@{longest}"]
         >= sides[0]["systems"]["model"][f"recall@{longest}"],
-        tables=[{"k": k, "rows": _rows(sides, apart or {}, k)} for k in at],
-        purchases=_purchases(sides),
+        tables=[{"k": k, "rows": _rows(sides, apart, k)} for k in at],
+        purchases=_purchases(sides, apart),
         systems=_systems(sides, longest),
-        slices=_slices(sides, longest),
+        slices=_slices(sides, apart, longest),
         pictures=_curves(sides),
         changed=changed(first.settings, second.settings),
     )
 
 
-def summary(first: Figures, second: Figures, apart: Apart | None, k: int) -> str:
+def summary(first: Figures, second: Figures, apart: Apart, untested: str | None, k: int) -> str:
     """What a person wants to know first."""
     name = f"recall@{k}"
     before, after = (own["systems"]["model"][name] for own in (first, second))
@@ -123,9 +125,9 @@ def summary(first: Figures, second: Figures, apart: Apart | None, k: int) -> str
         f"Among {k} recommendations the second run's model finds {pages.percent(after)} of what a "
         f"user takes next, the first run's {pages.percent(before)}"
     )
-    if apart is None:
-        return f"{text}. They ranked different cases, so that the difference cannot be tested."
-    return f"{text}: {_SURE[verdict(apart[name]) or CHANCE]}."
+    if untested is not None:
+        return f"{text}. The difference is not tested: {untested}."
+    return f"{text}: {_SURE[verdict(apart[name]) or CHANCE]} ({layout.p_value(apart[name])})."
 
 
 def _rows(sides: tuple[Figures, ...], apart: Apart, k: int) -> list[dict[str, Any]]:
@@ -145,16 +147,36 @@ def _rows(sides: tuple[Figures, ...], apart: Apart, k: int) -> list[dict[str, An
                      "interval": interval(own["intervals"]["model"].get(name))}
                     for value, own in zip(values, sides, strict=True)
                 ],
-                "difference": f"{values[1] - values[0]:+.4f}",
-                "interval": interval(None if found is None else (found["low"], found["high"])),
-                "second_is": verdict(found),
+                "apart": _apart(found, metric in words.QUALITY, values[1] - values[0]),
             }
         )  # fmt: skip
     return rows
 
 
-def _purchases(sides: tuple[Figures, ...]) -> list[dict[str, Any]]:
-    """A row a figure of the purchase heads; none where neither model has one."""
+def _apart(
+    found: Mapping[str, float] | None, is_quality: bool, untested: float | None = None
+) -> dict[str, str | None] | None:
+    """A difference with its interval and p, and whether the second is better.
+
+    Args:
+        found: the tested difference
+        is_quality: whether more is better
+        untested: the difference, where it is known without a test
+    """
+    if found is None:
+        nothing = dict.fromkeys(("interval", "p", "second_is"))
+        return None if untested is None else {**nothing, "value": f"{untested:+.4f}"}
+    second_is = verdict(found)
+    return {
+        "value": f"{found['difference']:+.4f}",
+        "interval": interval((found["low"], found["high"])),
+        "p": layout.p_value(found),
+        "second_is": second_is if is_quality or second_is == CHANCE else None,
+    }
+
+
+def _purchases(sides: tuple[Figures, ...], apart: Apart) -> list[dict[str, Any]]:
+    """A row a figure of the purchase heads, and the difference; none where neither has one."""
     heads = [own.get("purchase") for own in sides]
     if not any(heads):
         return []
@@ -163,9 +185,15 @@ def _purchases(sides: tuple[Figures, ...]) -> list[dict[str, Any]]:
         {
             "label": label,
             "cells": [unknown if own is None else layout.purchase(own, name) for own in heads],
+            "apart": _of_purchase(name, apart.get(f"purchase {name}")),
         }
         for name, label in words.PURCHASE.items()
     ]
+
+
+def _of_purchase(name: str, found: Mapping[str, float] | None) -> dict[str, str | None] | None:
+    shown = _apart(found, is_quality=True)
+    return shown and {**shown, "second_is": layout.of_purchase(name, found)}
 
 
 def _systems(sides: tuple[Figures, ...], k: int) -> list[dict[str, Any]]:
@@ -189,8 +217,8 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else pages.figure(value)
 
 
-def _slices(sides: tuple[Figures, ...], k: int) -> list[dict[str, Any]]:
-    """The model's recall in the slices that both have."""
+def _slices(sides: tuple[Figures, ...], apart: Apart, k: int) -> list[dict[str, Any]]:
+    """The model's recall in the slices that both have, and the difference."""
     found = [
         {(part["slice"], part["value"]): part["systems"]["model"] for part in own["slices"]}
         for own in sides
@@ -199,6 +227,7 @@ def _slices(sides: tuple[Figures, ...], k: int) -> list[dict[str, Any]]:
         {
             "label": f"{words.SLICES[key[0]]}: {key[1]}",
             "cells": [pages.percent(own[key][f"recall@{k}"]) for own in found],
+            "apart": _apart(apart.get(f"recall@{k} in {key[0]}={key[1]}"), is_quality=True),
         }
         for key in found[1]
         if key in found[0] and all(f"recall@{k}" in own[key] for own in found)

@@ -54,9 +54,9 @@ def other_report(spark: SparkSession, place: Path, manifest: Manifest, model: st
 
 
 @pytest.fixture(scope="session")
-def comparison(spark: SparkSession, place: Path, report: Path, other_report: Path) -> Path:
+def comparison(place: Path, report: Path, other_report: Path) -> Path:
     """The page that puts the two side by side."""
     page = comparing.run(
-        spark, dataset.config(place), report.name, str(place / "other"), str(place / "two.html")
+        dataset.config(place), report.name, str(place / "other"), str(place / "two.html")
     )
     return Path(files.local_copy(page))
