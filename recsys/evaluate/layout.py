@@ -10,6 +10,8 @@ from recsys.evaluate.words import METRICS, PURCHASE, PURCHASE_SYSTEMS, QUALITY, 
 
 # Beside the model's own: it is ahead, it is behind, or it may be chance.
 AHEAD, BEHIND, CHANCE = "ahead", "behind", "chance"
+# Of all that tells how good lists are, what is shown with its p.
+TESTED = ("recall", "hit_rate", "mrr", "ndcg")
 
 
 def of_systems(figures: dict[str, Any]) -> list[dict[str, Any]]:
@@ -56,6 +58,27 @@ def _table(figures: dict[str, Any], metrics: Sequence[str], k: int) -> dict[str,
         for system, own in systems.items()
     ]
     return {"heads": [METRICS[metric] for metric in metrics], "rows": rows}
+
+
+def of_tests(figures: dict[str, Any]) -> dict[str, Any]:
+    """How far the model is ahead of each other system at the longest list, and whether for sure."""
+    k = max(figures["at"])
+    rows = [
+        {
+            "label": SYSTEMS[system],
+            "cells": [
+                {
+                    "value": f"{own[f'{metric}@{k}']['difference']:+.4f}",
+                    "interval": interval([own[f"{metric}@{k}"][end] for end in ("low", "high")]),
+                    "p": p_value(own[f"{metric}@{k}"]),
+                    "model_is": verdict(own[f"{metric}@{k}"]),
+                }
+                for metric in TESTED
+            ],
+        }
+        for system, own in figures["differences"].items()
+    ]
+    return {"heads": [METRICS[metric] for metric in TESTED], "rows": rows}
 
 
 def interval(found: Sequence[float] | None) -> str | None:
@@ -124,9 +147,11 @@ def of_purchases(found: dict[str, Any]) -> dict[str, Any]:
             "cells": [
                 {
                     **purchase(own, name),
-                    "model_is": of_purchase(name, own.get("differences", {}).get(name)),
+                    "model_is": of_purchase(name, apart),
+                    "p": p_value(apart) if apart and apart["p"] is not None else None,
                 }
                 for own in systems.values()
+                for apart in (own.get("differences", {}).get(name),)
             ],
         }
         for name, label in PURCHASE.items()

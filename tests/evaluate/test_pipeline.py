@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys import files, ranking
+from recsys import files, pages, ranking
 from recsys.config import Evaluate, Paths
 from recsys.config.evaluate import REFERENCE_NAMES
 from recsys.config.references import Hybrid
@@ -129,6 +129,21 @@ def test_a_case_is_on_the_platform_of_its_target(report: Path) -> None:
 
 def as_case(row: dict) -> Case:
     return Case(row["ranks"], row["targets"], row["recommended"], row["is_new"])
+
+
+def test_the_page_says_whether_the_model_is_ahead_for_sure(report: Path) -> None:
+    figures = files.read_json(files.as_url(str(report / "metrics.json")))
+    page = (report / "report.html").read_text()
+    table = page[page.index("How far the model is ahead") : page.index("What the lists are like")]
+    assert table.count("<tr>") == 1 + len(SETTINGS.references)
+    for own in figures["differences"].values():
+        for metric in ("recall", "hit_rate", "mrr", "ndcg"):
+            found = own[f"{metric}@5"]
+            low, high = (pages.figure(found[end]) for end in ("low", "high"))
+            small = f"<small>{low} – {high}</small><small>p {found['p']:.3f}</small>"
+            assert f"{found['difference']:+.4f}{small}" in table
+    assert "10 times the users of test are drawn again" in table
+    assert "the smallest that 10 draws can tell is 0.182" in table
 
 
 def test_the_page_holds_all_that_it_shows(report: Path) -> None:
