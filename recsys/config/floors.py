@@ -26,6 +26,13 @@ SLICE_METRICS = ("recall", "ndcg", "mrr")
 SLICES = (
     "users", "history", "items", "new_items", "event_type", "platform", "category", "day",
 )  # fmt: skip
+# What these slices part cases into; the data know the values of the others.
+VALUES = {
+    "users": ("returning", "new"),
+    "history": ("up to 5", "6–20", "21–100", "over 100"),
+    "items": ("head", "tail", "unknown"),
+    "new_items": ("older", "new"),
+}
 # Of the purchase head, where higher is better.
 PURCHASE_METRICS = ("auc", "accuracy", "precision", "recall", "f1")
 PURCHASE_REFERENCES = ("purchase_rate",)
@@ -74,25 +81,32 @@ def parse(name: str, at: Collection[int], references: Collection[str]) -> Floor:
     key = f"evaluate.floors.{name}"
     if of_purchase := _OF_PURCHASE.fullmatch(name):
         metric, over = of_purchase.groups()
-        _require_known(metric, PURCHASE_METRICS, key, "a figure of the purchase head")
+        require_known(metric, PURCHASE_METRICS, key, "a figure of the purchase head")
         if over is not None:
-            _require_known(over, PURCHASE_REFERENCES, key, "a reference of the purchase head")
+            require_known(over, PURCHASE_REFERENCES, key, "a reference of the purchase head")
         return Floor(name, metric, over, of_purchase=True)
     found = _FORM.fullmatch(name)
     require(found is not None, key, _EXPECTED, name)
     metric, k, over, part, value = found.groups() if found else ("", 0, None, None, None)
-    _require_known(metric, METRICS, key, "a metric")
+    require_known(metric, METRICS, key, "a metric")
     require(int(k) in at, key, f"a list length of evaluate.at {tuple(at)}", int(k))
     if over is not None:
-        _require_known(over, references, key, "one of evaluate.references")
+        require_known(over, references, key, "one of evaluate.references")
     if part is not None:
-        _require_known(part, SLICES, key, "a slice")
+        require_known(part, SLICES, key, "a slice")
         shown = f"a metric of slices ({', '.join(SLICE_METRICS)}) at {max(at)}"
         require(metric in SLICE_METRICS and int(k) == max(at), key, shown, f"{metric}@{k}")
+        if part in VALUES:
+            require_known(str(value), VALUES[part], key, f"a value of the slice {part}")
     return Floor(name, f"{metric}@{k}", over, None if part is None else (part, str(value)))
 
 
-def _require_known(found: str, known: Collection[str], key: str, what: str) -> None:
+def require_known(found: str, known: Collection[str], key: str, what: str) -> None:
+    """Makes sure that a name in a floor is one of those known.
+
+    Raises:
+        ConfigError: names all that are known, and the nearest
+    """
     nearest = difflib.get_close_matches(found, known, n=1, cutoff=0.4)
     hint = f"; the nearest is {nearest[0]}" if nearest else ""
-    require(found in known, key, f"{what} ({', '.join(known)}{hint})", found)
+    require(found in known, key, f"{what} ({', '.join(known) or 'none here'}{hint})", found)

@@ -88,6 +88,7 @@ def _untestable(first: Side, second: Side) -> str | None:
     keys = ("content_fingerprint", "vocabulary_fingerprint")
     same = all(first.figures["dataset"][key] == second.figures["dataset"][key] for key in keys)
     same = same and all(
-        first.figures[key] == second.figures[key] for key in ("cases", "users", "unknown_as")
+        first.figures[key] == second.figures[key]
+        for key in ("cases", "measured_cases", "users", "unknown_as")
     )
     return None if same else "they ranked different cases"

@@ -137,15 +137,32 @@ def measure(
     drawn = sorted({*at, *_curve_lengths(max(at))})
     columns = {(metric, k): None for metric in shown for k in at}
     columns |= {(metric, k): None for metric in CURVES for k in drawn}
+    return Measuring(
+        catalogue=known(catalogue),
+        columns=tuple(columns),
+        slice_columns=tuple((metric, max(at)) for metric in SLICE_METRICS),
+        slicing=slicing(catalogue, first_seen_V, dataset),
+        resamples=config.evaluate.resamples,
+        seed=bootstrap.SEED,
+        drop_unknown=config.evaluate.unknown_targets == "drop",
+        export=export,
+    )
+
+
+def slicing(
+    catalogue: Catalogue, first_seen_V: npt.NDArray[np.int64], dataset: Manifest
+) -> Slicing:
+    """How cases are sliced."""
     start, last = (
         instant // _MICROSECONDS_PER_SECOND for instant in (dataset.first_event, dataset.last_event)
     )
     # Where the split is not by time there are no such instants.
     end = (dataset.valid_start or dataset.last_event) // _MICROSECONDS_PER_SECOND
     test_start = dataset.test_start and dataset.test_start // _MICROSECONDS_PER_SECOND
-    slicing = Slicing(
+    return Slicing(
         test_start=test_start,
         seconds=last - (test_start or start),
+        last=last,
         is_tail_item=slices.is_tail_item(known(catalogue)),
         # Nothing is newer than what train has not seen.
         is_new_item=(first_seen_V == 0) | (first_seen_V >= end - _NEW_SHARE * (end - start)),
@@ -153,16 +170,6 @@ def measure(
         platforms=dataset.platforms,
         category=catalogue.category_index,
         category_names={} if catalogue.category is None else catalogue.values[catalogue.category],
-    )
-    return Measuring(
-        catalogue=known(catalogue),
-        columns=tuple(columns),
-        slice_columns=tuple((metric, max(at)) for metric in SLICE_METRICS),
-        slicing=slicing,
-        resamples=config.evaluate.resamples,
-        seed=bootstrap.SEED,
-        drop_unknown=config.evaluate.unknown_targets == "drop",
-        export=export,
     )
 
 

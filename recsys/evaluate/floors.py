@@ -2,14 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from recsys.config import Evaluate
-from recsys.config.floors import Floor, parse
+from recsys.config.floors import VALUES, Floor, parse, require_known
+from recsys.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Measurable:
+    """What a report can have, as far as that is known before its cases are.
+
+    Args:
+        metrics: of lists
+        values: of the slices that the data name; none where a slice is not made
+        new_users: whether users are sliced
+        purchases: whether a purchase head is measured
+    """
+
+    metrics: Collection[str]
+    values: Mapping[str, Sequence[str]]
+    new_users: bool
+    purchases: bool
+
 
 # A difference of two figures that should be exactly at its floor may fall short by so much.
 _ROUNDING = 1e-12
+
+
+def check(settings: Evaluate, can: Measurable) -> None:
+    """Makes sure, before anything is ranked, that the report can have what floors ask for.
+
+    Args:
+        settings: with the floors
+        can: what it can have
+
+    Raises:
+        ConfigError: it cannot; names the key, and what it can have
+    """
+    for name in settings.floors:
+        floor, key = parse(name, settings.at, settings.references), f"evaluate.floors.{name}"
+        if floor.of_purchase:
+            if not can.purchases:
+                raise ConfigError(
+                    f"{key}: expected a model with a purchase head (train.purchase_weight) and "
+                    "labels in split test, found none"
+                )
+            continue
+        metric = floor.figure.split("@")[0]
+        require_known(metric, can.metrics, key, "a metric that model and items allow")
+        if floor.slice is None:
+            continue
+        part, value = floor.slice
+        if part not in VALUES:
+            require_known(value, can.values[part], key, f"a value of the slice {part}")
+        elif part == "users" and not can.new_users:
+            raise ConfigError(f"{key}: expected a dataset that is split by time, found another")
 
 
 def missed(figures: dict[str, Any], settings: Evaluate) -> list[str]:
@@ -24,7 +74,8 @@ def missed(figures: dict[str, Any], settings: Evaluate) -> list[str]:
         floor = parse(name, settings.at, settings.references)
         found = _found(figures, floor)
         if found is None:
-            lines.append(f"evaluate.floors.{name}: expected at least {least:g}, found none")
+            there = _there(figures["slices"], floor)
+            lines.append(f"evaluate.floors.{name}: expected at least {least:g}, found none{there}")
         elif not found >= least - _ROUNDING:  # nan reaches no floor
             lines.append(f"evaluate.floors.{name}: expected at least {least:g}, found {found:.6g}")
     return lines
@@ -50,6 +101,16 @@ def _of_purchase(head: dict[str, Any] | None, floor: Floor) -> float | None:
         return found
     reference: float | None = head["references"][floor.over]["figures"].get(floor.figure)
     return None if reference is None else found - reference
+
+
+def _there(slices: Sequence[dict[str, Any]], floor: Floor) -> str:
+    """What there is of a slice in place of what a floor asks for; nothing of other floors."""
+    if floor.slice is None:
+        return ""
+    name, _ = floor.slice
+    values = [part["value"] for part in slices if part["slice"] == name]
+    # A slice in which all cases are alike is none.
+    return f"; the report has {', '.join(values) or 'less than two values'} in {name}"
 
 
 def _slice(slices: Sequence[dict[str, Any]], name: str, value: str) -> dict[str, Any] | None:

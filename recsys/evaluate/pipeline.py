@@ -6,16 +6,16 @@ import json
 import logging
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys import command, files, manifest, tables, trained
 from recsys.config import Config
 from recsys.errors import DataError, FloorError
-from recsys.evaluate import bootstrap, report, resamples
-from recsys.evaluate.catalogue import read_catalogue
+from recsys.evaluate import bootstrap, exposure, floors, metrics, report, resamples
+from recsys.evaluate.catalogue import Catalogue, read_catalogue
 from recsys.evaluate.evaluation import Evaluation
-from recsys.evaluate.figures import figures
-from recsys.evaluate.floors import missed
+from recsys.evaluate.figures import figures, known, slicing
 from recsys.evaluate.histories import whole
 from recsys.evaluate.purchases import measured, predicted
 from recsys.evaluate.references.hybrid import Hybrid
@@ -23,6 +23,7 @@ from recsys.evaluate.story import story
 from recsys.evaluate.summary import summary
 from recsys.manifest import Manifest
 from recsys.schemas import CASES, PURCHASES, SPLITS
+from recsys.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +36,15 @@ def run(spark: SparkSession, config: Config) -> str:
         config.yaml, and, of a model with a purchase head, purchases/
 
     Raises:
-        ConfigError: a hybrid is asked for, and the model was fitted to validation
+        ConfigError: a floor asks for what the report cannot have, or a hybrid is asked for, and the
+            model was fitted to validation
         DataError: no dataset or model, a model of another vocabulary, or no test cases
         FloorError: the report is published, and misses a floor
     """
     dataset = manifest.read(config.paths.dataset)
     model = trained.read(config.paths.model, dataset)
     catalogue = read_catalogue(spark, config, dataset)
+    floors.check(config.evaluate, _measurable(model, dataset, catalogue))
     with files.drafted(config.paths.report) as version:
         # References learn from what the model learnt from, or one of them would know more.
         evaluation = Evaluation(
@@ -51,12 +54,22 @@ def run(spark: SparkSession, config: Config) -> str:
         where = files.join(version, "purchases")
         content["purchase"] = _purchase(evaluation, where, model.purchase_threshold)
         content["model"] = {"version": model.model_version, "url": model.url}
-        content["missed_floors"] = missed(content, config.evaluate)
+        content["missed_floors"] = floors.missed(content, config.evaluate)
         _write(evaluation, content, version)
     log.info("%s\nreport: %s", summary(content), files.join(version, "report.html"))
     if content["missed_floors"]:
         raise FloorError("\n".join(content["missed_floors"]))
     return version
+
+
+def _measurable(model: Trained, dataset: Manifest, catalogue: Catalogue) -> floors.Measurable:
+    unseen_V = np.zeros(dataset.vocabulary_size, np.int64)
+    return floors.Measurable(
+        metrics=(*metrics.available(known(catalogue), has_vectors=True), *exposure.METRICS),
+        values=slicing(catalogue, unseen_V, dataset).values(),
+        new_users=dataset.test_start is not None,
+        purchases=model.purchase_threshold is not None and dataset.splits["test"].labels > 0,
+    )
 
 
 def _content(evaluation: Evaluation, where: str) -> dict[str, Any]:

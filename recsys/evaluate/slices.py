@@ -28,6 +28,8 @@ HISTORY_BANDS = (5, 20, 100)
 # Values of a slice with more than these are put together: categories as others, days as months.
 _MOST_CATEGORIES = 12
 _MOST_DAYS = 35
+# The index of the categories that are put together.
+_OTHER_CATEGORIES = FIRST_ITEM + _MOST_CATEGORIES
 _SECONDS_PER_DAY = 86_400
 
 
@@ -39,6 +41,7 @@ class Slicing:
         test_start: instant from which on a user with a first event is new, seconds; none where
             test does not start at an instant
         seconds: that the cases may span
+        last: instant of the last event, seconds; none where it is not known
         is_tail_item: whether an item is not among the most popular, which are the head [V]
         is_new_item: whether an item is new [V]
         event_types: from index FIRST_ITEM on
@@ -51,12 +54,29 @@ class Slicing:
 
     test_start: int | None = None
     seconds: int = 0
+    last: int | None = None
     is_tail_item: Bools | None = None
     is_new_item: Bools | None = None
     event_types: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     category: Ints | None = None
     category_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+
+    def values(self) -> dict[str, list[str]]:
+        """What the slices that the data name can part cases into; none where one is not made."""
+        found: dict[str, list[str]] = {"event_type": [], "platform": [], "category": [], "day": []}
+        if len(self.event_types) > 1:
+            found["event_type"] = list(self.event_types)
+        if self.platforms:
+            found["platform"] = ["unknown", *self.platforms]
+        if self.category is not None:
+            found["category"] = list(self._category_names().values())
+        if self.last is not None:
+            first, last = (
+                instant // _SECONDS_PER_DAY for instant in (self.last - self.seconds, self.last)
+            )
+            found["day"] = list(dict.fromkeys(map(self._day_name, range(first, last + 1))))
+        return found
 
     def parts(self, cases: pa.RecordBatch, lists: Lists) -> Iterator[tuple[str, str, Bools]]:
         """Slice, value and whether a target belongs to it [P]; only those that have targets."""
@@ -103,23 +123,27 @@ class Slicing:
 
     def _categories(self, target_P: Ints, category_V: Ints) -> tuple[Ints, Mapping[int, str]]:
         # Numbered by falling frequency, where days were added by that of before.
-        rest = FIRST_ITEM + _MOST_CATEGORIES
-        code_P = np.minimum(category_V[target_P], rest)
-        names = {code: name for code, name in self.category_names.items() if code < rest}
-        if len(self.category_names) > len(names):
-            names[rest] = "others"
-        return np.where(target_P >= FIRST_ITEM, code_P, PADDING), names
+        code_P = np.minimum(category_V[target_P], _OTHER_CATEGORIES)
+        return np.where(target_P >= FIRST_ITEM, code_P, PADDING), self._category_names()
+
+    def _category_names(self) -> dict[int, str]:
+        known = self.category_names.items()
+        names = {code: name for code, name in known if code < _OTHER_CATEGORIES}
+        if len(known) > len(names):
+            names[_OTHER_CATEGORIES] = "others"
+        return names
 
     def _days(self, timestamp_P: Longs) -> tuple[Longs, Mapping[int, str]]:
         day_P = timestamp_P // _SECONDS_PER_DAY
-        form = "%Y-%m-%d" if self.seconds <= _MOST_DAYS * _SECONDS_PER_DAY else "%Y-%m"
-        names = {
-            int(day): datetime.datetime.fromtimestamp(day * _SECONDS_PER_DAY, datetime.UTC)
-            .strftime(form) for day in np.unique(day_P)
-        }  # fmt: skip
+        names = {int(day): self._day_name(int(day)) for day in np.unique(day_P)}
         codes = {name: code for code, name in reversed(names.items())}  # a month's first day seen
         code_P = np.array([codes[names[int(day)]] for day in day_P], np.int64)
         return code_P, {code: name for name, code in codes.items()}
+
+    def _day_name(self, day: int) -> str:
+        form = "%Y-%m-%d" if self.seconds <= _MOST_DAYS * _SECONDS_PER_DAY else "%Y-%m"
+        instant = datetime.datetime.fromtimestamp(day * _SECONDS_PER_DAY, datetime.UTC)
+        return instant.strftime(form)
 
 
 def history_names() -> list[str]:

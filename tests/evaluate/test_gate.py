@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jsonargparse import Namespace
+from pyspark.sql import SparkSession
 
-from recsys import command, purchases
+from recsys import command, files, purchases
 from recsys.config import Config, Evaluate
-from recsys.config.floors import METRICS, PURCHASE_METRICS, PURCHASE_REFERENCES, parse
+from recsys.config.floors import METRICS, PURCHASE_METRICS, PURCHASE_REFERENCES, VALUES, parse
 from recsys.errors import ConfigError, FloorError
-from recsys.evaluate import metrics, purchase_rate, words
-from recsys.evaluate.floors import missed
+from recsys.evaluate import metrics, pipeline, purchase_rate, slices, words
+from recsys.evaluate.floors import Measurable, check, missed
+from recsys.evaluate.slices import Slicing
+from recsys.manifest import Manifest
+from recsys.schemas import FIRST_ITEM
+from tests.evaluate import dataset
 
 FIGURES = {
     "systems": {"model": {"recall@20": 0.3, "mrr@5": 0.2}, "popular": {"recall@20": 0.1}},
@@ -44,7 +51,8 @@ FIGURES = {
         ("purchase auc over purchase_rate", 0.1, None),
         ("purchase auc over purchase_rate", 0.11, "expected at least 0.11, found 0.1"),
         ("purchase precision", 0.1, "expected at least 0.1, found none"),
-        ("recall@20 in category=toys", 0.1, "expected at least 0.1, found none"),
+        ("recall@20 in category=toys", 0.1, "found none; the report has less than two values in"),
+        ("recall@20 in users=returning", 0.1, "found none; the report has new in users"),
     ],
 )
 def test_a_figure_below_its_floor_is_a_line(floor: str, least: float, line: str | None) -> None:
@@ -84,6 +92,8 @@ def test_each_missed_floor_has_its_line() -> None:
         ("purchase", "or 'purchase METRIC', as needed with ' over purchase_rate', found"),
         ("recall@20 over nothing", "expected one of evaluate.references (popular), found"),
         ("recall@20 in nowhere=1", "expected a slice (users,"),
+        ("recall@20 in users=old", "a value of the slice users (returning, new), found 'old'"),
+        ("recall@20 in history=6-20", "over 100; the nearest is 6–20), found '6-20'"),
         ("recall@5 in users=new", "expected a metric of slices (recall, ndcg, mrr) at 20"),
         ("novelty@20 in users=new", "expected a metric of slices (recall, ndcg, mrr) at 20"),
     ],
@@ -93,6 +103,71 @@ def test_a_floor_of_nothing_is_a_wrong_configuration(floor: str, message: str) -
         Evaluate(references=("popular",), floors={floor: 0.1})
     assert f"evaluate.floors.{floor}: " in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("floor", "message"),
+    [
+        ("recall@20 in platform=web", None),
+        ("recall@20 in platform=wep", "slice platform (app, web; the nearest is web), found 'wep'"),
+        ("recall@20 in category=toys", "value of the slice category (none here), found 'toys'"),
+        ("recall@20 in items=head", None),
+        ("recall@20 in users=new", "expected a dataset that is split by time, found another"),
+        ("gini@20", None),
+        ("category_diversity@20", "expected a metric that model and items allow (recall, gini), f"),
+        ("purchase auc", "expected a model with a purchase head (train.purchase_weight) and lab"),
+    ],
+)
+def test_what_the_data_cannot_give_is_refused_before_anything_is_ranked(
+    floor: str, message: str | None
+) -> None:
+    settings = Evaluate(references=("popular",), floors={floor: 0.1})
+    values = {"platform": ["app", "web"], "category": [], "event_type": [], "day": []}
+    can = Measurable(("recall", "gini"), values, new_users=False, purchases=False)
+    if message is None:
+        check(settings, can)
+        return
+    with pytest.raises(ConfigError) as caught:
+        check(settings, can)
+    assert f"evaluate.floors.{floor}: " in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_floor_of_a_slice_that_the_dataset_lacks_ends_the_job_at_once(
+    spark: SparkSession, place: Path, manifest: Manifest, model: str
+) -> None:
+    floors = {"recall@5 in platform=wap": 0.1}
+    config = dataset.config(place, references=("popular",), floors=floors)
+    elsewhere = dataclasses.replace(config.paths, report=str(place / "none"))
+    with pytest.raises(ConfigError, match=r"slice platform \(unknown, web, app; the nearest is"):
+        pipeline.run(spark, dataclasses.replace(config, paths=elsewhere))
+    assert not (place / "none").exists()
+
+
+def test_slices_have_the_values_that_floors_know(report: Path) -> None:
+    assert VALUES["history"] == tuple(slices.history_names())
+    found = files.read_json(files.as_url(str(report / "metrics.json")))["slices"]
+    assert found
+    for part in found:
+        assert part["value"] in VALUES.get(part["slice"], [part["value"]])
+
+
+def test_the_data_name_the_values_of_slices() -> None:
+    day = 86_400
+    short = Slicing(
+        test_start=0, seconds=2 * day, last=3 * day, event_types=("view", "buy"),
+        category=np.zeros(3, np.int32),
+        category_names={FIRST_ITEM + place: f"c{place}" for place in range(14)},
+    )  # fmt: skip
+    assert short.values() == {
+        "event_type": ["view", "buy"],
+        "platform": [],
+        "category": [*(f"c{place}" for place in range(12)), "others"],
+        "day": ["1970-01-02", "1970-01-03", "1970-01-04"],
+    }
+    months = Slicing(seconds=40 * day, last=60 * day, event_types=("view",)).values()
+    assert months["day"] == ["1970-01", "1970-02", "1970-03"]
+    assert months["event_type"] == months["category"] == []
 
 
 def test_every_metric_can_have_a_floor_and_has_a_name_and_a_meaning() -> None:
