@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -46,11 +47,16 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
-_INCHES = (5.2, 3.5)
-# Height of a line of small text in inches, and the share of the width that names beside the axes
-# leave to these.
-_LINE = 0.17
-_BESIDE = 0.62
+# All pictures have this width, so that their text has one size, on a phone too.
+_INCHES = (4.8, 3.4)
+# Height of a line of small text in inches, and where the axes lie with names beside them, as shares
+# of the picture's width and height.
+_LINE = 0.16
+_BESIDE = {"left": 0.17, "right": 0.6, "bottom": 0.14, "top": 0.97}
+# Steps of an axis of long numbers, at most.
+_FEW = 5
+# Small letters that fit under an axis.
+_LETTERS = 58
 
 Series = Mapping[str, Sequence[float]]  # of each system
 Labels = Mapping[str, str]
@@ -70,6 +76,7 @@ def intervals(
     axes.set_yticks(range(len(names)), [labels[name] for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(_FEW))
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
@@ -90,7 +97,7 @@ def curves(lengths: Sequence[int], series: Series, labels: Labels, metric: str) 
     axes.set_xlim(min(lengths), max(lengths))
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(axes, columns=2)
+    _legend(figure, columns=2)
     return _svg(figure)
 
 
@@ -99,8 +106,8 @@ def against(
     across: Mapping[str, float], up: Mapping[str, float], labels: Labels, x: str, y: str
 ) -> bytes:
     """A point for each system, its name beside the axes: up and to the right is better."""
-    figure, axes = _empty(height=max(_INCHES[1], 0.8 + _LINE * len(up)))
-    figure.subplots_adjust(right=_BESIDE)
+    figure, axes = _empty(height=max(_INCHES[1], 0.8 + _LINE * len(up)), layout=None)
+    figure.subplots_adjust(**_BESIDE)
     highest = max(up.values()) or 1
     names = sorted(up, key=lambda name: (up[name], -across[name]))
     gap = _LINE / (figure.get_figheight() * axes.get_position().height)
@@ -109,16 +116,21 @@ def against(
     places = spread_out([up[name] / (1.05 * highest) for name in names], gap)
     for name, place in zip(names, places, strict=True):
         size = 9 if name == "model" else 6
-        axes.plot(across[name], up[name], "o", color=COLOURS[name], markersize=size)
-        line = {"arrowstyle": "-", "color": COLOURS[name], "linewidth": 0.5, "shrinkB": 0}
+        # Whole on the border too, where all get the same few items.
+        axes.plot(
+            across[name], up[name], "o", color=COLOURS[name], markersize=size, clip_on=False,
+            zorder=3,
+        )  # fmt: skip
+        line = {"arrowstyle": "-", "color": COLOURS[name], "linewidth": 0.5, "alpha": 0.6}
         axes.annotate(
             labels[name], (across[name], up[name]), (1.04, place), fontsize=8,
             color=COLOURS[name], va="center", textcoords="axes fraction",
-            arrowprops={**line, "relpos": (0, 0.5)}, annotation_clip=False,
+            arrowprops={**line, "shrinkB": 0, "relpos": (0, 0.5)}, annotation_clip=False,
         )  # fmt: skip
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_locator(MaxNLocator(_FEW))
     return _svg(figure)
 
 
@@ -170,13 +182,13 @@ def shares(bands: Sequence[str], series: Series, labels: Labels) -> bytes:
         axes.barh(range(len(names)), values, 0.7, left=left, color=shade, label=band)
         left = [before + value for before, value in zip(left, values, strict=True)]
     axes.set_yticks(range(len(names)), [labels[name] for name in names])
-    axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_xlim(0, 1)
+    axes.set_ylim(len(names) - 0.5, -0.6)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    _legend(axes, columns=3, title="popularity rank in train")
+    _legend(figure, columns=3, title="popularity rank in train")
     return _svg(figure)
 
 
@@ -185,7 +197,7 @@ def counts(names: Sequence[str], values: Sequence[int], x: str, y: str) -> bytes
     """A bar for each name; of many names only some are written."""
     figure, axes = _empty()
     axes.bar(range(len(names)), values, 0.9, color=COLOURS["model"])
-    step = max(1, -(-len(names) // 8))
+    step = math.ceil(sum(len(name) + 2 for name in names) / _LETTERS) or 1
     axes.set_xticks(range(0, len(names), step), names[::step], fontsize=8)
     axes.tick_params(axis="x", length=0)
     axes.set_xlabel(x)
@@ -214,16 +226,17 @@ def calibration(bins: Sequence[Mapping[str, float]]) -> bytes:
     return _svg(figure)
 
 
-def _empty(height: float = _INCHES[1]) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_INCHES[0], height))
+def _empty(
+    height: float = _INCHES[1], layout: Literal["constrained"] | None = "constrained"
+) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_INCHES[0], height), layout=layout)
     return figure, figure.subplots()
 
 
-def _legend(axes: Axes, columns: int, title: str | None = None) -> None:
+def _legend(figure: Figure, columns: int, title: str | None = None) -> None:
     """Above the axes, where it hides nothing."""
-    axes.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
+    figure.legend(
+        loc="outside upper center",
         ncols=columns,
         title=title,
         title_fontsize=9,
@@ -235,5 +248,5 @@ def _legend(axes: Axes, columns: int, title: str | None = None) -> None:
 def _svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=nothing)
+    figure.savefig(buffer, format="svg", metadata=nothing)
     return buffer.getvalue()
