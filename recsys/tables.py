@@ -28,6 +28,7 @@ from recsys import config as configuration
 from recsys import files
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError
+from recsys.schemas import ddl
 
 log = logging.getLogger(__name__)
 
@@ -348,6 +349,17 @@ def read(
         frame = spark.read.parquet(*paths)
         _check(frame, url, schema)
         return frame.select(*schema)
+
+
+def read_undamaged(spark: SparkSession, url: str, schema: Mapping[str, str]) -> DataFrame:
+    """Reads a table that a stage wrote, without the files, or the ends of files, that are damaged.
+
+    Args:
+        url: the folder
+        schema: column to type, those that are folders, too
+    """
+    reader = spark.read.option("ignoreCorruptFiles", "true").option("ignoreMissingFiles", "true")
+    return reader.schema(ddl(dict(schema))).parquet(url)
 
 
 def read_whole(spark: SparkSession, url: str) -> DataFrame:

@@ -1,4 +1,4 @@
-"""A run's parts: each is written, checked and recorded, and a run that goes on skips it.
+"""A run's parts: each is written, recorded and read back; a run that goes on skips what is whole.
 
 versions/<id>/run.json                                    what the run is
 versions/<id>/parts/home-00003.json                       the part is done, and what it holds
@@ -12,20 +12,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, Observation, SparkSession
 
 from recsys import files, tables
 from recsys.errors import DataError
-from recsys.schemas import PAIR_SOURCES
+from recsys.schemas import PAIR_SOURCES, RECOMMENDATION_FOLDERS
+from recsys.score import counting
 from recsys.score.plan import Plan
 from recsys.score.worker import scored
 
 log = logging.getLogger(__name__)
 
 _RUN = "run.json"
-# Sums of 64-bit hashes that no number of rows makes overflow.
-_HASH = "decimal(38,0)"
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,49 @@ class Run:
             files.write_bytes(record, b"")
         return url
 
+    def begin(self, spark: SparkSession, plan: Plan) -> None:
+        """Reads what is done of a kind of list, and forgets the parts that are damaged."""
+        done = self._recorded(plan.kind)
+        for part in self._damaged(spark, plan, done):
+            url = self.lists_url(plan, part.number)
+            log.warning("%s: not as it was written, so scored again", url)
+            files.remove(self._record(plan.kind, part.number))
+
+    def verify(self, spark: SparkSession, plan: Plan) -> None:
+        """Makes sure that the parts of a kind of list read as they were written.
+
+        Raises:
+            DataError: one does not; a run that goes on scores it again
+        """
+        done = [part for part in self.done if part.kind == plan.kind]
+        for part in self._damaged(spark, plan, done):
+            raise DataError(
+                f"{self.lists_url(plan, part.number)}: expected the {part.rows} rows that were "
+                "written, found a damaged table; run jobs/score.py again"
+            )
+
+    def _damaged(self, spark: SparkSession, plan: Plan, parts: Sequence[Part]) -> list[Part]:
+        """Those whose rows on the disk are not those that were written."""
+        if not parts:
+            return []
+        url = files.join(self.version, plan.kind)
+        if not files.exists(url):
+            return list(parts)
+        lists = tables.read_undamaged(spark, url, {**plan.schema, **RECOMMENDATION_FOLDERS})
+        rows = lists.groupBy("part").agg(*counting.rows_and_content(plan)).collect()
+        found = {
+            int(row["part"]): (row["rows"], counting.fingerprint(row["content"])) for row in rows
+        }
+        return [part for part in parts if found.get(part.number) != (part.rows, part.content)]
+
+    def _record(self, kind: str, number: int) -> str:
+        return files.join(self.version, "parts", f"{kind}-{number:05d}.json")
+
+    def _recorded(self, kind: str) -> list[Part]:
+        folder = files.join(self.version, "parts")
+        names = [name for name in files.names(folder) if name.startswith(f"{kind}-")]
+        return [Part(**files.read_json(files.join(folder, name))) for name in names]
+
     def finish(self) -> None:
         """Removes what only the run needed."""
         staging = files.join(self.version, "staging")
@@ -149,7 +190,7 @@ class Run:
         Raises:
             DataError: the input cannot be read, or somebody was lost on the way
         """
-        record = files.join(self.version, "parts", f"{plan.kind}-{number:05d}.json")
+        record = self._record(plan.kind, number)
         if files.exists(record):
             part = Part(**files.read_json(record))
         else:
@@ -165,58 +206,17 @@ class Run:
 
 def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int | None) -> Part:
     incoming, outgoing = Observation(), Observation()
-    lists = scored(subjects.observe(incoming, *_coming(plan)), plan)
+    lists = scored(subjects.observe(incoming, *counting.coming(plan)), plan)
     with tables.reading(f"the input of {plan.kind}, part {number}"):
-        tables.write(lists.observe(outgoing, *_totals(plan)), url, plan.schema)
+        tables.write(lists.observe(outgoing, *counting.totals(plan)), url, plan.schema)
     came, found = incoming.get, outgoing.get
-    written = sum(sum(groups) for groups in tables.row_groups(url).values())
     for what, wanted, got in (
         ("subjects read", expected, came["subjects"]),
         ("lists", came["lists"], found["lists"]),
-        ("rows written", found["rows"], written),
     ):
         if wanted is not None and got != wanted:
             raise DataError(f"{url}: expected {wanted} {what}, found {got}")
-    content = f"{int(found['content'] or 0) % 2**64:016x}"
+    content = counting.fingerprint(found["content"])
     counts = (found.get("recommendations", 0), found.get("fallbacks", 0))
     sources = {name: found[name] for name in PAIR_SOURCES if name in found}
-    return Part(plan.kind, number, came["subjects"], written, *counts, content, sources)
-
-
-def _coming(plan: Plan) -> list[Any]:
-    """Subjects, and the lists that they shall get; a pair stands for a list."""
-    subjects = F.count(F.lit(1))
-    lists = subjects if plan.kind != "pairs" else _count(F.size("candidate"))
-    return [subjects.alias("subjects"), lists.alias("lists")]
-
-
-def _totals(plan: Plan) -> list[Any]:
-    """What is counted while the rows go by."""
-    return [
-        F.count(F.lit(1)).alias("rows"),
-        F.sum(F.xxhash64(*plan.schema).cast(_HASH)).alias("content"),
-        *(_of_pairs() if plan.kind == "pairs" else _of_lists(plan)),
-    ]
-
-
-def _of_lists(plan: Plan) -> list[Any]:
-    is_array = plan.has_arrays
-    is_first = F.lit(True) if is_array else F.col("rank") == 1
-    first_source = F.element_at("source", 1) if is_array else F.col("source")
-    size = F.size("item_id") if is_array else F.lit(1)
-    return [
-        _count(is_first.cast("bigint")).alias("lists"),
-        _count(size).alias("recommendations"),
-        _count((is_first & (first_source == "fallback")).cast("bigint")).alias("fallbacks"),
-    ]
-
-
-def _of_pairs() -> list[Any]:
-    return [
-        F.count(F.lit(1)).alias("lists"),
-        *[F.count_if(F.col("source") == name).alias(name) for name in PAIR_SOURCES],
-    ]
-
-
-def _count(values: Any) -> Any:
-    return F.coalesce(F.sum(values), F.lit(0))
+    return Part(plan.kind, number, came["subjects"], found["rows"], *counts, content, sources)

@@ -55,6 +55,8 @@ def run(spark: SparkSession, config: Config) -> str:
         if config.score.user_vectors:
             vectors = write_vectors(spark, work, plan.of("home"), config, dataset)
         work.finish()
+        for kind in config.score.lists:
+            work.verify(spark, plan.of(kind))
         content = {
             **_manifest(work, plan, dataset, model), "lists": found, "user_vectors": vectors,
             "started_at": started, "finished_at": _now(),
@@ -94,6 +96,7 @@ def _score(
     """Scores the subjects of a kind of list; what the manifest says of it."""
     parts = []
     found: dict[str, Any] = {}
+    work.begin(spark, plan)
     for piece in pieces(spark, work, plan, config, dataset):
         parts.append(work.write(piece.frame, plan, piece.number, piece.subjects))
         if plan.uses_neighbours and piece.number == 0:

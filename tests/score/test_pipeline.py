@@ -17,6 +17,7 @@ from recsys.config import Neighbours, Pairs, Rules, Score, Stock
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import RECOMMENDATION_FOLDERS, recommendations
 from recsys.score import pipeline
+from recsys.score.parts import Run
 from recsys.tables import read
 from tests.score.worlds import ITEMS, USERS, World, write_model
 
@@ -108,6 +109,43 @@ def test_a_run_that_ended_before_it_was_published_goes_on(
     assert files.current(config.paths.recommendations, "") == version
     assert {path: path.stat().st_mtime_ns for path in written} == written  # not scored again
     assert len(files.versions(config.paths.recommendations)) == 1
+
+
+def test_parts_that_are_damaged_are_not_published_and_scored_again(
+    spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = own.config(score=small(users_per_part=1))
+    former = pipeline.run(spark, own.config(score=small()))
+
+    def damage(work: Run) -> None:  # after the last part, before the pointer
+        place = Path(files.local_copy(work.version))
+        for number, fault in enumerate((_cut, _change_a_score, Path.unlink), start=1):
+            [victim] = place.glob(f"home/**/part={number:05d}/*.parquet")
+            (victim.parent / f".{victim.name}.crc").unlink()  # a check that not every disk has
+            fault(victim)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "finish", damage)
+        with pytest.raises(DataError, match=r"part=00001: expected the 15 rows that were written"):
+            pipeline.run(spark, config)
+    assert files.current(config.paths.recommendations, "") == former
+    place = own.folder / "recommendations" / "versions"
+    done = {path: path.stat().st_mtime_ns for path in place.glob("*/parts/*.json")}
+    version = pipeline.run(spark, config)
+    again = {path.stem for path in done if path.stat().st_mtime_ns != done[path]}
+    assert again == {"home-00001", "home-00002", "home-00003"}
+    about, before = (files.read_json(files.join(url, files.MANIFEST)) for url in (version, former))
+    assert about["lists"] == before["lists"]
+
+
+def _change_a_score(path: Path) -> None:
+    """The file is as whole as it was, and one score in it is another."""
+    table = pq.read_table(path)
+    scores = table.column("score").to_pylist()
+    scores[0][0] += 0.25
+    column = table.schema.get_field_index("score")
+    changed = pa.array(scores, table.schema.field(column).type)
+    pq.write_table(table.set_column(column, "score", changed), path)
 
 
 def _interrupted(version: str) -> None:

@@ -1,0 +1,59 @@
+"""What is counted while subjects come in and lists go out, without another pass over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from recsys.schemas import PAIR_SOURCES
+from recsys.score.plan import Plan
+
+# Sums of 64-bit hashes that no number of rows makes overflow.
+_HASH = "decimal(38,0)"
+
+
+def coming(plan: Plan) -> list[Any]:
+    """Subjects, and the lists that they shall get; a pair stands for a list."""
+    subjects = F.count(F.lit(1))
+    lists = subjects if plan.kind != "pairs" else _count(F.size("candidate"))
+    return [subjects.alias("subjects"), lists.alias("lists")]
+
+
+def totals(plan: Plan) -> list[Any]:
+    """What is counted while the rows go by."""
+    return [*rows_and_content(plan), *(_of_pairs() if plan.kind == "pairs" else _of_lists(plan))]
+
+
+def rows_and_content(plan: Plan) -> list[Any]:
+    """How many rows there are, and what stands for all that they hold."""
+    content = F.sum(F.xxhash64(*plan.schema).cast(_HASH))
+    return [F.count(F.lit(1)).alias("rows"), content.alias("content")]
+
+
+def fingerprint(hashes: Any) -> str:
+    """The fingerprint of rows, out of the sum of their hashes; none is that of no row."""
+    return f"{int(hashes or 0) % 2**64:016x}"
+
+
+def _of_lists(plan: Plan) -> list[Any]:
+    is_array = plan.has_arrays
+    is_first = F.lit(True) if is_array else F.col("rank") == 1
+    first_source = F.element_at("source", 1) if is_array else F.col("source")
+    size = F.size("item_id") if is_array else F.lit(1)
+    return [
+        _count(is_first.cast("bigint")).alias("lists"),
+        _count(size).alias("recommendations"),
+        _count((is_first & (first_source == "fallback")).cast("bigint")).alias("fallbacks"),
+    ]
+
+
+def _of_pairs() -> list[Any]:
+    return [
+        F.count(F.lit(1)).alias("lists"),
+        *[F.count_if(F.col("source") == name).alias(name) for name in PAIR_SOURCES],
+    ]
+
+
+def _count(values: Any) -> Any:
+    return F.coalesce(F.sum(values), F.lit(0))
