@@ -1,8 +1,16 @@
 """One writer to a place at a time, on any file system.
 
-A lock is a small file that its owner touches while it works. It is over when it is released, when
-its process on this machine is gone, or when nobody has touched it for a while, so that a run that
-was killed stands in nobody's way for long.
+Whoever wants to write puts a file of its own into the place, its claim, and then looks at those of
+others. Of two who do so at once at least one sees the other, wherever what is written is listed at
+once: on local disks, HDFS, S3, Google's and Azure's stores. Who sees nobody else holds the lock.
+Who sees a holder gives up; of those who see only each other the one with the first name waits until
+the others have given up. No file is ever written by two, so nothing must be created or replaced
+atomically.
+
+A holder touches its claim while it works. A claim is over when it is withdrawn, when its process on
+this machine is gone, or when nobody has touched it for a while, so that a run that was killed
+stands in nobody's way for long. One that was stopped for so long and goes on finds its claim gone:
+it must ask before it publishes (Held.check).
 """
 
 from __future__ import annotations
@@ -14,7 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from recsys import files
@@ -22,13 +30,118 @@ from recsys.errors import DataError
 
 log = logging.getLogger(__name__)
 
-LOCK = "lock.json"
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+# For others who started at the same moment to give up.
+_PATIENCE_SECONDS = 20.0
+# For a file that is seen before all of it is written, as on HDFS.
+_WRITTEN_SECONDS = 2.0
+_PREFIX, _SUFFIX = "lock-", ".json"
+
+
+class Held:
+    """The lock of a place, once it is taken.
+
+    Args:
+        place: what is written to
+        by: the job, for whoever finds the lock
+    """
+
+    def __init__(self, place: str, by: str) -> None:
+        self._place = files.as_url(place)
+        self._run = uuid.uuid4().hex
+        self._about = {
+            "run": self._run, "by": by, "host": socket.gethostname(), "pid": os.getpid(),
+            "is_held": False,
+        }  # fmt: skip
+        self._over: set[str] = set()  # claims of others that had ended before
+
+    def check(self) -> None:
+        """Makes sure that the lock is still this run's; to be called before anything is published.
+
+        Raises:
+            DataError: another run has taken it, or its file is gone
+        """
+        claims = self._claims()
+        for found in claims.values():
+            if found["run"] != self._run and found["is_held"]:
+                raise self._refusal(f"{_named(found)}, which has taken the lock meanwhile")
+        if self._run not in claims:
+            raise DataError(f"{self._url(self._run)}: expected the lock of this run, found none")
+
+    def take(self) -> None:
+        """Claims the place.
+
+        Raises:
+            DataError: another run holds it, or is about to
+        """
+        self._write()
+        try:
+            self._wait_for_others()
+        except BaseException:
+            self.release()
+            raise
+        self._about["is_held"] = True
+        self._write()
+
+    def _wait_for_others(self) -> None:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while others := self._others():
+            first = min(others, key=lambda found: (not found["is_held"], found["run"]))
+            if first["is_held"] or first["run"] < self._run or time.monotonic() > until:
+                raise self._refusal(_named(first))
+            time.sleep(0.05)
+
+    def touch(self) -> None:
+        """Says that the run is alive.
+
+        Raises:
+            DataError: as check
+        """
+        self.check()
+        self._write()
+
+    def release(self) -> None:
+        """Withdraws the claim."""
+        if files.exists(self._url(self._run)):
+            files.remove(self._url(self._run))
+
+    def _others(self) -> list[dict[str, Any]]:
+        """The claims of others; removes those that are over."""
+        others = []
+        for run, found in self._claims().items():
+            if run == self._run:
+                continue
+            if _is_over(found):
+                self._over.add(run)
+                _remove(self._url(run))
+            else:
+                others.append(found)
+        return others
+
+    def _claims(self) -> dict[str, dict[str, Any]]:
+        """Whose claims there are, without those that were over when this run took the lock."""
+        files.filesystem(self._place)[0].invalidate_cache()
+        found = {}
+        for name in files.names(self._place):
+            run = name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+            is_claim = name == f"{_PREFIX}{run}{_SUFFIX}" and run not in self._over
+            if is_claim and (claim := _read(self._url(run))):
+                found[run] = claim
+        return found
+
+    def _write(self) -> None:
+        files.write_json(self._url(self._run), {**self._about, "touched": time.time()})
+
+    def _url(self, run: str) -> str:
+        return files.join(self._place, f"{_PREFIX}{run}{_SUFFIX}")
+
+    def _refusal(self, found: str) -> DataError:
+        return DataError(f"{self._place}: expected no other run to this place, found {found}")
 
 
 @contextmanager
-def held(place: str, by: str) -> Iterator[None]:
+def held(place: str, by: str) -> Iterator[Held]:
     """Holds the place's lock.
 
     Args:
@@ -38,59 +151,56 @@ def held(place: str, by: str) -> Iterator[None]:
     Raises:
         DataError: another run holds it
     """
-    url = files.join(files.as_url(place), LOCK)
-    mine = {"run": uuid.uuid4().hex, "by": by, "host": socket.gethostname(), "pid": os.getpid()}
-    _take(url, mine)
+    lock = Held(place, by)
+    lock.take()
     done = threading.Event()
-    beat = threading.Thread(target=_touch, args=(url, mine, done), daemon=True)
+    beat = threading.Thread(target=_beat, args=(lock, done), daemon=True)
     beat.start()
     try:
-        yield
+        yield lock
     finally:
         done.set()
         beat.join()
-        if _holder(url).get("run") == mine["run"]:
-            files.remove(url)
+        lock.release()
 
 
-def _take(url: str, mine: dict[str, Any]) -> None:
-    found = _holder(url)
-    if found and not _is_over(found):
-        raise DataError(
-            f"{url}: expected no other run to this place, found {found['by']} as process "
-            f"{found['pid']} on {found['host']}"
-        )
-    if found:
+def _beat(lock: Held, done: threading.Event) -> None:
+    while not done.wait(BEAT_SECONDS):
+        try:
+            lock.touch()
+        except DataError as error:
+            # As after this process was stopped for long.
+            log.error("%s", error)
+            return
+        except OSError as error:
+            log.warning("the lock was not touched, tried again: %s", error)
+
+
+def _named(found: dict[str, Any]) -> str:
+    return f"{found['by']} as process {found['pid']} on {found['host']}"
+
+
+def _read(url: str) -> dict[str, Any] | None:
+    """A claim; none where it was withdrawn meanwhile.
+
+    Raises:
+        DataError: it is not JSON, and not because it is just being written
+    """
+    until = time.monotonic() + _WRITTEN_SECONDS
+    while True:
+        try:
+            return dict(files.read_json(url))
+        except DataError:
+            if not files.exists(url):
+                return None
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.02)
+
+
+def _remove(url: str) -> None:
+    with suppress(FileNotFoundError):  # another has
         files.remove(url)
-    if not _create(url, {**mine, "touched": time.time()}) or _holder(url)["run"] != mine["run"]:
-        raise DataError(f"{url}: expected no other run to this place, found one that just started")
-
-
-def _create(url: str, content: dict[str, Any]) -> bool:
-    """Whether the file was not there; where exclusive creation is unknown, the last one wins."""
-    fs, path = files.filesystem(url)
-    if "file" not in fs.protocol:
-        files.write_json(url, content)
-        return True
-    fs.makedirs(os.path.dirname(path), exist_ok=True)
-    # A link is made whole or not at all, and never over another.
-    draft = f"{path}.{content['run']}"
-    files.write_json(f"file://{draft}", content)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        os.remove(draft)
-    return True
-
-
-def _holder(url: str) -> dict[str, Any]:
-    """Who holds the lock; empty where nobody does."""
-    try:
-        return dict(files.read_json(url))
-    except DataError:
-        return {}
 
 
 def _is_over(found: dict[str, Any]) -> bool:
@@ -116,15 +226,3 @@ def _is_zombie(pid: int) -> bool:
             return file.read().rpartition(b") ")[2][:1] == b"Z"
     except OSError:  # gone meanwhile, or no Linux
         return False
-
-
-def _touch(url: str, mine: dict[str, Any], done: threading.Event) -> None:
-    while not done.wait(BEAT_SECONDS):
-        if (found := _holder(url)) and found["run"] != mine["run"]:
-            # As after this process was stopped for long: the lock is not its own any more.
-            log.error("%s: taken by %s as process %s", url, found["by"], found["pid"])
-            return
-        try:
-            files.write_json(url, {**mine, "touched": time.time()})
-        except OSError as error:
-            log.warning("%s: not touched, tried again: %s", url, error)

@@ -30,13 +30,14 @@ def back_to(place: str, version_id: str) -> None:
     Raises:
         DataError: it never was, or was removed; or a job is writing to the place
     """
-    with lock.held(place, _BY):
+    with lock.held(place, _BY) as held:
         known = set(files.published(place)) & set(files.versions(place))
         if version_id not in known:
             raise DataError(
                 f"{place}: expected a published version ({', '.join(sorted(known)) or 'none'}), "
                 f"found {version_id!r}"
             )
+        held.check()
         files.publish(files.join(files.as_url(place), "versions", version_id))
     log.info("%s: %s is current", place, version_id)
 
@@ -53,11 +54,12 @@ def prune(place: str, keep: int) -> list[str]:
     """
     if keep < 1:
         raise ConfigError(f"--prune: expected a positive number of versions, found {keep}")
-    with lock.held(place, _BY):
+    with lock.held(place, _BY) as held:
         current = files.current(place, made_by="a job").rsplit("/", 1)[-1]
         published = files.published(place)
         oldest = sorted(published)[-keep:][0]
         removed = [name for name in files.versions(place) if name < oldest and name != current]
+        held.check()
         files.forget(place, removed)  # first: nobody goes back to half a version
         for name in removed:
             files.remove(files.join(files.as_url(place), "versions", name))

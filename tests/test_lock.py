@@ -3,13 +3,17 @@ import multiprocessing
 import os
 import socket
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from recsys import lock
 from recsys.errors import DataError
+
+RUNS, ROUNDS = 6, 20
 
 
 def test_the_second_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
@@ -29,12 +33,14 @@ def test_a_failure_releases_it(tmp_path: Path) -> None:
         pass
 
 
-def _left(folder: Path, **changes: object) -> None:
+def _left(folder: Path, **changes: object) -> Path:
     content = {
         "run": "other", "by": "jobs/score.py", "host": socket.gethostname(), "pid": os.getpid(),
-        "touched": time.time(),
+        "touched": time.time(), "is_held": True,
     }  # fmt: skip
-    (folder / lock.LOCK).write_text(json.dumps({**content, **changes}))
+    path = folder / "lock-other.json"
+    path.write_text(json.dumps({**content, **changes}))
+    return path
 
 
 def test_a_lock_of_a_process_that_is_gone_is_over(tmp_path: Path) -> None:
@@ -65,25 +71,88 @@ def test_a_lock_of_another_machine_is_over_when_nobody_touched_it_for_long(tmp_p
         pass
 
 
-def test_one_that_another_has_taken_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_one_that_another_has_taken_refuses_to_publish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
-    with lock.held(str(tmp_path), "jobs/score.py"):
-        deadline = time.time() + 10
-        while "taken by jobs/score.py" not in caplog.text:
-            assert time.time() < deadline
-            _left(tmp_path, host="elsewhere")  # again, where it was being touched just then
-            time.sleep(0.02)
-    assert json.loads((tmp_path / lock.LOCK).read_text())["host"] == "elsewhere"
+    with lock.held(str(tmp_path), "jobs/versions.py") as stopped:
+        stopped.check()
+        with monkeypatch.context() as long_after:
+            long_after.setattr(lock, "STALE_SECONDS", -1.0)
+            second = lock.held(str(tmp_path), "jobs/score.py")
+            holder = second.__enter__()
+        holder.check()
+        message = "expected no other run to this place, found jobs/score.py .* has taken the lock"
+        with pytest.raises(DataError, match=message):
+            stopped.check()
+        stopped._write()  # as it does who is stopped between looking and touching
+        holder.check()
+        with pytest.raises(DataError, match=message):
+            stopped.check()
+        second.__exit__(None, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_whose_file_is_gone_refuses_to_publish(tmp_path: Path) -> None:
+    with lock.held(str(tmp_path), "jobs/score.py") as stopped:
+        next(tmp_path.iterdir()).unlink()
+        with pytest.raises(DataError, match="expected the lock of this run, found none"):
+            stopped.check()
+
+
+def test_one_that_is_just_being_written_is_waited_for(tmp_path: Path) -> None:
+    whole = _left(tmp_path)
+    text = whole.read_text()
+    whole.write_text("")
+    threading.Timer(0.2, whole.write_text, [text]).start()
+    with pytest.raises(DataError, match=r"found jobs/score.py as"), lock.held(str(tmp_path), "x"):
+        pass
+
+
+@pytest.mark.parametrize("place", ["memory://lock-test", "file"])
+def test_of_many_at_once_one_gets_it(place: str, tmp_path: Path) -> None:
+    """Each round they start together, and keep what they have until all have tried."""
+    where = str(tmp_path) if place == "file" else place
+    together, tried = (threading.Barrier(RUNS, timeout=60) for _ in range(2))
+
+    def attempt(_: int) -> list[bool]:
+        won = []
+        for _ in range(ROUNDS):
+            together.wait()
+            try:
+                with lock.held(where, "jobs/score.py"):
+                    won.append(True)
+                    tried.wait()
+            except DataError:
+                won.append(False)
+                tried.wait()
+        return won
+
+    with ThreadPoolExecutor(RUNS) as pool:
+        rounds = list(zip(*pool.map(attempt, range(RUNS)), strict=True))
+    assert [sum(won) for won in rounds] == [1] * ROUNDS
 
 
 def test_it_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "BEAT_SECONDS", 0.05)
     with lock.held(str(tmp_path), "jobs/score.py"):
-        path = tmp_path / lock.LOCK
+        path = next(tmp_path.glob("lock-*.json"))
         first = json.loads(path.read_text())["touched"]
         deadline = time.time() + 10
         while json.loads(path.read_text())["touched"] == first:
             assert time.time() < deadline
             time.sleep(0.02)
+
+
+def test_a_beat_ends_when_another_has_taken_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
+    with lock.held(str(tmp_path), "jobs/score.py"):
+        [own] = tmp_path.iterdir()
+        path = _left(tmp_path, host="elsewhere")
+        deadline = time.time() + 10
+        while "found jobs/score.py" not in caplog.text:
+            assert time.time() < deadline
+            time.sleep(0.02)
+    assert path.exists()
+    assert not own.exists()

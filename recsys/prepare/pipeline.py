@@ -44,10 +44,12 @@ def run(spark: SparkSession, config: Config) -> manifest.Manifest:
         ConfigError: the configuration contradicts itself or the data's names
         DataError: the data are not what the configuration says, or another run to the same place
     """
-    with lock.held(config.paths.dataset, by="jobs/prepare.py"), drafted(spark, config) as work:
+    place = config.paths.dataset
+    with lock.held(place, by="jobs/prepare.py") as held, drafted(spark, config) as work:
         result = _build(work, days.former(spark, config))
         files.write_bytes(work.url("config.yaml"), command.to_yaml(config).encode())
         result.write()
+        held.check()
     log.info("%s", report.text(result))
     return result
 

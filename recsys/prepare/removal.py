@@ -50,7 +50,7 @@ def forget(spark: SparkSession, config: Config, users: str) -> Manifest:
         DataError: no dataset, no ids, none that it knows, or sequences that do not say whose they
             are
     """
-    with lock.held(config.paths.dataset, _BY):
+    with lock.held(config.paths.dataset, _BY) as held:
         former = manifest.read(config.paths.dataset)
         key = hashing.key_for(config.events, former.user_key)
         ids = {key.hashed(name) if key else name for name in names(users)}
@@ -58,6 +58,7 @@ def forget(spark: SparkSession, config: Config, users: str) -> Manifest:
         with drafted(spark, made_with) as work:
             result = _without(work, former, ids, users)
             result.write()
+            held.check()
     log.info("%s", _text(result, former, len(ids)))
     return result
 

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 
 from recsys import files, tables
 from recsys.errors import DataError
+from recsys.lock import Held
 from recsys.schemas import PAIR_SOURCES, RECOMMENDATION_FOLDERS
 from recsys.score import counting
 from recsys.score.plan import Plan
@@ -71,16 +72,18 @@ class Run:
         version: its URL
         about: all that decides the content
         date: that the lists are for
+        held: the lock of the place
     """
 
-    def __init__(self, version: str, about: dict[str, Any], date: str) -> None:
+    def __init__(self, version: str, about: dict[str, Any], date: str, held: Held) -> None:
         self.version = version
         self.about = about
         self.date = date
+        self._held = held
         self.done: list[Part] = []
 
     @staticmethod
-    def open(place: str, about: dict[str, Any], date: str) -> Run:
+    def open(place: str, about: dict[str, Any], date: str, held: Held) -> Run:
         """The run of this description that was not published, or a new one.
 
         Other unfinished versions are removed: the place is locked, so nobody writes them.
@@ -89,6 +92,7 @@ class Run:
             place: of the recommendations
             about: all that decides the content
             date: that the lists are for
+            held: the lock of the place
         """
         found, published = None, set(files.published(place))
         for version_id in files.versions(place):
@@ -105,7 +109,7 @@ class Run:
         if found:
             done = len(files.names(files.join(version, "parts")))
             log.info("going on with %s, %d parts of which are done", version, done)
-        return Run(version, about, date)
+        return Run(version, about, date, held)
 
     def lists_url(self, plan: Plan, number: int) -> str:
         """Where a part's lists go."""
@@ -188,8 +192,10 @@ class Run:
             what it holds
 
         Raises:
-            DataError: the input cannot be read, or somebody was lost on the way
+            DataError: the input cannot be read, somebody was lost on the way, or another run has
+                taken the place
         """
+        self._held.check()  # the other run may go on with this very version
         record = self._record(plan.kind, number)
         if files.exists(record):
             part = Part(**files.read_json(record))

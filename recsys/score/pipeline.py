@@ -43,11 +43,11 @@ def run(spark: SparkSession, config: Config) -> str:
     if config.score.subjects.path or "pairs" in config.score.lists:
         hashing.key_for(config.events, dataset.user_key)
     model = trained.read(config.paths.model, dataset)
-    with lock.held(config.paths.recommendations, by="jobs/score.py"):
+    with lock.held(config.paths.recommendations, by="jobs/score.py") as held:
         plan = planning.plan(spark, config, dataset, model)
         about = _about(spark, config, dataset, plan)
         date = datetime.datetime.fromtimestamp(about["as_of"], datetime.UTC).date().isoformat()
-        work = Run.open(config.paths.recommendations, about, date)
+        work = Run.open(config.paths.recommendations, about, date, held)
         found = {
             kind: _score(spark, work, plan.of(kind), config, dataset) for kind in config.score.lists
         }
@@ -63,6 +63,7 @@ def run(spark: SparkSession, config: Config) -> str:
         }  # fmt: skip
         files.write_json(files.join(work.version, files.MANIFEST), content)
         files.write_bytes(files.join(work.version, "config.yaml"), command.to_yaml(config).encode())
+        held.check()
         files.publish(work.version)
     log.info("%d lists written to %s", sum(part.subjects for part in work.done), work.version)
     return work.version

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys import files, lock
+from recsys import files
 from recsys.config import Score
 from recsys.errors import DataError
 from recsys.score import pipeline
@@ -61,7 +61,7 @@ def test_a_driver_that_is_killed_and_two_runs_at_once(
     former = pipeline.run(spark, world.config(score=SCORE))
     before = current(world)
     with started("local[2]", arguments(world), log_of(world)) as job:
-        wait_for(lambda: (place_of(world) / lock.LOCK).exists(), job)
+        wait_for(lambda: any(place_of(world).glob("lock-*.json")), job)
         with pytest.raises(DataError, match=r"expected no other run .* found jobs/score.py as"):
             pipeline.run(spark, world.config(score=SCORE))
         wait_for(lambda: len(records(world)) >= 2, job)
