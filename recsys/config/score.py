@@ -147,7 +147,8 @@ class Score:
             probability that a user who sees an item next buys it in that session
         top_k: length of a list
         layout: one array a subject, or one row a recommendation
-        as_of: the instant that the lists are made for (ISO 8601, UTC); null is the dataset's last
+        as_of: the instant that the lists are made for (ISO 8601, UTC): no later event counts, save
+            for what the model and the popularity of items have of train; null is the dataset's last
             event
         subjects: who gets the lists home and next
         pairs: of a user (or session) and an item, for the list pairs; rules are not for them

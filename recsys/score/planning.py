@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from importlib.util import find_spec
 
 import numpy as np
@@ -17,8 +18,10 @@ from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM, HISTORIES, items_schema, with_inputs
 from recsys.score.catalogue import Catalogue, catalogue, check_attributes
 from recsys.score.plan import Plan
-from recsys.score.subjects import named, popular_in_groups, popular_on_platforms
+from recsys.score.subjects import named, popular_in_groups, popular_on_platforms, until
 from recsys.trained import Trained
+
+log = logging.getLogger(__name__)
 
 Ints = npt.NDArray[np.int32]
 
@@ -36,6 +39,7 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
         DataError: a table that cannot be read, or nothing that may be recommended
     """
     _check(config, dataset, model)
+    _warn_of_what_is_known(config, dataset, model)
     rules = config.score.rules
     by = config.score.fallback_by
     wanted = [*rules.at_most, *([by] if by not in (None, _GROUP, _PLATFORM) else [])]
@@ -97,6 +101,18 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
             )
 
 
+def _warn_of_what_is_known(config: Config, dataset: Manifest, model: Trained) -> None:
+    """Says so where the model was trained on what happened after the lists' instant."""
+    ends = {"train": dataset.valid_start, "valid": dataset.test_start}
+    known = max(ends.get(split) or dataset.last_event for split in model.trained_on) // 1_000_000
+    if as_of(config, dataset) < known:
+        until = datetime.datetime.fromtimestamp(known, datetime.UTC).isoformat()
+        log.warning(
+            "score.as_of: %s, but the model, and the popularity of items, know of events until %s",
+            config.score.as_of, until,
+        )  # fmt: skip
+
+
 def is_of_sessions(dataset: Manifest) -> bool:
     """Whether the dataset's histories are of sessions, not of users."""
     prepare, columns = dataset.config["prepare"], dataset.config["events"]["columns"]
@@ -118,7 +134,8 @@ def _popular(
             for name, index in found.value_names[by].items()
         }
     schema = with_inputs(HISTORIES, dataset.inputs)
-    histories = tables.read(spark, files.join(dataset.url, "histories"), schema)
+    stored = tables.read(spark, files.join(dataset.url, "histories"), schema)
+    histories = until(stored, cut_after(config, dataset))
     if by == _PLATFORM:
         counts = popular_on_platforms(histories, dataset.platforms)
     else:
@@ -167,6 +184,12 @@ def as_of(config: Config, dataset: Manifest) -> int:
     if config.score.as_of is None:
         return dataset.last_event // 1_000_000
     return instant(config.score.as_of)
+
+
+def cut_after(config: Config, dataset: Manifest) -> int | None:
+    """The second after which no event counts; none where there are no such events."""
+    now = as_of(config, dataset)
+    return now if now < dataset.last_event // 1_000_000 else None
 
 
 def instant(text: str) -> int:

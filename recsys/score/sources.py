@@ -62,14 +62,17 @@ def _histories(
 ) -> Iterator[Piece]:
     """Each as many whole files of histories as hold enough subjects."""
     url, schema, stored = _stored(dataset)
+    cut_after = planning.cut_after(config, dataset)
     if config.score.rules.leave_out or config.score.subjects.path:
         url, schema = _staged(spark, work, config, dataset, url)
         stored = _not_empty(url, config.score.subjects.path)
+        cut_after = None  # they are cut
     _limit_batches(spark, plan, dataset, len(schema))
     since = config.score.active_since
     earliest = None if since is None else planning.instant(since)
     for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
-        frame = subjects.active(tables.read(spark, url, schema, paths), earliest)
+        histories = subjects.until(tables.read(spark, url, schema, paths), cut_after)
+        frame = subjects.active(histories, earliest)
         yield Piece(number, _spread(frame, rows, plan), rows if earliest is None else None)
 
 
@@ -91,16 +94,17 @@ def _pairs(
         DataError: there are no pairs, or not all histories
     """
     url, of_histories, _ = _stored(dataset)
-    histories = tables.read(spark, url, of_histories)
+    stored = tables.read(spark, url, of_histories)
+    histories = subjects.until(stored, planning.cut_after(config, dataset))
     vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
     frame = subjects.with_candidates(
         histories, planning.pairs(spark, config), vocabulary, dataset.sequence_length
     )
     schema = {**of_histories, "candidate_id": "array<string>", "candidate": "array<int>"}
     url = work.staged("pairs", frame, schema, config.score.users_per_part)
-    stored = _not_empty(url, config.score.pairs.path)
+    groups = _not_empty(url, config.score.pairs.path)
     _limit_batches(spark, plan, dataset, len(schema))
-    for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
+    for number, (paths, rows) in enumerate(_grouped(groups, plan.score.users_per_part)):
         yield Piece(number, _spread(tables.read(spark, url, schema, paths), rows, plan), rows)
 
 
@@ -123,7 +127,7 @@ def _staged(
 ) -> tuple[str, dict[str, str]]:
     """Joins the histories with what the configuration asks for, once for all pieces."""
     schema = with_inputs(HISTORIES, dataset.inputs)
-    frame = tables.read(spark, url, schema)
+    frame = subjects.until(tables.read(spark, url, schema), planning.cut_after(config, dataset))
     if config.score.subjects.path:
         wanted = planning.subjects(spark, config)
         schema["group"] = "string"
@@ -133,7 +137,8 @@ def _staged(
         sequences = files.join(dataset.url, "sequences")
         of_rows = with_inputs(SEQUENCES, dataset.inputs)
         rows = tables.read(spark, sequences, {**of_rows, "split": "string"})
-        frame = subjects.with_left_out(frame, rows, planning.left_out_since(config, dataset))
+        since, now = planning.left_out_since(config, dataset), planning.as_of(config, dataset)
+        frame = subjects.with_left_out(frame, rows, since, now)
         schema["left_out"] = "array<int>"
     return work.staged("subjects", frame, schema, config.score.users_per_part), schema
 

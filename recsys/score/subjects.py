@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys.encoding import PADS
 from recsys.schemas import FIRST_ITEM, UNKNOWN
+
+
+def until(histories: DataFrame, instant: int | None) -> DataFrame:
+    """The histories without the events after an instant, padded anew.
+
+    Args:
+        histories: schemas.HISTORIES
+        instant: seconds since the epoch; none is after all events
+    """
+    if instant is None:
+        return histories
+    events = F.size(F.filter("step", lambda step: step >= 0))
+    kept = events - F.size(F.filter("timestamp", lambda when: when > instant))  # they come last
+
+    def cut(name: str, kind: str) -> Column:
+        pad = F.lit(PADS.get(name, 0)).cast(kind.removeprefix("array<").removesuffix(">"))
+        pads = F.array_repeat(pad, F.size(name) - kept)
+        return F.concat(F.slice(name, F.lit(1), kept), pads).alias(name)
+
+    arrays = [cut(name, kind) for name, kind in histories.dtypes if name != "user_id"]
+    return histories.select("user_id", *arrays)
 
 
 def active(histories: DataFrame, since: int | None) -> DataFrame:
@@ -137,7 +158,7 @@ def _counted(events: DataFrame) -> DataFrame:
 
 
 def with_left_out(
-    histories: DataFrame, sequences: DataFrame, since: Mapping[int, int | None]
+    histories: DataFrame, sequences: DataFrame, since: Mapping[int, int | None], instant: int
 ) -> DataFrame:
     """The histories with the items that a list must not have, as the column left_out.
 
@@ -146,6 +167,7 @@ def with_left_out(
         sequences: schemas.SEQUENCES of all splits: what is older than a history has room for
         since: index of an event type to the earliest second at which such an event counts; none
             is for ever
+        instant: the latest second at which an event counts
     """
     event = F.explode(F.arrays_zip("item", "event_type", "timestamp")).alias("event")
     columns = ["user_id", "item", "event_type", "timestamp"]
@@ -159,6 +181,7 @@ def with_left_out(
     items = (
         everything.select("user_id", event)
         .where(counts & (F.col("event.item") >= FIRST_ITEM))
+        .where(F.col("event.timestamp") <= instant)
         .groupBy("user_id")
         .agg(F.array_sort(F.collect_set("event.item")).alias("left_out"))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +50,13 @@ def values(world: World, attribute: str) -> np.ndarray:
     value_V = np.ones(len(world.items) + FIRST_ITEM, np.int64)
     value_V[FIRST_ITEM:] = world.items.column(f"{attribute}_index").to_numpy()
     return value_V
+
+
+def popular(world: World, platform: int) -> list[int]:
+    """The items that the histories hold most often on a platform; of equal ones the lower."""
+    is_there = world.histories["platform"] == platform
+    counts = Counter(world.histories["item"][is_there].tolist())
+    return sorted(counts.keys() - {0, 1}, key=lambda item: (-counts[item], item))[:K]
 
 
 def log_counts(world: World) -> np.ndarray:

@@ -15,12 +15,13 @@ from pyspark.sql import SparkSession
 
 from recsys import files, manifest, ranking
 from recsys.config import Config, Pairs, Score
+from recsys.encoding import PADS
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM, PAIRS, RECOMMENDATION_FOLDERS
 from recsys.score import pipeline
 from recsys.tables import read
 from tests.score.brute import INPUTS
-from tests.score.worlds import ITEMS, USERS, World, write_model
+from tests.score.worlds import DAY, ITEMS, USERS, World, write_model
 
 KNOWN = ITEMS - 10
 Pair = tuple[str, str]
@@ -146,6 +147,22 @@ def test_the_same_whatever_the_parts(
     one, other = (files.read_json(files.join(url, files.MANIFEST)) for url in (version, again))
     assert one["lists"] == other["lists"]
     assert len(one["parts"]) > len(other["parts"]) == 1
+
+
+def test_as_of_an_instant(spark: SparkSession, buyers: World, asked: list[Pair]) -> None:
+    score = config(buyers, asked, as_of="1970-01-12T00:00")
+    had_happened = buyers.histories["timestamp"] <= 11 * DAY
+    cut = {
+        name: np.where(had_happened, values, PADS.get(name, 0))
+        for name, values in buyers.histories.items()
+    }
+    expected = by_hand(replace(buyers, histories=cut), asked)
+    found = {(row["user_id"], row["item_id"]): row for row in rows(pipeline.run(spark, score))}
+    assert found.keys() == expected.keys()
+    for pair, (probability, source) in expected.items():
+        assert found[pair]["source"] == source
+        is_one = probability is not None
+        assert found[pair]["probability"] == (pytest.approx(probability) if is_one else None)
 
 
 def test_pairs_that_are_not_there(spark: SparkSession, buyers: World) -> None:

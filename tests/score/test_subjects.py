@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM
 from recsys.score import pipeline
 from tests.score import brute
-from tests.score.listing import K, all_items, compare, indexes, lists, log_counts, small
+from tests.score.listing import K, all_items, compare, indexes, lists, log_counts, popular, small
 from tests.score.worlds import DAY, ITEMS, PLATFORMS, USERS, World, write_model
 
 
@@ -78,19 +77,12 @@ def test_fallback_of_a_platform(spark: SparkSession, world: World, tmp_path: Pat
     assert found.keys() == of.keys()
     assert all(len(row["item_id"]) == K for row in found.values())
     assert set(found.pop("user-1")["source"]) == {"model"}
-    popular = {platform: _popular(world, index) for index, platform in enumerate(PLATFORMS, 2)}
+    of_platform = {platform: popular(world, index) for index, platform in enumerate(PLATFORMS, 2)}
     with_all = list(range(FIRST_ITEM, FIRST_ITEM + K))
-    assert len({tuple(items) for items in [*popular.values(), with_all]}) == len(PLATFORMS) + 1
+    assert len({tuple(items) for items in [*of_platform.values(), with_all]}) == len(PLATFORMS) + 1
     for user, row in found.items():
-        assert indexes(row) == popular.get(of[user], with_all), user
+        assert indexes(row) == of_platform.get(of[user], with_all), user
         assert set(row["source"]) == {"fallback"}
-
-
-def _popular(world: World, platform: int) -> list[int]:
-    """The items that the histories hold most often on a platform; of equal ones the lower."""
-    is_there = world.histories["platform"] == platform
-    counts = Counter(world.histories["item"][is_there].tolist())
-    return sorted(counts.keys() - {0, 1}, key=lambda item: (-counts[item], item))[:K]
 
 
 def test_fallback_by_a_group_that_no_table_names() -> None:
