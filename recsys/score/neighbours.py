@@ -41,7 +41,8 @@ def build(path: Path, vectors_NW: Floats, settings: Neighbours, threads: int) ->
 class NeighbourShelf:
     """Compares a user with the items of the cells that are nearest.
 
-    What pairs score beyond the product is exact: their items are looked at in any case.
+    What pairs score beyond the product is exact: their items are looked at in any case. A user for
+    whom these cells do not hold enough items is compared with all.
 
     Args:
         items: indexes in the vocabulary [N], rising
@@ -64,7 +65,8 @@ class NeighbourShelf:
         self._place_V = np.full(size, -1, np.int32)
         self._place_V[items] = np.arange(len(items), dtype=np.int32)
         self._index = faiss.read_index(str(index), faiss.IO_FLAG_MMAP)
-        self._search = faiss.SearchParametersIVF(nprobe=settings.probes)
+        self._few = faiss.SearchParametersIVF(nprobe=settings.probes)
+        self._all = faiss.SearchParametersIVF(nprobe=self._index.nlist)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -75,9 +77,12 @@ class NeighbourShelf:
         pairs = Pairs(pairs.row[is_here], pairs.item[is_here], pairs.score[is_here]).summed()
         pairs_of_B = np.bincount(pairs.row, minlength=len(vectors_BW))
         wanted = min(count + int(pairs_of_B.max(initial=0)), len(self))
-        score_BC, place_BC = self._index.search(
-            np.ascontiguousarray(vectors_BW), wanted, params=self._search
-        )
+        vectors_BW = np.ascontiguousarray(vectors_BW)
+        score_BC, place_BC = self._index.search(vectors_BW, wanted, params=self._few)
+        lacks_B = (place_BC < 0).any(axis=1)
+        if lacks_B.any():
+            found = self._index.search(vectors_BW[lacks_B], wanted, params=self._all)
+            score_BC[lacks_B], place_BC[lacks_B] = found
         item_BC = self.items[np.maximum(place_BC, 0)]
         score_BC = np.where(place_BC >= 0, score_BC, -np.inf)
         size = len(self._place_V)

@@ -104,6 +104,11 @@ class Plan:
         neighbours = replace(self.score.neighbours, above_items=None)
         return replace(self, score=replace(self.score, neighbours=neighbours))
 
+    def of_model_alone(self) -> Plan:
+        """The same without a share for new and little sold items."""
+        rules = replace(self.score.rules, explore_share=0.0)
+        return replace(self, score=replace(self.score, rules=rules))
+
     @cached_property
     def explored(self) -> Ints:
         """The items that new and little sold items' share of a list is taken from."""

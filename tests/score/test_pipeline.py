@@ -152,15 +152,30 @@ def _interrupted(version: str) -> None:
     raise KeyboardInterrupt(version)
 
 
-def test_an_index_writes_what_it_finds(spark: SparkSession, own: World) -> None:
-    def recall(probes: int) -> float:
-        neighbours = Neighbours(above_items=10, cells=20, probes=probes)
-        version = pipeline.run(spark, own.config(score=small(neighbours=neighbours)))
-        about = files.read_json(files.join(version, files.MANIFEST))
-        return float(about["lists"]["home"]["recall_of_neighbours"])
+def test_an_index_writes_what_it_finds_of_the_models_lists(spark: SparkSession, own: World) -> None:
+    def models(**changes: object) -> tuple[dict, dict[str, set[str]]]:
+        version = pipeline.run(spark, own.config(score=small(**changes)))
+        table = pq.read_table(files.local_copy(files.join(version, "home")), partitioning=None)
+        found = {
+            row["user_id"]: set(row["item_id"])
+            for row in table.to_pylist()
+            if set(row["source"]) == {"model"}
+        }
+        return files.read_json(files.join(version, files.MANIFEST))["lists"]["home"], found
 
-    assert recall(20) == 1
-    assert 0.1 < recall(1) < 1
+    few, all_cells = (Neighbours(above_items=10, cells=4, probes=probes) for probes in (1, 4))
+    explored = Rules(explore_share=0.5, explore_max_train_count=10**6)
+    about, _ = models(neighbours=few, rules=explored)
+    assert about["recommendations"] == USERS * K
+    _, exact = models()
+    by_index, found = models(neighbours=few)
+    shares = [len(found[user] & items) / len(items) for user, items in exact.items()]
+    assert 0 < len(shares) < USERS  # some have a fallback
+    assert 0.1 < float(np.mean(shares)) < 1
+    for manifest_of in (about, by_index):
+        assert manifest_of["recall_of_neighbours"] == pytest.approx(float(np.mean(shares)))
+    about, _ = models(neighbours=all_cells)
+    assert about["recall_of_neighbours"] == 1
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,26 @@ def test_an_index_that_looks_into_few_cells_finds_the_pairs_all_the_same(tmp_pat
     np.testing.assert_array_equal(score[:, 0], 1000 + (users * vectors[:USERS]).sum(axis=1))
 
 
+@pytest.mark.parametrize("count", [4, 20, ITEMS])
+def test_an_index_that_looks_into_few_cells_finds_as_many_as_there_are(
+    tmp_path: Path, count: int
+) -> None:
+    users, vectors, items, pairs = _world(4)
+    settings = Neighbours(above_items=1, cells=30, probes=1)  # of five items each, about
+    build(tmp_path / "index", vectors, settings, threads=1)
+    shelf = NeighbourShelf(items, vectors, tmp_path / "index", settings, SIZE, threads=1)
+    found = _lists(*shelf.best(users, pairs, count))
+    expected = _sorted(users, vectors, items, pairs, count)
+    assert [len(row) for row in found] == [len(row) for row in expected]
+    assert all(len({item for _, item in row}) == len(row) for row in found)
+    everything = _sorted(users, vectors, items, pairs, ITEMS)
+    assert all(set(row) <= set(every) for row, every in zip(found, everything, strict=True))
+    if count > 4:  # more than any cell holds
+        assert [[score for score, _ in row] for row in found] == [
+            [score for score, _ in row] for row in expected
+        ]
+
+
 def test_pairs_of_some_rows() -> None:
     _, _, _, pairs = _world(3)
     chosen = np.array([5, 2])
