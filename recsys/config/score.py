@@ -18,6 +18,7 @@ class Subjects:
         options: options of Spark's reader
         id: the table's column of users (or sessions)
         group: the table's column of a subject's group, for score.fallback_by; null for none
+        only: nobody else gets a list; where this is false, whoever has a history does, too
     """
 
     path: tuple[str, ...] = ()
@@ -25,6 +26,7 @@ class Subjects:
     options: dict[str, str] = field(default_factory=dict)
     id: str = "user_id"
     group: str | None = None
+    only: bool = True
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,9 @@ class Score:
         active_since: only subjects with an event from then on (ISO 8601, UTC); null is all
         rules: what a merchant asks of every list
         fallback_by: what those without history get is popular among the subjects of their group
-            (group), in the events of the platform that their group names (platform), or among the
-            items whose attribute of this name is their group; null, or a group that nobody knows,
-            is popular with all
+            (group), in the events of the platform that their group names, else their last event
+            (platform), or among the items whose attribute of this name is their group; null, or a
+            group that nobody knows, is popular with all
         reason: name the past event without which the score would be lowest; takes as many times
             longer as a history has events
         neighbours: an index of neighbours in place of the exact search
@@ -200,7 +202,7 @@ class Score:
         # A block of items starts where TensorFlow can read it from the mapped file as it is.
         multiple = self.block_items % 16 == 0
         require(multiple, "score.block_items", "a multiple of 16", self.block_items)
-        if self.fallback_by is not None:
+        if self.fallback_by not in (None, "platform"):  # which histories have, too
             path, group = self.subjects.path, self.subjects.group
             require(bool(path), "score.subjects.path", "files, for score.fallback_by", path)
             require(group is not None, "score.subjects.group", "a column, for fallback_by", group)

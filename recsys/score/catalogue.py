@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Catalogue:
     values: dict[str, Ints]
     value_names: dict[str, dict[str, int]]
 
-    @property
+    @cached_property
     def log_count(self) -> npt.NDArray[np.float32]:
         """log(1 + events of train) by index [V]: what popularity is measured in."""
         return np.log1p(self.train_count).astype(np.float32)

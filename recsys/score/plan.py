@@ -19,6 +19,8 @@ Ints = npt.NDArray[np.int32]
 
 # The group of whoever has none.
 EVERYBODY = ""
+# So many times the popular items of a list are looked at together.
+_GROWTH = 4
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Plan:
         known_items: from the vocabulary's first on, those that the model can tell apart
         of_sessions: whether histories are of sessions, not of users
         exclude_history: leave out the items that the history holds
-        fallback: group to the list of those without a history; EVERYBODY is always one
+        popular: group to what is popular there and may be recommended, best first; EVERYBODY is
+            always one
+        fallback: group to the list of those without a history
     """
 
     kind: str
@@ -47,6 +51,7 @@ class Plan:
     known_items: int
     of_sessions: bool
     exclude_history: bool
+    popular: dict[str, Ints] = field(default_factory=dict)
     fallback: dict[str, Lists] = field(default_factory=dict)
 
     def of(self, kind: str) -> Plan:
@@ -74,7 +79,11 @@ class Plan:
             [
                 *(self.kind, self.model_version, self.catalogue.fingerprint()),
                 *(repr(self.score), repr(self.exclude_history)),
-                *(repr((group, lists.item.tolist())) for group, lists in self.fallback.items()),
+                *(
+                    part
+                    for group, items in self.popular.items()
+                    for part in (group, items.tobytes())
+                ),
             ]
         )
 
@@ -128,24 +137,24 @@ class Plan:
             popular: group to what is popular there, best first; items that may not be recommended
                 are passed over, and what is popular with all fills up the list
         """
-        groups = {**popular, EVERYBODY: self.by_popularity}.items()
-        return replace(self, fallback={group: self._popular(items) for group, items in groups})
+        allowed = self.catalogue.allowed
+        by_count = allowed[np.argsort(-self.catalogue.train_count[allowed], kind="stable")]
+        ours = {group: items[np.isin(items, allowed)] for group, items in popular.items()}
+        result = replace(self, popular={**ours, EVERYBODY: by_count})
+        none = np.zeros(0, np.int32)
+        lists = {group: result.fallback_without(group, none) for group in result.popular}
+        return replace(result, fallback=lists)
 
     def fallback_without(self, group: str, left_out: Ints) -> Lists:
-        """A group's list without some items, which overall popular ones take the place of."""
-        return self._popular(self.fallback[group].item[0], left_out)
-
-    @cached_property
-    def by_popularity(self) -> Ints:
-        """The items that may be recommended, the most popular first."""
-        allowed = self.catalogue.allowed
-        return allowed[np.argsort(-self.catalogue.train_count[allowed], kind="stable")]
-
-    def _popular(self, first: Ints, left_out: Ints | tuple[()] = ()) -> Lists:
-        """One list of popular items, those of a group first."""
+        """What is popular in a group, then with all, without some items."""
         lists = self.lists(1)
-        for items in (first[np.isin(first, self.catalogue.allowed)], self.by_popularity):
-            candidates = items[~np.isin(items, left_out)]
-            scores = self.catalogue.log_count[candidates]
-            lists.take(scores[None], candidates[None], "fallback")
+        for name in dict.fromkeys((group, EVERYBODY)):
+            items = self.popular[name]
+            at_once = _GROWTH * lists.length + len(left_out)
+            for start in range(0, len(items), at_once):
+                some = items[start : start + at_once]
+                candidates = some[~np.isin(some, left_out)]
+                lists.take(self.catalogue.log_count[candidates][None], candidates[None], "fallback")
+                if lists.size[0] == lists.length:
+                    return lists
         return lists

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Ints = npt.NDArray[np.int32]
 
 # What score.fallback_by may name beside an attribute of the items.
-_GROUP, _PLATFORM = "group", "platform"
+_GROUP, PLATFORM = "group", "platform"
 _SECONDS_PER_DAY = 86400
 
 
@@ -42,7 +42,7 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
     _warn_of_what_is_known(config, dataset, model)
     rules = config.score.rules
     by = config.score.fallback_by
-    wanted = [*rules.at_most, *([by] if by not in (None, _GROUP, _PLATFORM) else [])]
+    wanted = [*rules.at_most, *([by] if by not in (None, _GROUP, PLATFORM) else [])]
     url = files.join(dataset.url, "items.parquet")
     items = tables.read(spark, url, items_schema(dataset.attributes, dataset.features))
     stock = tables.read_stock(spark, rules.stock) if rules.stock.path else None
@@ -72,11 +72,11 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
     check_attributes("score.rules.allow", rules.allow, ["item_id", *known])
     check_attributes("score.rules.deny", rules.deny, ["item_id", *known])
     by = [score.fallback_by] if score.fallback_by else []
-    check_attributes("score.fallback_by", by, [_GROUP, _PLATFORM, *single])
-    if score.fallback_by == _PLATFORM and not dataset.platforms:
+    check_attributes("score.fallback_by", by, [_GROUP, PLATFORM, *single])
+    if score.fallback_by == PLATFORM and not dataset.platforms:
         raise ConfigError(
             "score.fallback_by: expected a dataset with platforms (events.columns.platform) for "
-            f"{_PLATFORM}, found {dataset.url} without"
+            f"{PLATFORM}, found {dataset.url} without"
         )
     for name in rules.leave_out:
         if name not in dataset.event_types:
@@ -126,7 +126,7 @@ def _popular(
     by = config.score.fallback_by
     if by is None:
         return {}
-    if by not in (_GROUP, _PLATFORM):
+    if by not in (_GROUP, PLATFORM):
         order = np.argsort(-found.train_count, kind="stable").astype(np.int32)
         order = order[order >= FIRST_ITEM]
         return {
@@ -136,7 +136,7 @@ def _popular(
     schema = with_inputs(HISTORIES, dataset.inputs)
     stored = tables.read(spark, files.join(dataset.url, "histories"), schema)
     histories = until(stored, cut_after(config, dataset))
-    if by == _PLATFORM:
+    if by == PLATFORM:
         counts = popular_on_platforms(histories, dataset.platforms)
     else:
         counts = popular_in_groups(histories, subjects(spark, config))

@@ -63,12 +63,13 @@ def _histories(
     """Each as many whole files of histories as hold enough subjects."""
     url, schema, stored = _stored(dataset)
     cut_after = planning.cut_after(config, dataset)
-    if config.score.rules.leave_out or config.score.subjects.path:
+    score = config.score
+    if score.rules.leave_out or score.subjects.path or score.fallback_by:
         url, schema = _staged(spark, work, config, dataset, url)
-        stored = _not_empty(url, config.score.subjects.path)
+        stored = _not_empty(url, score.subjects.path)
         cut_after = None  # they are cut
     _limit_batches(spark, plan, dataset, len(schema))
-    since = config.score.active_since
+    since = score.active_since
     earliest = None if since is None else planning.instant(since)
     for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
         histories = subjects.until(tables.read(spark, url, schema, paths), cut_after)
@@ -132,7 +133,11 @@ def _staged(
         wanted = planning.subjects(spark, config)
         schema["group"] = "string"
         new = subjects.newcomers(frame, wanted, dataset.sequence_length)
-        frame = subjects.chosen(frame, wanted).unionByName(new)
+        join = subjects.chosen if config.score.subjects.only else subjects.grouped
+        frame = join(frame, wanted).unionByName(new)
+    if config.score.fallback_by == planning.PLATFORM:
+        schema["group"] = "string"
+        frame = subjects.with_own_platforms(frame, dataset.platforms)
     if config.score.rules.leave_out:
         sequences = files.join(dataset.url, "sequences")
         of_rows = with_inputs(SEQUENCES, dataset.inputs)

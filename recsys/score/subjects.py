@@ -44,16 +44,25 @@ def active(histories: DataFrame, since: int | None) -> DataFrame:
     return histories.where(F.array_max("timestamp") >= since)
 
 
-def chosen(histories: DataFrame, wanted: DataFrame | None) -> DataFrame:
-    """The histories of those who are wanted, with the group of each.
+def chosen(histories: DataFrame, wanted: DataFrame) -> DataFrame:
+    """The histories of those who are wanted, with what is known of each.
 
     Args:
         histories: schemas.HISTORIES
-        wanted: of `named`; none takes all
+        wanted: of `named`, or by user_id with other columns
     """
-    if wanted is None:
-        return histories
     return histories.join(wanted, on="user_id", how="inner")
+
+
+def grouped(histories: DataFrame, wanted: DataFrame) -> DataFrame:
+    """All histories, with the groups of those who are wanted and "" for others.
+
+    Args:
+        histories: schemas.HISTORIES
+        wanted: of `named`
+    """
+    joined = histories.join(wanted, on="user_id", how="left")
+    return joined.withColumn("group", F.coalesce("group", F.lit("")))
 
 
 def newcomers(histories: DataFrame, wanted: DataFrame, length: int) -> DataFrame:
@@ -121,6 +130,19 @@ def named(table: DataFrame) -> DataFrame:
     )
 
 
+def with_own_platforms(subjects: DataFrame, platforms: Sequence[str]) -> DataFrame:
+    """The subjects with their latest platform as the group of those who have none.
+
+    Args:
+        subjects: schemas.HISTORIES with the array platform; group, where there is a table of them
+        platforms: as for popular_on_platforms
+    """
+    known = F.filter("platform", lambda platform: platform >= FIRST_ITEM)
+    latest = _name(platforms, F.get(known, F.size(known) - 1))
+    given = F.nullif("group", F.lit("")) if "group" in subjects.columns else F.lit(None)
+    return subjects.withColumn("group", F.coalesce(given, latest, F.lit("")))
+
+
 def popular_in_groups(histories: DataFrame, wanted: DataFrame) -> DataFrame:
     """How many events of each item the histories of a group's subjects hold.
 
@@ -145,10 +167,14 @@ def popular_on_platforms(histories: DataFrame, platforms: Sequence[str]) -> Data
     Returns:
         group, which is the platform's name, item_index, count
     """
-    names = F.array(*[F.lit(name) for name in platforms])
     events = histories.select(F.explode(F.arrays_zip("item", "platform")).alias("event"))
-    group = F.get(names, F.col("event.platform") - FIRST_ITEM).alias("group")  # null: unknown
+    group = _name(platforms, F.col("event.platform")).alias("group")
     return _counted(events.select(group, F.col("event.item").alias("item_index")))
+
+
+def _name(platforms: Sequence[str], index: Column) -> Column:
+    """Of a platform; null where it is unknown."""
+    return F.get(F.array(*[F.lit(name) for name in platforms]), index - FIRST_ITEM)
 
 
 def _counted(events: DataFrame) -> DataFrame:

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from recsys.config import Rules, Score
 from recsys.encoding import Pairs
-from recsys.schemas import FIRST_ITEM, SOURCES
+from recsys.schemas import FIRST_ITEM, SOURCES, UNKNOWN
 from recsys.score.catalogue import Catalogue
 from recsys.score.maker import ListMaker
-from recsys.score.plan import Plan
+from recsys.score.plan import EVERYBODY, Plan
 from recsys.score.shelf import ExactShelf
+from tests.score import brute
 
 ITEMS, LENGTH, EXPLORED = 300, 10, 2
+USERS, WIDTH = 5, 3
+ALL = np.arange(FIRST_ITEM, FIRST_ITEM + ITEMS, dtype=np.int32)
+
+
+def plan_of(values: dict[str, np.ndarray], count_V: np.ndarray, rules: Rules) -> Plan:
+    catalogue = Catalogue(
+        item_id=pa.array([f"item-{number}" for number in range(len(count_V))]),
+        train_count=count_V, allowed=ALL, values=values,
+        value_names={name: {} for name in values},
+    )  # fmt: skip
+    return Plan(
+        kind="home", export="", model_version="", inputs=(), catalogue=catalogue,
+        score=Score(top_k=LENGTH, rules=rules), known_items=ITEMS, of_sessions=False,
+        exclude_history=False,
+    )  # fmt: skip
+
+
+def shelf_of(items: np.ndarray, vectors_NW: np.ndarray) -> ExactShelf:
+    return ExactShelf(items, vectors_NW[items - FIRST_ITEM], 4096, FIRST_ITEM + ITEMS)
 
 
 def test_what_is_new_does_not_fill_places_of_what_is_further_down() -> None:
     """The best 200 items are of one kind, of which a list takes one."""
-    index = np.arange(FIRST_ITEM, FIRST_ITEM + ITEMS, dtype=np.int32)
     kind_V = np.full(FIRST_ITEM + ITEMS, 2, np.int32)
     kind_V[FIRST_ITEM + 200 :] = np.arange(3, 103)
     count_V = np.full(FIRST_ITEM + ITEMS, 100)
@@ -26,24 +46,69 @@ def test_what_is_new_does_not_fill_places_of_what_is_further_down() -> None:
     rules = Rules(
         at_most={"kind": 1}, explore_share=EXPLORED / LENGTH, explore_max_train_count=1
     )  # fmt: skip
-    catalogue = Catalogue(
-        item_id=pa.array([f"item-{number}" for number in range(len(kind_V))]),
-        train_count=count_V, allowed=index, values={"kind": kind_V}, value_names={"kind": {}},
-    )  # fmt: skip
-    plan = Plan(
-        kind="home", export="", model_version="", inputs=(), catalogue=catalogue,
-        score=Score(top_k=LENGTH, rules=rules), known_items=ITEMS, of_sessions=False,
-        exclude_history=False,
-    )  # fmt: skip
+    plan = plan_of({"kind": kind_V}, count_V, rules)
     vectors = np.linspace(2, 1, ITEMS, dtype=np.float32)[:, None]  # the first is the best
-
-    def shelf(items: np.ndarray) -> ExactShelf:
-        return ExactShelf(items, vectors[items - FIRST_ITEM], 4096, len(kind_V))
-
-    maker = ListMaker(plan, shelf(index), shelf(index[-20:]), width=1)
+    maker = ListMaker(plan, shelf_of(ALL, vectors), shelf_of(ALL[-20:], vectors), width=1)
     none = np.zeros(0, np.int32)
     lists = maker.make(np.ones((1, 1), np.float32), Pairs(none, none, np.zeros(0, np.float32)))
     sources = [SOURCES[number] for number in lists.source[0]]
     assert sources.count("exploration") == EXPLORED
     best = [2, *range(FIRST_ITEM + 200, FIRST_ITEM + 207)]
-    assert sorted(lists.item[0]) == [*best, *index[-20:-18]]
+    assert sorted(lists.item[0]) == [*best, *ALL[-20:-18]]
+
+
+def drawn(rng: np.random.Generator, values: int) -> np.ndarray:
+    """A value of each item, some of them unknown."""
+    value_V = rng.integers(FIRST_ITEM, FIRST_ITEM + values, FIRST_ITEM + ITEMS).astype(np.int32)
+    value_V[rng.random(len(value_V)) < 0.01] = UNKNOWN
+    return value_V
+
+
+@pytest.mark.parametrize("most", [{"colour": 2, "brand": 3}, {"colour": 1, "brand": 1}])
+def test_two_limits_on_random_items(most: dict[str, int]) -> None:
+    """Of many lists the second limits leave less than either of them alone would."""
+    sizes = set()
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        values = {"colour": drawn(rng, 6), "brand": drawn(rng, 4)}
+        plan = plan_of(values, np.ones(FIRST_ITEM + ITEMS, np.int64), Rules(at_most=most))
+        vectors = rng.integers(-3, 4, size=(ITEMS, WIDTH)).astype(np.float32)
+        users = rng.integers(-3, 4, size=(USERS, WIDTH)).astype(np.float32)
+        row, item = rng.integers(USERS, size=400), rng.integers(2, ITEMS + 2, size=400)
+        never = np.full(400, -np.inf, np.float32)
+        pairs = Pairs(row.astype(np.int32), item.astype(np.int32), never)
+        maker = ListMaker(plan, shelf_of(ALL, vectors), None, width=WIDTH)
+        lists = maker.make(users, pairs)
+        for user in range(USERS):
+            score_V = np.concatenate([np.zeros(FIRST_ITEM), vectors @ users[user]])
+            rules = brute.Rules(
+                plan.list_length, set(ALL.tolist()), set(item[row == user].tolist()),
+                [(values[name], count) for name, count in most.items()],
+            )  # fmt: skip
+            expected = [found for found, _ in brute.brute(score_V, vectors, rules)]
+            assert lists.item[user][: lists.size[user]].tolist() == expected
+            sizes.add(len(expected) < plan.list_length)
+    assert most["colour"] > 1 or True in sizes
+
+
+@pytest.mark.parametrize("most", [{}, {"colour": 2, "brand": 3}])
+def test_popular_items_without_some_go_on_until_the_list_is_full(most: dict[str, int]) -> None:
+    rng = np.random.default_rng(7)
+    values = {"colour": drawn(rng, 6), "brand": drawn(rng, 4)}
+    count_V = rng.integers(0, 30, FIRST_ITEM + ITEMS)
+    of_group = rng.permutation(ALL)[:120]
+    plan = plan_of(values, count_V, Rules(at_most=most)).with_fallback({"app": of_group})
+    for left_out in (0, 20, 200, ITEMS - 3, ITEMS):
+        # Those first of which a list would be made.
+        without = np.concatenate([of_group, np.setdiff1d(ALL, of_group)])[:left_out]
+        without = rng.permutation(without).astype(np.int32)
+        for group, first in (("app", of_group), (EVERYBODY, of_group[:0])):
+            score_V = count_V.astype(np.float64)
+            score_V[first] = 1000 - np.arange(len(first))
+            rules = brute.Rules(
+                plan.list_length, set(ALL.tolist()), set(without.tolist()),
+                [(values[name], count) for name, count in most.items()],
+            )  # fmt: skip
+            expected = [item for item, _ in brute.brute(score_V, np.zeros((1, 1)), rules)]
+            found = plan.fallback_without(group, without)
+            assert found.item[0][: found.size[0]].tolist() == expected

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from recsys import files, manifest
 from recsys.config import Rules, Score, Subjects
 from recsys.errors import ConfigError, DataError
-from recsys.schemas import FIRST_ITEM
+from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.score import pipeline
 from tests.score import brute
 from tests.score.listing import K, all_items, compare, indexes, lists, log_counts, popular, small
@@ -83,6 +83,48 @@ def test_fallback_of_a_platform(spark: SparkSession, world: World, tmp_path: Pat
     for user, row in found.items():
         assert indexes(row) == of_platform.get(of[user], with_all), user
         assert set(row["source"]) == {"fallback"}
+
+
+def test_fallback_of_the_platform_of_ones_own_history(spark: SparkSession, own: World) -> None:
+    """One user's items are made unknown; all others have lists as before."""
+    user = int(np.argmax((own.histories["platform"] >= FIRST_ITEM).sum(axis=1)))
+    item = own.histories["item"].copy()
+    item[user] = np.minimum(item[user], UNKNOWN)
+    histories = files.join(files.current(str(own.folder / "dataset"), ""), "histories")
+    for path in Path(files.local_copy(histories)).iterdir():
+        table = pq.read_table(path)
+        of_file = [item[own.users.index(name)] for name in table.column("user_id").to_pylist()]
+        place = table.schema.get_field_index("item")
+        pq.write_table(
+            table.set_column(place, "item", pa.array(of_file, pa.list_(pa.int32()))), path
+        )
+    changed = replace(own, histories={**own.histories, "item": item})
+    found = lists(spark, own, score=small(fallback_by="platform"))
+    assert found.keys() == set(own.users)
+    latest = [index for index in own.histories["platform"][user].tolist() if index >= FIRST_ITEM]
+    assert indexes(found[own.users[user]]) == popular(changed, latest[-1])
+    assert indexes(found[own.users[-1]]) == list(range(FIRST_ITEM, FIRST_ITEM + K))  # no history
+    assert sum("fallback" in row["source"] for row in found.values()) < USERS / 2
+
+
+def test_groups_of_a_table_that_limits_nobody(
+    spark: SparkSession, world: World, tmp_path: Path
+) -> None:
+    """What the group has runs out, or is left out: what comes next with it, then with all."""
+    last, bought = world.users[-1], 8  # see worlds
+    table = pa.table({"user_id": [last, "new"], "likes": ["blue", "blue"]})
+    pq.write_table(table, tmp_path / "users.parquet")
+    given = Subjects(path=(str(tmp_path / "users.parquet"),), group="likes", only=False)
+    rules = Rules(leave_out={"purchase": None}, deny={"colour": ["grey"]})
+    score = small(subjects=given, fallback_by="colour", rules=rules)
+    found = lists(spark, world, score=score)
+    assert found.keys() == {*world.users, "new"}
+    assert set(found["user-1"]["source"]) == {"model"}
+    allowed = [row for row in world.items.to_pylist() if row["colour"] != "grey"]
+    blue = [row["item_index"] for row in allowed if row["colour"] == "blue"]
+    others = [row["item_index"] for row in allowed if row["colour"] != "blue"]
+    assert indexes(found["new"]) == (blue + others)[:K]
+    assert indexes(found[last]) == [item for item in blue + others if item != bought][:K]
 
 
 def test_fallback_by_a_group_that_no_table_names() -> None:
