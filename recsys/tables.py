@@ -331,6 +331,11 @@ def write_json_lines(frame: DataFrame, url: str) -> None:
     frame.write.mode("errorifexists").option("compression", "gzip").json(url)
 
 
+def read_lines(spark: SparkSession, url: str) -> DataFrame:
+    """Reads what write_json_lines wrote, a line a row of the column value."""
+    return spark.read.text(url)
+
+
 def read(
     spark: SparkSession, url: str, schema: Mapping[str, str], only: Sequence[str] = ()
 ) -> DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from recsys.schemas import PAIR_SOURCES
@@ -13,21 +14,24 @@ from recsys.score.plan import Plan
 _HASH = "decimal(38,0)"
 
 
-def coming(plan: Plan) -> list[Any]:
+def coming(plan: Plan) -> list[Column]:
     """Subjects, and the lists that they shall get; a pair stands for a list."""
     subjects = F.count(F.lit(1))
     lists = subjects if plan.kind != "pairs" else _count(F.size("candidate"))
     return [subjects.alias("subjects"), lists.alias("lists")]
 
 
-def totals(plan: Plan) -> list[Any]:
+def totals(plan: Plan) -> list[Column]:
     """What is counted while the rows go by."""
-    return [*rows_and_content(plan), *(_of_pairs() if plan.kind == "pairs" else _of_lists(plan))]
+    return [
+        *rows_and_content(*plan.schema),
+        *(_of_pairs() if plan.kind == "pairs" else _of_lists(plan)),
+    ]
 
 
-def rows_and_content(plan: Plan) -> list[Any]:
-    """How many rows there are, and what stands for all that they hold."""
-    content = F.sum(F.xxhash64(*plan.schema).cast(_HASH))
+def rows_and_content(*columns: Column | str) -> list[Column]:
+    """How many rows there are, and what stands for them, whatever their order."""
+    content = F.sum(F.xxhash64(*columns).cast(_HASH))
     return [F.count(F.lit(1)).alias("rows"), content.alias("content")]
 
 
@@ -36,7 +40,7 @@ def fingerprint(hashes: Any) -> str:
     return f"{int(hashes or 0) % 2**64:016x}"
 
 
-def _of_lists(plan: Plan) -> list[Any]:
+def _of_lists(plan: Plan) -> list[Column]:
     is_array = plan.has_arrays
     is_first = F.lit(True) if is_array else F.col("rank") == 1
     first_source = F.element_at("source", 1) if is_array else F.col("source")
@@ -48,7 +52,7 @@ def _of_lists(plan: Plan) -> list[Any]:
     ]
 
 
-def _of_pairs() -> list[Any]:
+def _of_pairs() -> list[Column]:
     return [
         F.count(F.lit(1)).alias("lists"),
         *[F.count_if(F.col("source") == name).alias(name) for name in PAIR_SOURCES],

@@ -159,7 +159,7 @@ class Run:
         if not files.exists(url):
             return list(parts)
         lists = tables.read_undamaged(spark, url, {**plan.schema, **RECOMMENDATION_FOLDERS})
-        rows = lists.groupBy("part").agg(*counting.rows_and_content(plan)).collect()
+        rows = lists.groupBy("part").agg(*counting.rows_and_content(*plan.schema)).collect()
         found = {
             int(row["part"]): (row["rows"], counting.fingerprint(row["content"])) for row in rows
         }

@@ -8,15 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 import recsys
 from recsys import command, files, hashing, lock, manifest, tables, trained
 from recsys.config import Config
 from recsys.manifest import Manifest
-from recsys.schemas import RECOMMENDATION_FOLDERS
-from recsys.score import planning
-from recsys.score.export import keys_and_values
+from recsys.score import counting, export, planning
 from recsys.score.parts import Run, total
 from recsys.score.plan import Plan
 from recsys.score.recall import recall
@@ -57,6 +54,8 @@ def run(spark: SparkSession, config: Config) -> str:
         work.finish()
         for kind in config.score.lists:
             work.verify(spark, plan.of(kind))
+            if config.score.json_lines:
+                export.verify(spark, work.version, kind, found[kind]["json_lines"])
         content = {
             **_manifest(work, plan, dataset, model), "lists": found, "user_vectors": vectors,
             "started_at": started, "finished_at": _now(),
@@ -84,11 +83,10 @@ def _about(spark: SparkSession, config: Config, dataset: Manifest, plan: Plan) -
 
 
 def _content(frame: DataFrame, section: str) -> list[int]:
-    hashes = F.xxhash64(*sorted(frame.columns)).cast("decimal(38,0)")
-    counts = frame.agg(F.count(F.lit(1)).alias("rows"), F.sum(hashes).alias("hashes"))
+    counts = frame.agg(*counting.rows_and_content(*sorted(frame.columns)))
     with tables.reading(f"score.{section}"):
         row = counts.collect()[0]
-    return [row["rows"], int(row["hashes"] or 0)]
+    return [row["rows"], int(row["content"] or 0)]
 
 
 def _score(
@@ -103,20 +101,10 @@ def _score(
         if plan.uses_neighbours and piece.number == 0:
             found["recall_of_neighbours"] = recall(piece.frame, plan)
     if plan.score.json_lines:
-        _export(spark, work, plan)
+        found["json_lines"] = export.export(spark, work.version, plan)
     if plan.kind == "pairs":
         found["given"] = work.about["pairs"][0]
     return {**found, **total(parts)}
-
-
-def _export(spark: SparkSession, work: Run, plan: Plan) -> None:
-    url = files.join(work.version, "json_lines", plan.kind)
-    if files.exists(url):
-        files.remove(url)  # of a try that was cut short
-    schema = {**plan.schema, **RECOMMENDATION_FOLDERS}
-    lists = tables.read(spark, files.join(work.version, plan.kind), schema)
-    with tables.reading(f"the lists {plan.kind}, for score.json_lines"):
-        tables.write_json_lines(keys_and_values(lists.select(*plan.schema), plan), url)
 
 
 def _manifest(work: Run, plan: Plan, dataset: Manifest, model: Trained) -> dict[str, Any]:

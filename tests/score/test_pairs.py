@@ -143,7 +143,7 @@ def test_json_lines_hold_the_pairs_of_a_user(version: str) -> None:
 def test_the_same_whatever_the_parts(
     spark: SparkSession, version: str, buyers: World, asked: list[Pair]
 ) -> None:
-    again = pipeline.run(spark, config(buyers, asked[::-1], users_per_part=1000))
+    again = pipeline.run(spark, config(buyers, asked[::-1], users_per_part=1000, json_lines=True))
     one, other = (files.read_json(files.join(url, files.MANIFEST)) for url in (version, again))
     assert one["lists"] == other["lists"]
     assert len(one["parts"]) > len(other["parts"]) == 1

@@ -85,6 +85,27 @@ def test_json_lines_say_what_the_tables_say(spark: SparkSession, own: World) -> 
         assert [{**row, "score": np.float32(row["score"])} for row in found[key]] == value
     as_rows = pipeline.run(spark, own.config(score=small(json_lines=True, layout="rows")))
     assert lines(as_rows) == found
+    one, other = (
+        files.read_json(files.join(url, files.MANIFEST))["lists"]["home"]["json_lines"]
+        for url in (version, as_rows)
+    )
+    assert one["rows"] == len(found)
+    assert one == other
+
+
+def test_json_lines_that_are_damaged_are_not_published(
+    spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damage(work: Run) -> None:
+        victim = next(Path(files.local_copy(work.version)).glob("json_lines/home/*.json.gz"))
+        (victim.parent / f".{victim.name}.crc").unlink()
+        text = gzip.decompress(victim.read_bytes())
+        victim.write_bytes(gzip.compress(text.replace(b'"model"', b'"modal"', 1)))
+
+    monkeypatch.setattr(Run, "finish", damage)
+    with pytest.raises(DataError, match=r"json_lines/home: expected the lines that were written"):
+        pipeline.run(spark, own.config(score=small(json_lines=True)))
+    assert files.published(str(own.folder / "recommendations")) == []
 
 
 def test_a_rerun_has_the_same_rows(spark: SparkSession, own: World) -> None:

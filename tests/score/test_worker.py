@@ -17,8 +17,8 @@ from tests.score.worlds import World
 TASKS = 8
 
 
-def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, world: World) -> None:
-    config = world.config(score=small())
+def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, own: World) -> None:
+    config = own.config(score=small())
     dataset = manifest.read(config.paths.dataset)
     plan = planning.plan(spark, config, dataset, trained.read(config.paths.model, dataset))
     schema = {**HISTORIES, "platform": "array<int>"}
@@ -28,18 +28,22 @@ def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, worl
         loads = ranking.load.cache_info().misses
         lists = sum(batch.num_rows for batch in worker._work(plan)(batches))
         loads = ranking.load.cache_info().misses - loads
+        kept = vars(worker._worker(plan))
+        kept["tasks"] = kept.get("tasks", 0) + 1
         threads = int(os.environ["TF_NUM_INTRAOP_THREADS"])
-        names = ["process", "loads", "threads", "lists"]
-        values = [[os.getpid()], [loads], [threads], [lists]]
+        names = ["process", "loads", "task", "threads", "lists"]
+        values = [[os.getpid()], [loads], [kept["tasks"]], [threads], [lists]]
         yield pa.RecordBatch.from_arrays([pa.array(value) for value in values], names)
 
-    kinds = "process bigint, loads bigint, threads bigint, lists bigint"
+    kinds = "process bigint, loads bigint, task bigint, threads bigint, lists bigint"
     asked = histories.select("user_id", *plan.inputs).repartition(TASKS).mapInArrow(ask, kinds)
     said = asked.collect()
-    loads = {row.process: 0 for row in said}
-    for row in said:
-        loads[row.process] += row.loads
-    assert len(said) == TASKS > len(loads)
-    assert set(loads.values()) <= {0, 1}  # another test may have loaded it before
+    processes = {row.process for row in said}
+    assert len(said) == TASKS > len(processes)
+    for process in processes:
+        own_tasks = [row for row in said if row.process == process]
+        assert sum(row.loads for row in own_tasks) == 1  # of a model that no test had loaded before
+        # One maker of lists counts all tasks of its process.
+        assert sorted(row.task for row in own_tasks) == list(range(1, len(own_tasks) + 1))
     assert {row.threads for row in said} == {1}  # local[2] has two tasks of one core
     assert sum(row.lists for row in said) == dataset.users
