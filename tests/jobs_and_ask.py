@@ -1,14 +1,22 @@
-"""The three Spark jobs in one application, which then asks its executors where their Python is.
+"""The three Spark jobs in one application, which asks its executors where their Python is.
 
 Each executor unpacks a gigabyte of environment for every application: one is enough to show that
-it works.
+it works. In the middle of the last job one of the executors is killed.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -20,22 +28,46 @@ from recsys.score import pipeline as score
 from recsys.tables import spark_session
 
 
-def where(_: int) -> dict[str, object]:
+def where(_: int) -> dict[str, Any]:
     """Of the worker that runs this."""
     packages = ("numpy", "recsys", "tensorflow")
+    of_daemon = Path(f"/proc/{os.getppid()}/stat").read_text()
     return {
         "prefix": sys.prefix,
         "files": [str(import_module(name).__file__) for name in packages],
         "path": sys.path,
+        "executor": int(of_daemon.rpartition(") ")[2].split()[1]),  # the daemon's parent
     }
+
+
+@contextmanager
+def killed_in_the_middle(executor: int, recommendations: str) -> Iterator[None]:
+    """Kills an executor as soon as a part of the lists is done."""
+    ended = threading.Event()
+
+    def kill() -> None:
+        while not any(Path(recommendations).glob("versions/*/parts/*.json")) and not ended.is_set():
+            time.sleep(0.02)
+        os.kill(executor, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def main(config: Config, options: Namespace) -> None:
     with spark_session(config, "prepare, evaluate and score") as spark:
-        for job in (prepare, evaluate, score):
+        for job in (prepare, evaluate):
             job.run(spark, config)
         tasks = 4 * spark.sparkContext.defaultParallelism
-        print(json.dumps(spark.sparkContext.parallelize(range(tasks), tasks).map(where).collect()))
+        asked = spark.sparkContext.parallelize(range(tasks), tasks).map(where).collect()
+        with killed_in_the_middle(asked[0]["executor"], config.paths.recommendations):
+            score.run(spark, config)
+        print(json.dumps(asked))
 
 
 if __name__ == "__main__":

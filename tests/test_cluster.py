@@ -41,6 +41,7 @@ def workers(cluster: Cluster, distant: Shop) -> list[dict[str, Any]]:
     python = {"PYSPARK_PYTHON": "./environment/bin/python"}
     ended = spark_submit(*command, master=cluster.url, variables=python)
     assert ended.returncode == 0, f"{command}: {ended.stderr[-3000:]}"
+    assert "Lost executor" in ended.stderr  # one is killed in the middle of the lists
     return list(json.loads(ended.stdout.splitlines()[-1]))
 
 
@@ -70,9 +71,18 @@ def test_the_recommendations_are_the_same(shop: Shop, distant: Shop) -> None:
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
-def _recommendations(place: Shop) -> pd.DataFrame:
-    table = pd.read_parquet(place.current("recommendations") / "home")
-    return table.sort_values("user_id", ignore_index=True)
+@pytest.mark.usefixtures("workers")
+def test_the_pairs_are_the_same_although_an_executor_was_killed(shop: Shop, distant: Shop) -> None:
+    here, there = _recommendations(shop, "pairs"), _recommendations(distant, "pairs")
+    probabilities = [table.pop("probability") for table in (here, there)]
+    pd.testing.assert_frame_equal(here, there)
+    np.testing.assert_allclose(*probabilities, rtol=1e-5)
+
+
+def _recommendations(place: Shop, kind: str = "home") -> pd.DataFrame:
+    table = pd.read_parquet(place.current("recommendations") / kind)
+    by = ["user_id", "item_id"] if kind == "pairs" else "user_id"
+    return table.sort_values(by, ignore_index=True)
 
 
 def test_the_executors_ran_from_the_archive_alone(
