@@ -161,7 +161,7 @@ def learning(epochs: Sequence[int], loss: Sequence[float], metric: Sequence[floa
     axes.plot(epochs, loss, color="#8a93a3", marker="o", markersize=4)
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss on train", color="#5b6577")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     right = axes.twinx()
     right.plot(epochs, metric, color=COLOURS["model"], marker="o", markersize=4)
     right.set_ylabel("Recall@20 on validation", color=COLOURS["model"])
