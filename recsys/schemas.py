@@ -193,7 +193,7 @@ CASES: dict[str, str] = {
     "targets": "array<int>",  # item indexes; 1 where the vocabulary does not have the item
     "target_types": "array<int>",  # index of each target's event type
     "target_platforms": "array<int>",  # of its platform, 1 is unknown; 0 where the log has none
-    "ranks": "array<int>",  # of each target; 0: beyond the longest list, or not in the vocabulary
+    "ranks": "array<int>",  # of each target; 0: beyond the longest list, or not known
     "recommended": "array<int>",  # item indexes, best first
     "is_new": "array<boolean>",  # of each of these: whether the user's history lacks it
 }

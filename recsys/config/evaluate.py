@@ -31,8 +31,9 @@ class Evaluate:
     Args:
         at: list lengths at which metrics are computed
         references: methods that cost little, to compare the model with
-        unknown_targets: what targets are that the vocabulary lacks; miss counts them against
-            every system, drop leaves them out, and cases that have no others
+        unknown_targets: what targets are that the vocabulary lacks or the model cannot know; miss
+            counts them against every system that does not list them, drop leaves them out for all,
+            and cases that have no others
         resamples: how often users are drawn again for the 95 % intervals
         floors: what figures must reach, or the job exits 4 after it has written the report:
             recall@20, recall@20 over popular (a margin), recall@20 in users=new (a slice), or both;

@@ -20,7 +20,7 @@ from recsys import ranking
 from recsys.evaluate import bootstrap, metrics, slices
 from recsys.evaluate.metrics import Lists
 from recsys.evaluate.slices import Slicing
-from recsys.schemas import PADDING, UNKNOWN, ddl
+from recsys.schemas import PADDING, ddl
 
 Floats = npt.NDArray[np.float64]
 Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -55,7 +55,7 @@ class Measuring:
         slicing: how cases are sliced; none has no slices
         resamples: how often users are drawn again
         seed: of these draws
-        drop_unknown: leave out targets that the vocabulary lacks, and cases that have no other
+        drop_unknown: leave out targets that the model cannot know, and cases that have no other
         export: of the model whose item vectors tell items apart; none without
     """
 
@@ -163,14 +163,15 @@ def _add(
         place = np.nonzero(system_N == system)[0]
         own = cases.take(pa.array(place))
         lists = read_lists(own, measuring.length, catalogue)
-        kept, case = lists, np.arange(len(place))
+        is_kept_P = np.ones(len(lists.target), bool)
         if measuring.drop_unknown:
-            kept, case = slices.only(lists, lists.target != UNKNOWN)
+            is_kept_P = catalogue.is_known(lists.target)
+        kept, case = slices.only(lists, is_kept_P)
         parts = [(("all", ""), measuring.columns, kept, case)]
         sliced = measuring.slicing.parts(own, lists) if measuring.slicing else ()
         for name, value, is_in_P in sliced:
-            is_in_P = is_in_P & (lists.target != UNKNOWN) if measuring.drop_unknown else is_in_P
-            parts.append(((name, value), measuring.slice_columns, *slices.only(lists, is_in_P)))
+            own_part = slices.only(lists, is_in_P & is_kept_P)
+            parts.append(((name, value), measuring.slice_columns, *own_part))
         for key, columns, chosen, case in parts:
             if len(case):
                 total_RM = _weighted(chosen, columns, of_N[place[case]], weight_UR)

@@ -28,6 +28,7 @@ class Catalogue:
         attributes: the indexes of each item's values of each attribute, at least one each
         values: of each attribute of a single value, index to value
         category: the attribute that tells kinds of items apart; none without one of a single value
+        known_size: indexes from here on the model cannot know
     """
 
     item_id: list[str]
@@ -35,6 +36,7 @@ class Catalogue:
     attributes: Mapping[str, Table]
     values: Mapping[str, Mapping[int, str]]
     category: str | None
+    known_size: int
 
     @property
     def category_index(self) -> npt.NDArray[np.int32] | None:
@@ -53,8 +55,16 @@ class Catalogue:
         return self.item_id[index]
 
 
-def read_catalogue(spark: SparkSession, config: Config, dataset: Manifest) -> Catalogue:
+def read_catalogue(
+    spark: SparkSession, config: Config, dataset: Manifest, known_items: int | None = None
+) -> Catalogue:
     """From the dataset's table of items.
+
+    Args:
+        spark: the session
+        config: names the category
+        dataset: the manifest
+        known_items: from the vocabulary's first on, those that the model can know; none: all
 
     Raises:
         ConfigError: evaluate.category is no attribute of the items, or a list
@@ -81,6 +91,7 @@ def read_catalogue(spark: SparkSession, config: Config, dataset: Manifest) -> Ca
         attributes={name: _indexes(table, name, size) for name in dataset.attributes},
         values={name: _names(table, name) for name in single},
         category=category,
+        known_size=size if known_items is None else FIRST_ITEM + known_items,
     )
 
 

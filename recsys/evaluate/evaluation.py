@@ -67,7 +67,8 @@ class Evaluation:
         settings = self.config.evaluate
         train = whole(self.splits(self.learn_from)).cache()
         training = self.training(train)
-        model: list[System] = [] if self.export is None else [Model(self.export)]
+        known_size = self.catalogue.known_size
+        model: list[System] = [] if self.export is None else [Model(self.export, known_size)]
         systems: list[System | Hybrid] = [*model, *references.fit(settings.references, training)]
         if "hybrid" in settings.references:
             systems.append(self._hybrid(systems, training))
@@ -186,4 +187,5 @@ class Evaluation:
         if count == 0 or self.export is None:
             return []
         lists = self.lists(max(self.config.evaluate.at))
-        return examples(self.rows("test", most=count), self.export, lists)
+        model = Model(self.export, self.catalogue.known_size)
+        return examples(self.rows("test", most=count), model, lists)

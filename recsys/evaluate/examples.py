@@ -34,12 +34,12 @@ _EXAMPLE = (
 )
 
 
-def examples(rows: DataFrame, export: str, lists: Lists) -> list[dict[str, Any]]:
+def examples(rows: DataFrame, model: Model, lists: Lists) -> list[dict[str, Any]]:
     """The last case of each of some rows.
 
     Args:
         rows: a few test rows as from histories.with_earlier
-        export: URL of the model's SavedModel
+        model: whose lists
         lists: how lists are made
 
     Returns:
@@ -54,7 +54,7 @@ def examples(rows: DataFrame, export: str, lists: Lists) -> list[dict[str, Any]]
             for place in range(batch.num_rows):
                 whole = ranked.read_batch(batch.slice(place, 1))
                 *_, last = whole.parts(1)
-                yield pa.RecordBatch.from_pylist([_example(last, export, lists)], _schema())
+                yield pa.RecordBatch.from_pylist([_example(last, model, lists)], _schema())
 
     return [row.asDict() for row in inputs.coalesce(1).mapInArrow(work, _EXAMPLE).collect()]
 
@@ -68,11 +68,11 @@ def _schema() -> pa.Schema:
     return pa.schema([(name, kinds[kind]) for name, kind in columns])
 
 
-def _example(case: Batch, export: str, lists: Lists) -> dict[str, Any]:
+def _example(case: Batch, model: Model, lists: Lists) -> dict[str, Any]:
     """Of a batch of a single case."""
-    best = ranked.rank(Model(export).scores(case), case, lists, lists.length)
+    best = ranked.rank(model.scores(case), case, lists, lists.length)
     item_1K = best.item[:, :_ITEMS]
-    ranker = ranking.load(export)
+    ranker = ranking.load(model.export)
     vectors_1KW = np.asarray(ranker.items())[item_1K]
     history = before(case, ranker.inputs)
     encode = functools.partial(encoding.encode, ranker)

@@ -20,7 +20,7 @@ from recsys.evaluate.bootstrap import Floats
 from recsys.evaluate.catalogue import Catalogue
 from recsys.evaluate.slices import Slicing
 from recsys.manifest import Manifest
-from recsys.schemas import UNKNOWN
+from recsys.schemas import FIRST_ITEM
 
 # Drawn over the length of the list, in at most so many points.
 CURVES = ("recall", "precision", "ndcg")
@@ -65,7 +65,8 @@ def figures(
         "at": at,
         "unknown_as": config.evaluate.unknown_targets,
         "category": catalogue.category,
-        **_totals(cases, systems[0]),
+        **_totals(cases, systems[0], catalogue.known_size),
+        "known_size": catalogue.known_size,
         "measured_cases": found[systems[0], "all", "", *columns[0]].cases,
         **_compared(whole, systems, columns),
         "systems": {
@@ -175,7 +176,9 @@ def slicing(
 
 def known(catalogue: Catalogue) -> metrics.Catalogue:
     """What metrics know of the items."""
-    return metrics.Catalogue(catalogue.train_count, catalogue.category_index)
+    return metrics.Catalogue(
+        catalogue.train_count, catalogue.category_index, known_size=catalogue.known_size
+    )
 
 
 def _curve_lengths(longest: int) -> list[int]:
@@ -225,8 +228,8 @@ def _slice_figures(own: Mapping[str, Mapping[str, Estimate]], k: int) -> dict[st
     }  # fmt: skip
 
 
-def _totals(cases: DataFrame, system: str) -> dict[str, int]:
-    unknown = F.filter("targets", lambda item: item == UNKNOWN)
+def _totals(cases: DataFrame, system: str, known_size: int) -> dict[str, int]:
+    unknown = F.filter("targets", lambda item: (item < FIRST_ITEM) | (item >= known_size))
     only_unknown = F.size(unknown) == F.size("targets")
     row = (
         cases.where(F.col("system") == system)
@@ -248,7 +251,7 @@ def _popularity(
     """Shares of the bands of popularity in what was recommended and in what was bought."""
     names = spread.band_names()
     counts = {name: [0] * len(names) for name in ("bought", *systems)}
-    for row in spread.bands(cases, k, systems[0], items.popularity_rank).collect():
+    for row in spread.bands(cases, k, systems[0], items).collect():
         counts[row.what][row.band] = row.events
     return {
         "bands": names,

@@ -1,7 +1,8 @@
 """Metrics of one ranked list each, for many cases at once.
 
 A case has targets (the distinct items of the step to predict) and a ranked list. A target that
-is unknown to the vocabulary cannot be found: it has rank 0 and still counts as a target.
+is unknown to the vocabulary cannot be found: it has rank 0 and still counts as a target. So has,
+in the model's lists, one that the model cannot know (of the vocabulary's tail).
 
 Shapes: N cases, P targets of all cases, K length of the lists, V vocabulary, D width of a vector.
 """
@@ -31,11 +32,18 @@ class Catalogue:
         train_count: events of train of each item [V]
         category: of each item, an index of the attribute that tells kinds apart; none without [V]
         direction: of each item's vector, of length 1 [V, D]; none without
+        known_size: indexes from here on the model cannot know; none: it knows all
     """
 
     train_count: Longs
     category: Ints | None = None
     direction: npt.NDArray[np.float32] | None = None
+    known_size: int | None = None
+
+    def is_known(self, item_P: Ints) -> Bools:
+        """Whether the vocabulary has an item and the model can know it [P]."""
+        is_item_P = item_P >= FIRST_ITEM
+        return is_item_P if self.known_size is None else is_item_P & (item_P < self.known_size)
 
     @cached_property
     def popularity_rank(self) -> Longs:

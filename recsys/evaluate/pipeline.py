@@ -43,7 +43,7 @@ def run(spark: SparkSession, config: Config) -> str:
     """
     dataset = manifest.read(config.paths.dataset)
     model = trained.read(config.paths.model, dataset)
-    catalogue = read_catalogue(spark, config, dataset)
+    catalogue = read_catalogue(spark, config, dataset, model.known_items)
     floors.check(config.evaluate, _measurable(model, dataset, catalogue))
     with files.drafted(config.paths.report) as version:
         # References learn from what the model learnt from, or one of them would know more.

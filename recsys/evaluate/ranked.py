@@ -34,13 +34,15 @@ class Model:
 
     Args:
         export: URL of the SavedModel
+        known_size: indexes from here on it cannot know: they are in no list, as when it scores
     """
 
     export: str
+    known_size: int | None = None
     name: str = "model"
 
     def scores(self, batch: Batch) -> Scores:
-        """The model's scores [N, V].
+        """The model's scores [N, V]; the lowest number for what it cannot know.
 
         Raises:
             ValueError: the model's cases are not those of the batch
@@ -50,7 +52,11 @@ class Model:
             raise ValueError(
                 f"{self.export}: expected {len(batch)} cases, found {len(row_N)} others"
             )
-        return np.asarray(scores_NV)
+        scores_NV = np.asarray(scores_NV)
+        if self.known_size is not None and self.known_size < scores_NV.shape[1]:
+            scores_NV = scores_NV.copy()
+            scores_NV[:, self.known_size :] = np.finfo(scores_NV.dtype).min
+        return scores_NV
 
 
 @dataclass(frozen=True)

@@ -97,17 +97,17 @@ class Slicing:
             return np.asarray(cases.column(column).flatten().to_numpy())
 
         target_P = lists.target
-        is_known_P = target_P >= FIRST_ITEM
+        is_item_P = target_P >= FIRST_ITEM
         if self.test_start is not None:
             yield "users", of_case("history_start") >= self.test_start, {0: "returning", 1: "new"}
         band_P = np.searchsorted(HISTORY_BANDS, of_case("history_events"))
         yield "history", band_P, dict(enumerate(history_names()))
         if self.is_tail_item is not None:
-            is_tail_P = self.is_tail_item[target_P]
-            yield "items", np.where(is_known_P, is_tail_P, 2), {0: "head", 1: "tail", 2: "unknown"}
+            band_P = np.where(lists.catalogue.is_known(target_P), self.is_tail_item[target_P], 2)
+            yield "items", band_P, {0: "head", 1: "tail", 2: "unknown"}
         if self.is_new_item is not None:
             is_new_P = self.is_new_item[target_P]
-            yield "new_items", np.where(is_known_P, is_new_P, 2), {0: "older", 1: "new"}
+            yield "new_items", np.where(is_item_P, is_new_P, 2), {0: "older", 1: "new"}
         if len(self.event_types) > 1:
             yield (
                 "event_type",

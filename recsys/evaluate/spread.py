@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys.schemas import UNKNOWN
+from recsys.evaluate.metrics import Catalogue
 
 # The last item of each band of the catalogue by popularity: the first ten, the next ninety, ...
 BANDS = (10, 100, 1_000, 10_000)
 
 
-def bands(
-    cases: DataFrame, k: int, model: str, popularity_rank_V: npt.NDArray[np.int64]
-) -> DataFrame:
+def bands(cases: DataFrame, k: int, model: str, catalogue: Catalogue) -> DataFrame:
     """How often items of each popularity are recommended and bought.
 
     Args:
         cases: schemas.CASES
         k: list length
         model: a system that all cases have, from whose rows the targets are taken
-        popularity_rank_V: of metrics.Catalogue
+        catalogue: whose events of train say how popular an item is
 
     Returns:
         what string (a system, or `bought`), band int (place in band_names), events bigint
@@ -34,9 +31,10 @@ def bands(
         F.lit("bought").alias("what"), F.explode("targets").alias("item_index")
     )
     events = recommended.unionByName(bought)
-    band_V = np.searchsorted(BANDS, popularity_rank_V, side="right")
-    band_V[UNKNOWN] = len(BANDS) + 1
-    of_items = pd.DataFrame({"item_index": np.arange(len(band_V)), "band": band_V})
+    index_V = np.arange(len(catalogue.train_count), dtype=np.int32)
+    band_V = np.searchsorted(BANDS, catalogue.popularity_rank, side="right")
+    band_V[~catalogue.is_known(index_V)] = len(BANDS) + 1
+    of_items = pd.DataFrame({"item_index": index_V, "band": band_V})
     of_items = cases.sparkSession.createDataFrame(of_items, "item_index int, band int")
     events = events.join(F.broadcast(of_items), on="item_index", how="inner")
     return events.groupBy("what", "band").agg(F.count("*").alias("events"))

@@ -196,6 +196,7 @@ def write_model(
     manifest: Manifest,
     fingerprint: str | None = None,
     trained_on: tuple[str, ...] = ("train",),
+    known_items: int = ITEMS,
 ) -> str:
     """Publishes an untrained model below the place; its version's URL."""
     from recsys.config import Train
@@ -218,7 +219,7 @@ def write_model(
         "vocabulary_fingerprint": fingerprint or manifest.vocabulary_fingerprint,
         "dataset": manifest.url,
         "trained_on": list(trained_on),
-        "known_items": manifest.items,
+        "known_items": known_items,
         "purchase_threshold": THRESHOLD,
     }
     files.write_json(files.join(version, "model.json"), about)

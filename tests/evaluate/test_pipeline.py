@@ -22,6 +22,7 @@ from tests.evaluate.dataset import AT, ITEMS, SETTINGS, USERS
 from tests.evaluate.plain import Plain
 from tests.evaluate.test_metrics import Case, by_hand
 
+KNOWN_ITEMS = 4  # of a model that cannot know the others
 LEARNT = ("matrix_factorization", "hybrid")
 REFERENCES = tuple(name for name in REFERENCE_NAMES if name not in LEARNT)
 
@@ -200,8 +201,10 @@ def test_references_learn_from_what_a_refitted_model_learnt_from(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     manifest = dataset.write_dataset(tmp_path)
-    dataset.write_model(tmp_path, manifest, trained_on=("train", "valid"))
-    asked = Evaluate(at=AT, references=("popular",), resamples=2, examples=0)
+    dataset.write_model(tmp_path, manifest, trained_on=("train", "valid"), known_items=KNOWN_ITEMS)
+    asked = Evaluate(
+        at=AT, references=("popular",), resamples=2, examples=0, unknown_targets="drop"
+    )
     config = dataclasses.replace(dataset.config(tmp_path), evaluate=asked)
     report = Path(files.local_copy(pipeline.run(spark, config)))
     first_four = [steps[:4] for steps in dataset.histories().values()]
@@ -209,9 +212,38 @@ def test_references_learn_from_what_a_refitted_model_learnt_from(
     for case in pq.read_table(report / "cases").to_pylist():
         if case["system"] == "popular":
             assert case["recommended"] == [item for item, _ in popular][: max(AT)]
+    _check_unknown_targets(report)
 
     blend = dataclasses.replace(
         asked, references=("popular", "hybrid"), hybrid=Hybrid(systems=("model", "popular"))
     )
     with pytest.raises(ConfigError, match="expected no hybrid"):
         pipeline.run(spark, dataclasses.replace(config, evaluate=blend))
+
+
+def _check_unknown_targets(report: Path) -> None:
+    """What the model cannot know it does not list, and it is left out for all systems."""
+    figures = files.read_json(files.as_url(str(report / "metrics.json")))
+    known = range(FIRST_ITEM, FIRST_ITEM + KNOWN_ITEMS)
+    unknown, of_unknown_alone = 0, 0
+    recalls: dict[str, list[float]] = {"model": [], "popular": []}
+    for case in pq.read_table(report / "cases").to_pylist():
+        if case["system"] == "model":
+            assert set(case["recommended"]) <= set(known)
+            assert len(case["recommended"]) == KNOWN_ITEMS
+        pairs = list(zip(case["targets"], case["ranks"], strict=True))
+        own = [rank for item, rank in pairs if item in known]
+        assert case["system"] == "popular" or not any(
+            rank for item, rank in pairs if item not in known
+        )
+        if own:
+            recalls[case["system"]].append(sum(0 < rank <= max(AT) for rank in own) / len(own))
+        if case["system"] == "model":
+            unknown += len(pairs) - len(own)
+            of_unknown_alone += not own
+    assert (figures["unknown_targets"], figures["cases_of_unknown_alone"]) == (
+        unknown, of_unknown_alone,
+    )  # fmt: skip
+    assert figures["measured_cases"] == len(recalls["model"]) > 0
+    for system, values in recalls.items():
+        assert figures["systems"][system]["recall@5"] == pytest.approx(np.mean(values))
