@@ -15,7 +15,7 @@ from recsys import files, tables
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import purchase_rate, references
-from recsys.evaluate.catalogue import Catalogue
+from recsys.evaluate.catalogue import Catalogue, read_vectors
 from recsys.evaluate.examples import examples
 from recsys.evaluate.histories import whole, with_earlier
 from recsys.evaluate.purchase_rate import PurchaseRate
@@ -80,6 +80,7 @@ class Evaluation:
     def training(self, histories: DataFrame) -> Training:
         """What references are fitted on."""
         names = {"target_types": self.dataset.config["prepare"]["target_event_types"]}
+        needs_vectors = "content" in self.config.evaluate.references
         return Training(
             histories=histories,
             vocabulary_size=self.dataset.vocabulary_size,
@@ -92,6 +93,7 @@ class Evaluation:
             ),
             attributes=self.catalogue.attributes,
             attribute_sizes=self.dataset.categories,
+            vectors=read_vectors(self.spark, self.dataset) if needs_vectors else {},
             seed=self.config.seed,
         )  # fmt: skip
 

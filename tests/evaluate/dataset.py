@@ -43,6 +43,10 @@ ATTRIBUTES: dict[str, list[str | None]] = {
     "colour": ["RED", "Blue", None],
     "size": ["S", "M", "L", "M", "XL"],
 }
+TAGS: list[list[str]] = [["new", "soft"], [], ["soft"], ["new", "warm", "soft"]]
+# Of the items' other features, how they were declared and how long their vectors are.
+KINDS = {"price": "number", "title": "text", "photo": "vector"}
+WIDTHS = {"price": 2, "title": 4, "photo": 3}
 
 PLATFORMS = ("web", "app")
 
@@ -66,6 +70,15 @@ SETTINGS = Evaluate(
 )
 
 History = list[list[int]]
+
+
+def vectors() -> dict[str, np.ndarray]:
+    """Of each feature the items' vectors; no two are of one scale, and some items have none."""
+    rng = np.random.default_rng(6)
+    drawn = {name: rng.normal(size=(ITEMS, width)) for name, width in WIDTHS.items()}
+    drawn["photo"] = np.where(np.arange(ITEMS)[:, None] % 3, 50 * drawn["photo"], 0)
+    drawn["title"][::4] = 0
+    return {name: values.astype(np.float32) for name, values in drawn.items()}
 
 
 def histories() -> dict[str, History]:
@@ -112,6 +125,12 @@ def write_dataset(place: Path) -> Manifest:
         own = [values[index % len(values)] for index in range(ITEMS)]
         numbers = [UNKNOWN if value is None else FIRST_ITEM + values.index(value) for value in own]
         attributes |= {name: own, f"{name}_index": pa.array(numbers, pa.int32())}
+    tags = sorted({tag for own in TAGS for tag in own})
+    listed = [TAGS[index % len(TAGS)] for index in range(ITEMS)]
+    numbers = [[FIRST_ITEM + tags.index(tag) for tag in own] or [UNKNOWN] for own in listed]
+    attributes |= {"tags": listed, "tags_index": pa.array(numbers, pa.list_(pa.int32()))}
+    for name, values in vectors().items():
+        attributes[f"{name}_vector"] = pa.array(values.tolist(), pa.list_(pa.float32()))
     _write(folder / "vocabulary.parquet", pa.table(vocabulary))
     _write(folder / "items.parquet", pa.table({**vocabulary, **attributes}))
     day = 86_400_000_000
@@ -122,8 +141,8 @@ def write_dataset(place: Path) -> Manifest:
         users=USERS, items=ITEMS, valid_items=0, catalogue_items=0,
         vocabulary_fingerprint="0123456789abcdef",
         content_fingerprint="fedcba9876543210", event_types=("purchase",), platforms=PLATFORMS,
-        attributes={"colour": "category", "size": "category"},
-        categories={"colour": 4, "size": 5}, splits=splits,
+        attributes={"colour": "category", "size": "category", "tags": "categories"},
+        categories={"colour": 4, "size": 7, "tags": 5}, features=WIDTHS, splits=splits,
         steps=(Step("read", 200, 190, "10 rows <had> a fault"),),
         quarantine={"price: negative": 10},
         certificate={
@@ -133,7 +152,10 @@ def write_dataset(place: Path) -> Manifest:
         events_by_day=EVENTS_BY_DAY,
         events_by_type={"purchase": sum(EVENTS_BY_DAY.values()) - 2},
         inputs={"platform": FIRST_ITEM + len(PLATFORMS)},
-        config={"prepare": {"target_event_types": ["purchase"]}},
+        config={
+            "prepare": {"target_event_types": ["purchase"]},
+            "items": {"attributes": {"tags": "categories", **KINDS}},
+        },
     )  # fmt: skip
     manifest.write()
     files.publish(version)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +32,8 @@ class Plain:
         train: of each user, the steps of train
         items: of the catalogue
         settings: of the references
-        attributes: of each, the value of each item; none where it has no value
+        attributes: of each, the value of each item or a list of them; none where it has no value
+        vectors: of each other feature, the numbers of each item
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class Plain:
         train: list[History],
         items: int,
         settings: Evaluate,
-        attributes: list[dict[int, str | None]],
+        attributes: list[dict[int, Any]],
+        vectors: list[dict[int, list[float]]] | None = None,
     ) -> None:
         self.train = [known(steps) for steps in train]
         self.catalogue = range(FIRST_ITEM, FIRST_ITEM + items)
         self.settings = settings
         self.attributes = attributes
+        self.vectors = vectors or []
         self.counts = Counter(item for steps in self.train for step in steps for item in step)
         self.sessions = [own for steps in self.train for own in sessions(steps) if any(own)]
 
@@ -214,23 +219,48 @@ class Plain:
 
     def content(self, steps: History) -> Scores:
         total: Scores = {}
-        asked = self._asked(steps, self.settings.content.decay)
-        for item in self.catalogue:
-            for own, weight in asked.items():
-                total[item] = total.get(item, 0.0) + weight * self._cosine(item, own)
+        profile = Counter[Any]()
+        for item, weight in self._asked(steps, self.settings.content.decay).items():
+            for name, number in self._described[item].items():
+                profile[name] += weight * number
+        for item, numbers in self._described.items():
+            total[item] = sum(profile[name] * number for name, number in numbers.items())
         return total
 
-    def _cosine(self, one: int, other: int) -> float:
-        def rarity(attribute: dict[int, str | None], item: int) -> float:
-            value = attribute[item]
-            alike = sum(own == value for own in attribute.values())
-            return 0.0 if value is None else math.log((len(self.catalogue) + 2) / alike)
+    @cached_property
+    def _described(self) -> dict[int, dict[Any, float]]:
+        """Each item as a vector of length 1, in which no block of dimensions outweighs another."""
+        blocks = [{item: self._rarities(item) for item in self.catalogue}]
+        for number, values in enumerate(self.vectors):
+            blocks.append(
+                {
+                    item: {(f"vector {number}", place): x for place, x in enumerate(values[item])}
+                    for item in self.catalogue
+                }
+            )
+        found: dict[int, dict[Any, float]] = {item: {} for item in self.catalogue}
+        for block in blocks:
+            squares = [sum(x * x for x in own.values()) for own in block.values()]
+            some = [square for square in squares if square > 0]
+            for item, own in block.items():
+                scale = math.sqrt(sum(some) / len(some))
+                found[item] |= {name: x / scale for name, x in own.items()}
+        for item, own in found.items():
+            length = math.sqrt(sum(x * x for x in own.values())) or 1.0
+            found[item] = {name: x / length for name, x in own.items()}
+        return found
 
-        def length(item: int) -> float:
-            return math.sqrt(sum(rarity(own, item) ** 2 for own in self.attributes)) or 1.0
+    def _rarities(self, item: int) -> dict[Any, float]:
+        found = {}
+        for number, attribute in enumerate(self.attributes):
+            for value in listed(attribute[item]):
+                alike = sum(value in listed(other) for other in attribute.values())
+                found[number, value] = math.log((len(self.catalogue) + 2) / alike)
+        return found
 
-        shared = [own for own in self.attributes if own[one] is not None and own[one] == own[other]]
-        return sum(rarity(own, one) ** 2 for own in shared) / length(one) / length(other)
+
+def listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def folded_in(

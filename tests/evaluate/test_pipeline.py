@@ -30,11 +30,18 @@ REFERENCES = tuple(name for name in REFERENCE_NAMES if name not in LEARNT)
 def plain(settings: Evaluate) -> Plain:
     """The references, fitted on the first three steps of each user."""
     train = [steps[:3] for steps in dataset.histories().values()]
-    attributes = [
+    attributes: list[dict] = [
         {FIRST_ITEM + index: values[index % len(values)] for index in range(ITEMS)}
         for values in dataset.ATTRIBUTES.values()
     ]
-    return Plain(train, ITEMS, settings, attributes)
+    attributes.append(
+        {FIRST_ITEM + index: dataset.TAGS[index % len(dataset.TAGS)] for index in range(ITEMS)}
+    )
+    vectors = [
+        {FIRST_ITEM + index: own for index, own in enumerate(values.tolist())}
+        for values in dataset.vectors().values()
+    ]
+    return Plain(train, ITEMS, settings, attributes, vectors)
 
 
 @pytest.mark.parametrize("name", REFERENCES)

@@ -5,7 +5,7 @@ import pytest
 
 from recsys.evaluate import cases
 from recsys.evaluate.ranked import read_batch
-from recsys.evaluate.references import popularity
+from recsys.evaluate.references import content, popularity
 from recsys.evaluate.references.system import places
 from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS
 from tests.evaluate.rows import DAY, record_batch, row
@@ -116,6 +116,35 @@ def test_many_cases_at_once_equal_a_plain_loop(
         ]
         assert batch.history_events[case] == len(before)
         assert order(scores[case]) == plain_scores(before, 2)
+
+
+@pytest.mark.parametrize("numbers_at_once", [1, 7, 1 << 20])
+def test_content_by_vectors_equals_a_plain_loop(
+    monkeypatch: pytest.MonkeyPatch, numbers_at_once: int
+) -> None:
+    monkeypatch.setattr(content, "_NUMBERS_AT_ONCE", numbers_at_once)
+    rng = np.random.default_rng(2)
+    features = [rng.normal(size=(8, width)).astype(np.float32) for width in (3, 2)]
+    features[0][5] = 0
+    scales = (0.5, 2.0)
+    whole = np.hstack([own * scale for own, scale in zip(features, scales, strict=True)])
+    length = np.linalg.norm(whole.astype(float), axis=1)
+    system = content.Content((), (), tuple(features), scales, length, places(BOUGHT), decay=0.5)
+    batch = read_batch(
+        record_batch([row("u", [(0, [2, 5]), (1, [3]), (2, [6])], 1), row("v", [(0, [7])], 0)],
+                     [[], []])
+    )  # fmt: skip
+    unit = whole / length[:, None]
+    expected = [unit @ (unit[2] + unit[5]), unit @ (0.5 * (unit[2] + unit[5]) + unit[3])]
+    scores = system.scores(batch)
+    for case, cosines in enumerate(expected):
+        assert order(scores[case]) == order(cosines)
+        np.testing.assert_allclose(
+            np.diff(scores[case][FIRST_ITEM:] - places(BOUGHT)[FIRST_ITEM:]) / 2**31,
+            np.diff(cosines[FIRST_ITEM:]) / (cosines.max() - min(cosines.min(), 0)),
+            atol=1e-6,
+        )
+    assert order(scores[2]) == POPULAR_ORDER, "nothing is known of who has no history"
 
 
 def test_scoring_changes_no_input() -> None:

@@ -61,6 +61,7 @@ class Training:
         target_types: indexes of the event types that are predicted; empty means all
         attributes: the indexes of each item's values of each attribute, at least one each
         attribute_sizes: how many values each attribute has, reserved ones counted
+        vectors: of the items' numbers, texts and given vectors [V, M]; zeros where no item is
         seed: of what draws
     """
 
@@ -72,6 +73,7 @@ class Training:
     target_types: tuple[int, ...] = ()
     attributes: Mapping[str, Table] = field(default_factory=dict)
     attribute_sizes: Mapping[str, int] = field(default_factory=dict)
+    vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     seed: int = 1
 
     @cached_property
