@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from pyspark.ml.evaluation import RankingEvaluator
-from pyspark.sql import SparkSession
+from pyspark.mllib.evaluation import MultilabelMetrics
+from pyspark.sql import DataFrame, SparkSession
 
 from recsys.evaluate import metrics
 from recsys.schemas import FIRST_ITEM, PADDING
@@ -140,23 +141,67 @@ IN_SPARK = {
 }
 
 
-def test_those_that_spark_has_equal_sparks(spark: SparkSession) -> None:
-    rng = np.random.default_rng(3)
-    cases, rows = [], []
+def filled_cases(seed: int, most_targets: int) -> list[Case]:
+    """Full lists, with targets one after the other from the third place or one below on."""
+    rng = np.random.default_rng(seed)
+    cases = []
     for _ in range(30):
         items = [int(item) for item in rng.permutation(np.arange(FIRST_ITEM, ITEMS))]
-        recommended, targets = items[:LENGTH], sorted(items[3 : int(rng.integers(4, len(items)))])
+        first = int(rng.integers(2, LENGTH + 3))
+        targets = sorted(items[first : first + int(rng.integers(1, most_targets + 1))])
+        recommended = items[:LENGTH]
         ranks = [recommended.index(item) + 1 if item in recommended else 0 for item in targets]
         cases.append(Case(ranks, targets, recommended, [True] * LENGTH))
-        rows.append((list(map(float, recommended)), list(map(float, targets))))
-    table = spark.createDataFrame(rows, "prediction array<double>, label array<double>")
-    lists = lists_of(cases, catalogue([0] * ITEMS))
-    for name, theirs in IN_SPARK.items():
-        for k in (5, LENGTH):
-            expected = RankingEvaluator(metricName=theirs, k=k).evaluate(table)
-            found = metrics.PER_CASE[name](lists, k).mean()
-            assert 0 < found < 1
-            assert found == pytest.approx(expected), (name, k)
+    return cases
+
+
+def for_spark(spark: SparkSession, cases: list[Case]) -> DataFrame:
+    rows = [(list(map(float, own.recommended)), list(map(float, own.targets))) for own in cases]
+    return spark.createDataFrame(rows, "prediction array<double>, label array<double>")
+
+
+def check(name: str, lists: metrics.Lists, k: int, expected: float) -> None:
+    found = metrics.PER_CASE[name](lists, k).mean()
+    assert 0 < found < 1
+    assert found == pytest.approx(expected, rel=1e-6), (name, k)
+
+
+def test_those_that_spark_has_equal_sparks(spark: SparkSession) -> None:
+    """Recall, precision, NDCG and MAP equal RankingEvaluator's, F1 MultilabelMetrics'."""
+    cases = filled_cases(3, most_targets=20)
+    table, lists = for_spark(spark, cases), lists_of(cases, catalogue([0] * ITEMS))
+    for k in (5, LENGTH):
+        for name, theirs in IN_SPARK.items():
+            check(name, lists, k, RankingEvaluator(metricName=theirs, k=k).evaluate(table))
+        pairs = table.rdd.map(lambda row, k=k: (row.prediction[:k], row.label))
+        check("f1", lists, k, MultilabelMetrics(pairs).f1Measure())
+
+
+def test_of_one_target_mrr_and_hit_rate_are_what_libraries_call_otherwise(
+    spark: SparkSession,
+) -> None:
+    """No library of the lock has MRR or hit rate of lists. Of one target MRR is Spark's mean
+    average precision, and the hit rate Spark's recall and Keras' SparseTopKCategoricalAccuracy;
+    several targets are compared with plain loops above.
+    """
+    import keras
+
+    cases = filled_cases(5, most_targets=1)
+    table, lists = for_spark(spark, cases), lists_of(cases, catalogue([0] * ITEMS))
+    scores = np.full((len(cases), ITEMS), -float(ITEMS), np.float32)
+    for row, case in zip(scores, cases, strict=True):
+        row[case.recommended] = -np.arange(LENGTH)
+    target = np.array([case.targets for case in cases])
+    for k in (5, LENGTH):
+        of_spark = {
+            "mrr": RankingEvaluator(metricName="meanAveragePrecisionAtK", k=k),
+            "hit_rate": RankingEvaluator(metricName="recallAtK", k=k),
+        }
+        for name, theirs in of_spark.items():
+            check(name, lists, k, theirs.evaluate(table))
+        accuracy = keras.metrics.SparseTopKCategoricalAccuracy(k)
+        accuracy.update_state(target, scores)
+        check("hit_rate", lists, k, float(accuracy.result()))
 
 
 def test_known_values() -> None:
