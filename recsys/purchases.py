@@ -1,6 +1,6 @@
 """How good probabilities of a purchase are: once, for train and evaluate.
 
-Shapes: P labelled targets, G distinct probabilities, rising, N bins.
+Shapes: P labelled targets, G distinct probabilities, rising.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ Bools = npt.NDArray[np.bool_]
 
 # In the order in which they are shown.
 METRICS = ("auc", "accuracy", "precision", "recall", "f1", "log_loss")
+# Places in what `sums` returns.
+_BOUGHT, _OTHERS, _PAIRS = 0, 1, 4
 # Keeps the logarithm of a probability finite.
 _LEAST = 1e-7
 
@@ -61,6 +63,46 @@ class Predictions:
         return Counts(self._value_G, *sums)
 
 
+def sums(counts: Counts, threshold: float) -> Floats:
+    """What METRICS are made of, of the predictions of a range of probabilities [6].
+
+    Weights of what was bought and of what was not; of those of both that are predicted to be, from
+    the threshold on; of pairs of both in which what was bought is more likely, equal ones half; and
+    the sum of the logarithms of what came true.
+    """
+    is_predicted = counts.probability >= threshold
+    below_G = np.cumsum(counts.others) - counts.others
+    sure_G = np.clip(counts.probability, _LEAST, 1 - _LEAST)
+    logs = counts.bought * np.log(sure_G) + counts.others * np.log1p(-sure_G)
+    return np.array(
+        [
+            counts.bought.sum(), counts.others.sum(),
+            counts.bought[is_predicted].sum(), counts.others[is_predicted].sum(),
+            (counts.bought * (below_G + counts.others / 2)).sum(), logs.sum(),
+        ]
+    )  # fmt: skip
+
+
+def joined(lower: Floats, higher: Floats) -> Floats:
+    """The sums of two ranges of probabilities, one above the other [..., 6]."""
+    both = lower + higher
+    both[..., _PAIRS] += lower[..., _OTHERS] * higher[..., _BOUGHT]
+    return both
+
+
+def of_sums(total: Floats) -> dict[str, Floats]:
+    """METRICS of sums [..., 6], as of figures."""
+    bought, others, hits, false, pairs, logs = np.moveaxis(total, -1, 0)
+    return {
+        "auc": _share(pairs, bought * others),
+        "accuracy": _share(hits + others - false, bought + others),
+        "precision": _share(hits, hits + false),
+        "recall": _share(hits, bought),
+        "f1": _share(2 * hits, hits + false + bought),
+        "log_loss": _share(-logs, bought + others),
+    }
+
+
 def figures(counts: Counts, threshold: float) -> dict[str, float]:
     """METRICS of predictions, of which those from the threshold on say that there is a purchase.
 
@@ -68,21 +110,7 @@ def figures(counts: Counts, threshold: float) -> dict[str, float]:
     figure that nothing is known of is nan: precision where no purchase is predicted, recall and
     the area where there is none, ...
     """
-    bought, others = counts.bought.sum(), counts.others.sum()
-    is_predicted = counts.probability >= threshold
-    hits, false = counts.bought[is_predicted].sum(), counts.others[is_predicted].sum()
-    below_G = np.cumsum(counts.others) - counts.others
-    pairs = (counts.bought * (below_G + counts.others / 2)).sum()
-    sure_G = np.clip(counts.probability, _LEAST, 1 - _LEAST)
-    logs = counts.bought * np.log(sure_G) + counts.others * np.log1p(-sure_G)
-    return {
-        "auc": _share(pairs, bought * others),
-        "accuracy": _share(hits + others - false, bought + others),
-        "precision": _share(hits, hits + false),
-        "recall": _share(hits, bought),
-        "f1": _share(2 * hits, hits + false + bought),
-        "log_loss": _share(-logs.sum(), bought + others),
-    }
+    return {name: float(value) for name, value in of_sums(sums(counts, threshold)).items()}
 
 
 def best_threshold(counts: Counts) -> float:
@@ -99,29 +127,5 @@ def best_threshold(counts: Counts) -> float:
     return float(counts.probability[f1_G.argmax()])
 
 
-def bins(counts: Counts, number: int) -> npt.NDArray[np.int64]:
-    """Parts the distinct probabilities into bins of about equal weight: the bin of each [G]."""
-    total_G = counts.bought + counts.others
-    middle_G = np.cumsum(total_G) - total_G / 2
-    bin_G = (middle_G * number / max(total_G.sum(), 1)).astype(np.int64)
-    return np.asarray(np.unique(bin_G, return_inverse=True)[1])
-
-
-def calibration(counts: Counts, bin_G: npt.NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-    """What is predicted and what comes true in every bin.
-
-    Returns:
-        weight [N]; mean probability [N] and share that is bought [N], nan in a bin of no weight
-    """
-    total_G = counts.bought + counts.others
-    number = int(bin_G.max(initial=-1)) + 1
-    weight, predicted, bought = (
-        np.bincount(bin_G, weights=values, minlength=number)
-        for values in (total_G, total_G * counts.probability, counts.bought)
-    )
-    whole = np.where(weight > 0, weight, np.nan)
-    return np.asarray(weight, np.float64), predicted / whole, bought / whole
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole > 0 else float("nan")
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

@@ -17,7 +17,8 @@ from recsys.evaluate.catalogue import Catalogue, read_catalogue
 from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.figures import figures, known, slicing
 from recsys.evaluate.histories import whole
-from recsys.evaluate.purchases import measured, predicted
+from recsys.evaluate.purchase_figures import measured
+from recsys.evaluate.purchases import predicted
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.story import story
 from recsys.evaluate.summary import summary

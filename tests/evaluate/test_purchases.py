@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from recsys import files, ranking
 from recsys.encoding import INPUTS
 from recsys.evaluate import bootstrap, purchase_rate
-from recsys.evaluate.purchases import measured
+from recsys.evaluate.purchase_figures import measured
 from recsys.manifest import Manifest
 from recsys.purchases import METRICS
 from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, PURCHASES
