@@ -18,9 +18,9 @@ from pyspark.sql import functions as F
 
 from recsys import ranking
 from recsys.evaluate import bootstrap, metrics, slices
-from recsys.evaluate.metrics import Lists
+from recsys.evaluate.lists import Catalogue, Lists, read_lists
 from recsys.evaluate.slices import Slicing
-from recsys.schemas import PADDING, ddl
+from recsys.schemas import ddl
 
 Floats = npt.NDArray[np.float64]
 Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -59,7 +59,7 @@ class Measuring:
         export: of the model whose item vectors tell items apart; none without
     """
 
-    catalogue: metrics.Catalogue
+    catalogue: Catalogue
     columns: tuple[tuple[str, int], ...]
     slice_columns: tuple[tuple[str, int], ...] = ()
     slicing: Slicing | None = None
@@ -133,7 +133,7 @@ def _sums(measuring: Measuring) -> Work:
     return work
 
 
-def _with_directions(catalogue: metrics.Catalogue, export: str | None) -> metrics.Catalogue:
+def _with_directions(catalogue: Catalogue, export: str | None) -> Catalogue:
     if export is None:
         return catalogue
     return dataclasses.replace(catalogue, direction=_directions(export))
@@ -151,7 +151,7 @@ def _directions(export: str) -> npt.NDArray[np.float32]:
 def _add(
     totals: dict[tuple[str, str, str], Floats],
     cases: pa.RecordBatch,
-    catalogue: metrics.Catalogue,
+    catalogue: Catalogue,
     measuring: Measuring,
 ) -> None:
     """Adds the sums of some cases of any systems."""
@@ -213,39 +213,3 @@ def _added(parts: pa.Table) -> pa.Table:
         for (metric, k), totals in rows.items()
     ]
     return pa.Table.from_pylist(added, _SUMS_ARROW)
-
-
-def read_lists(cases: pa.RecordBatch, length: int, catalogue: metrics.Catalogue) -> Lists:
-    """Rows of one system, as metrics read them.
-
-    Args:
-        cases: targets, ranks, recommended and is_new of schemas.CASES
-        length: K, of the longest list
-        catalogue: of the items
-    """
-    case_P, _ = _places(cases.column("targets"))
-    case_n, place_n = _places(cases.column("recommended"))
-    recommended_NK = np.full((cases.num_rows, length), PADDING, np.int32)
-    is_new_NK = np.zeros((cases.num_rows, length), bool)
-    is_first_n = place_n < length
-    where = case_n[is_first_n], place_n[is_first_n]
-    recommended_NK[where] = cases.column("recommended").flatten().to_numpy()[is_first_n]
-    is_new = cases.column("is_new").flatten().to_numpy(zero_copy_only=False)
-    is_new_NK[where] = is_new[is_first_n]
-    return Lists(
-        rank=cases.column("ranks").flatten().to_numpy(),
-        case=case_P,
-        target=cases.column("targets").flatten().to_numpy(),
-        targets=np.bincount(case_P, minlength=cases.num_rows),
-        recommended=recommended_NK,
-        is_new=is_new_NK,
-        catalogue=catalogue,
-    )
-
-
-def _places(lists: pa.ListArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The list of each entry, and its place in that list."""
-    length = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    start = np.cumsum(length) - length
-    place = np.arange(length.sum()) - np.repeat(start, length)
-    return np.repeat(np.arange(len(length)), length), place

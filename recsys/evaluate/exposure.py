@@ -71,8 +71,9 @@ def exposure(
     their mean differs from the sample (the bootstrap's estimate of the bias; Efron & Tibshirani,
     1993, 10.3), so that they tell how sure a figure is and not that fewer users cover less.
 
-    Each worker counts every item in every resample, in at most _COUNTS_AT_ONCE numbers: where
-    these do not suffice for all resamples, the cases are passed several times.
+    Each worker counts every item in every resample, in at most _COUNTS_AT_ONCE numbers (or as many
+    as one system and resample need): where these do not suffice for all systems and resamples, the
+    cases are passed several times.
 
     Args:
         cases: schemas.CASES
@@ -86,24 +87,36 @@ def exposure(
         by system, metric and list length: the sample's figure, then those of each
         resample [1 + R]; nan where a resample has no list. The same whatever the partitions.
     """
-    numbers = range(min(resamples, _MOST_RESAMPLES) + 1)
-    at_once = max(1, _COUNTS_AT_ONCE // (len(systems) * len(at) * size))
+    samples = min(resamples, _MOST_RESAMPLES) + 1
     cores = cases.sparkSession.sparkContext.defaultParallelism
     user, items = F.xxhash64("user_id"), F.slice("recommended", 1, max(at))
     needed = cases.select("system", user.alias("user"), items.alias("items"))
     needed = needed.coalesce(min(cores, _MOST_PARTS))
     found = {
-        (system, metric, k): np.full(len(numbers), np.nan)
+        (system, metric, k): np.full(samples, np.nan)
         for system in systems for metric in METRICS for k in at
     }  # fmt: skip
-    for first in range(0, len(numbers), at_once):
-        chosen = numbers[first : first + at_once]
-        counts = needed.mapInArrow(_counted(chosen, at, size, seed), ddl(_COUNTS))
+    for names, numbers in _passes(systems, samples, len(at) * size):
+        own = needed.where(F.col("system").isin(list(names)))
+        counts = own.mapInArrow(_counted(numbers, at, size, seed), ddl(_COUNTS))
         figures = counts.groupBy("system", "number").applyInArrow(_figures(at, size), ddl(_FOUND))
         for row in figures.collect():
             for metric in METRICS:
                 found[row.system, metric, row.k][row.number] = row[metric]
     return {key: _about_the_sample(values) for key, values in found.items()}
+
+
+def _passes(
+    systems: Sequence[str], samples: int, counts: int
+) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+    """Systems and samples that are counted together, where each of both needs so many counts."""
+    at_once = max(1, _COUNTS_AT_ONCE // counts)
+    systems_at_once = min(at_once, len(systems))
+    samples_at_once = at_once // systems_at_once
+    for first in range(0, len(systems), systems_at_once):
+        for sample in range(0, samples, samples_at_once):
+            numbers = range(sample, min(sample + samples_at_once, samples))
+            yield systems[first : first + systems_at_once], numbers
 
 
 def _counted(numbers: Sequence[int], at: Sequence[int], size: int, seed: int) -> Work:

@@ -13,11 +13,21 @@ from pyspark.sql import functions as F
 
 import recsys
 from recsys.config import Config
-from recsys.config.floors import SLICE_METRICS, SLICES
-from recsys.evaluate import aggregate, bootstrap, exposure, metrics, resamples, slices, spread
-from recsys.evaluate.aggregate import Estimate, Estimates, Measuring
+from recsys.config.floors import SLICE_METRICS
+from recsys.evaluate import (
+    aggregate,
+    bootstrap,
+    exposure,
+    lists,
+    metrics,
+    resamples,
+    slices,
+    spread,
+)
+from recsys.evaluate.aggregate import Measuring
 from recsys.evaluate.bootstrap import Floats
 from recsys.evaluate.catalogue import Catalogue
+from recsys.evaluate.slice_figures import slice_figures
 from recsys.evaluate.slices import Slicing
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
@@ -69,19 +79,8 @@ def figures(
         "known_size": catalogue.known_size,
         "measured_cases": found[systems[0], "all", "", *columns[0]].cases,
         **_compared(whole, systems, columns),
-        "systems": {
-            system: {f"{metric}@{k}": float(whole[system, metric, k][0]) for metric, k in columns}
-            for system in systems
-        },
-        "curves": {
-            "k": lengths,
-            **{
-                metric: {name: [float(whole[name, metric, k][0]) for k in lengths]
-                         for name in systems}
-                for metric in CURVES
-            },
-        },
-        "slices": _slices(found, systems, max(at)),
+        **_of_systems(whole, systems, columns, lengths),
+        "slices": slice_figures(found, systems, max(at)),
         "popularity": _popularity(cases, systems, max(at), known(catalogue)),
         "resamples": measuring.resamples,
         "drawn": resamples.of_system(systems[0], whole, columns, found),
@@ -101,6 +100,29 @@ def _about(config: Config, dataset: Manifest) -> dict[str, Any]:
         },
         "split": "test",
     }
+
+
+def _of_systems(
+    whole: Mapping[tuple[str, str, int], Floats],
+    systems: Sequence[str],
+    columns: Sequence[tuple[str, int]],
+    lengths: Sequence[int],
+) -> dict[str, Any]:
+    """Each system's figures, and curves of them over the length of the list."""
+    return {
+        "systems": {
+            system: {f"{metric}@{k}": float(whole[system, metric, k][0]) for metric, k in columns}
+            for system in systems
+        },
+        "curves": {
+            "k": lengths,
+            **{
+                metric: {name: [float(whole[name, metric, k][0]) for k in lengths]
+                         for name in systems}
+                for metric in CURVES
+            },
+        },
+    }  # fmt: skip
 
 
 def _compared(
@@ -174,58 +196,15 @@ def slicing(
     )
 
 
-def known(catalogue: Catalogue) -> metrics.Catalogue:
+def known(catalogue: Catalogue) -> lists.Catalogue:
     """What metrics know of the items."""
-    return metrics.Catalogue(
+    return lists.Catalogue(
         catalogue.train_count, catalogue.category_index, known_size=catalogue.known_size
     )
 
 
 def _curve_lengths(longest: int) -> list[int]:
     return [int(k) for k in np.unique(np.linspace(1, longest, _CURVE_POINTS).round())]
-
-
-def _slices(found: Estimates, systems: Sequence[str], k: int) -> list[dict[str, Any]]:
-    """Each value of each slice that has more than one: its cases, and every system's metrics."""
-    values: dict[str, list[str]] = {}
-    for _, name, value, *_ in sorted(found):
-        if name != "all" and value not in values.setdefault(name, []):
-            values[name].append(value)
-    order = {name: slices.value_order(name) for name in values}
-    listed = []
-    for name in (name for name in SLICES if len(values.get(name, [])) > 1):
-        for value in sorted(values[name], key=order[name]):
-            own = {
-                system: {metric: found[system, name, value, metric, k] for metric in SLICE_METRICS}
-                for system in systems
-            }
-            listed.append(
-                {"slice": name, "value": value, **_slice_figures(own, k)}
-            )  # fmt: skip
-    return listed
-
-
-def _slice_figures(own: Mapping[str, Mapping[str, Estimate]], k: int) -> dict[str, Any]:
-    model, *others = own
-    return {
-        "cases": own[model]["recall"].cases,
-        "systems": {
-            system: {f"{metric}@{k}": float(estimate.values[0])
-                     for metric, estimate in estimates.items()}
-            for system, estimates in own.items()
-        },
-        "intervals": {
-            system: {f"{metric}@{k}": bootstrap.interval(estimate.values)
-                     for metric, estimate in estimates.items()}
-            for system, estimates in own.items()
-        },
-        "differences": {
-            system: {f"{metric}@{k}": bootstrap.difference(own[model][metric].values,
-                                                     own[system][metric].values)
-                     for metric in SLICE_METRICS}
-            for system in others
-        },
-    }  # fmt: skip
 
 
 def _totals(cases: DataFrame, system: str, known_size: int) -> dict[str, int]:
@@ -246,7 +225,7 @@ def _totals(cases: DataFrame, system: str, known_size: int) -> dict[str, int]:
 
 
 def _popularity(
-    cases: DataFrame, systems: Sequence[str], k: int, items: metrics.Catalogue
+    cases: DataFrame, systems: Sequence[str], k: int, items: lists.Catalogue
 ) -> dict[str, Any]:
     """Shares of the bands of popularity in what was recommended and in what was bought."""
     names = spread.band_names()

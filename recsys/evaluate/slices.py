@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.evaluate.metrics import Bools, Catalogue, Ints, Lists, Longs
+from recsys.evaluate.lists import Bools, Catalogue, Ints, Lists, Longs
 from recsys.schemas import FIRST_ITEM, PADDING, UNKNOWN
 
 _NAMED = ("event_type", "platform", "category", "day")

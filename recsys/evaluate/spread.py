@@ -7,7 +7,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys.evaluate.metrics import Catalogue
+from recsys.evaluate.lists import Catalogue
 
 # The last item of each band of the catalogue by popularity: the first ten, the next ninety, ...
 BANDS = (10, 100, 1_000, 10_000)

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from recsys.evaluate import aggregate, bootstrap, metrics, spread
 from recsys.evaluate.aggregate import Estimates, Measuring
+from recsys.evaluate.lists import Catalogue
 from recsys.evaluate.slices import Slicing
 from recsys.schemas import CASES, UNKNOWN, ddl
 from tests.evaluate.rows import DAY
@@ -165,7 +166,7 @@ def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> Non
 def test_bands_of_popularity(spark: SparkSession) -> None:
     # The last but one is the most popular item, before 2 to 10; 11 and 12 are the next.
     counts = np.concatenate([[0, 0], np.arange(120, 20, -1), [500, 1]])
-    items = metrics.Catalogue(counts, known_size=len(counts) - 1)
+    items = Catalogue(counts, known_size=len(counts) - 1)
     rows: list[Drawn] = [
         ("model", "u", 0, [2, 12, 1, 103], [0, 0, 0, 0], [102, 11, 103]),
         ("popular", "u", 0, [2, 12, 1, 103], [0, 0, 0, 0], [2, 3, 4]),

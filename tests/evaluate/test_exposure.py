@@ -75,8 +75,8 @@ def test_neither_parts_nor_passes_change_anything(
     monkeypatch: pytest.MonkeyPatch,
     of_two: dict[tuple[str, str, int], np.ndarray],
 ) -> None:
-    two_at_once = 2 * len(NAMES) * len(AT) * (FIRST_ITEM + ITEMS)
-    monkeypatch.setattr(exposure, "_COUNTS_AT_ONCE", two_at_once + 1)
+    of_one_sample = len(AT) * (FIRST_ITEM + ITEMS)
+    monkeypatch.setattr(exposure, "_COUNTS_AT_ONCE", of_one_sample + 1)
     again = found(frame(spark, ROWS, seed=1, parts=5))
     for key, values in of_two.items():
         np.testing.assert_array_equal(again[key], values)

@@ -11,6 +11,7 @@ from pyspark.mllib.evaluation import MultilabelMetrics
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys.evaluate import metrics
+from recsys.evaluate.lists import Catalogue, Lists
 from recsys.schemas import FIRST_ITEM, PADDING
 
 LENGTH = 10
@@ -27,16 +28,16 @@ class Case:
     is_new: list[bool]
 
 
-def catalogue(counts: list[int]) -> metrics.Catalogue:
+def catalogue(counts: list[int]) -> Catalogue:
     """Items of three categories, with vectors of length 1."""
     rng = np.random.default_rng(8)
     vectors = rng.normal(size=(len(counts), 4))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     category = np.arange(len(counts), dtype=np.int32) % 3 + 2
-    return metrics.Catalogue(np.array(counts), category, vectors.astype(np.float32))
+    return Catalogue(np.array(counts), category, vectors.astype(np.float32))
 
 
-def by_hand(name: str, case: Case, known: metrics.Catalogue, k: int) -> float:
+def by_hand(name: str, case: Case, known: Catalogue, k: int) -> float:
     """Each metric of one case, written out."""
     ranks, counts = case.ranks, [int(count) for count in known.train_count]
     hits = [rank for rank in ranks if 0 < rank <= k]
@@ -98,8 +99,8 @@ def random_cases(seed: int, cases: int) -> list[Case]:
     return drawn
 
 
-def lists_of(cases: list[Case], known: metrics.Catalogue) -> metrics.Lists:
-    return metrics.Lists(
+def lists_of(cases: list[Case], known: Catalogue) -> Lists:
+    return Lists(
         rank=np.array([rank for case in cases for rank in case.ranks], np.int32),
         case=np.repeat(np.arange(len(cases)), [len(case.ranks) for case in cases]),
         target=np.array([item for case in cases for item in case.targets], np.int32),
@@ -110,7 +111,7 @@ def lists_of(cases: list[Case], known: metrics.Catalogue) -> metrics.Lists:
     )
 
 
-def one(ranks: list[int], recommended: list[int], counts: list[int]) -> metrics.Lists:
+def one(ranks: list[int], recommended: list[int], counts: list[int]) -> Lists:
     """A single case whose targets are the items at their ranks, or the last item."""
     targets = [recommended[rank - 1] if rank else len(counts) - 1 for rank in ranks]
     return lists_of(
@@ -160,7 +161,7 @@ def for_spark(spark: SparkSession, cases: list[Case]) -> DataFrame:
     return spark.createDataFrame(rows, "prediction array<double>, label array<double>")
 
 
-def check(name: str, lists: metrics.Lists, k: int, expected: float) -> None:
+def check(name: str, lists: Lists, k: int, expected: float) -> None:
     found = metrics.PER_CASE[name](lists, k).mean()
     assert 0 < found < 1
     assert found == pytest.approx(expected, rel=1e-6), (name, k)
@@ -239,6 +240,6 @@ def test_a_perfect_list_has_ndcg_and_map_1_whatever_its_length() -> None:
 
 def test_what_the_items_do_not_have_is_not_measured() -> None:
     counts = np.ones(4, np.int64)
-    assert "category_diversity" not in metrics.available(metrics.Catalogue(counts), True)
+    assert "category_diversity" not in metrics.available(Catalogue(counts), True)
     assert "vector_diversity" not in metrics.available(catalogue([0, 0, 1, 1]), False)
     assert metrics.available(catalogue([0, 0, 1, 1]), True) == list(metrics.PER_CASE)

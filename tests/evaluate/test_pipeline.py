@@ -15,6 +15,7 @@ from recsys.config.evaluate import REFERENCE_NAMES
 from recsys.config.references import Hybrid
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import metrics, pipeline
+from recsys.evaluate.lists import Catalogue
 from recsys.manifest import Manifest
 from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS, UNKNOWN
 from tests.evaluate import dataset
@@ -109,7 +110,7 @@ def test_figures_are_means_over_the_cases(report: Path, manifest: Manifest) -> N
     assert figures["users"] == USERS
     assert figures["unknown_targets"] == USERS
     counts = pq.read_table(files.local_copy(manifest.url) + "/vocabulary.parquet")
-    known = metrics.Catalogue(np.array([0, 0, *counts.column("train_count").to_pylist()]))
+    known = Catalogue(np.array([0, 0, *counts.column("train_count").to_pylist()]))
     for system in ("model", *SETTINGS.references):
         own = [case for case in cases if case["system"] == system]
         for metric in metrics.available(known, has_vectors=False):
