@@ -86,6 +86,24 @@ def test_learnt_weights_make_the_targets_most_likely() -> None:
             assert likelihood(seen, other) <= alone + 1e-3
 
 
+def test_two_systems_that_say_much_the_same_are_more_likely_than_one() -> None:
+    """Many items and a few strong ones, so that whole steps of Newton's method lead astray."""
+    rng = np.random.default_rng(8)
+    cases, items = 300, 8
+    rank = np.array([rng.permutation(items * 30)[:items] + 1 for _ in range(cases)])
+    first = np.log(1 + 240 / rank)
+    said = np.stack([first, first + rng.normal(scale=0.3, size=first.shape)], axis=2)
+    utility = said @ np.array([2.0, 1.0]) + rng.gumbel(size=first.shape)
+    is_target = (utility.argmax(axis=1)[:, None] == np.arange(items)).ravel()
+    seen = Choices(np.repeat(np.arange(cases), items), said.reshape(-1, 2), is_target)
+    weights = learn(seen)
+    assert (weights > 0).all()
+    for place in range(2):
+        alone = np.zeros(2)
+        alone[place] = learn(Choices(seen.case, seen.said[:, [place]], is_target))[0]
+        assert likelihood(seen, weights) > likelihood(seen, alone)
+
+
 def likelihood(seen: Choices, weights: np.ndarray) -> float:
     score = (seen.said @ weights).reshape(-1, 8)
     share = np.exp(score) / np.exp(score).sum(axis=1, keepdims=True)

@@ -22,6 +22,7 @@ from recsys.evaluate.references.system import Floats, Ints, Longs, above_popular
 from recsys.schemas import FIRST_ITEM, PADDING
 
 _ROUNDS = 50
+_LEAST_CHANGE = 1e-6
 _DECAY = 1e-3  # keeps the weights finite where a system is never wrong
 
 
@@ -113,7 +114,8 @@ def _entries(lists: pa.ChunkedArray) -> tuple[Longs, Longs]:
 def learn(seen: Choices) -> Floats:
     """The weights that make what came next most likely [S]; none is below zero.
 
-    Newton's method; a system whose weight would fall below zero is left out.
+    Newton's method; of systems whose weights would fall below zero the lowest is left out, then
+    again: without it another may be above.
     """
     systems = seen.said.shape[1]
     kept = np.ones(systems, bool)
@@ -122,7 +124,7 @@ def learn(seen: Choices) -> Floats:
         weights[kept] = _most_likely(seen, kept)
         if (weights >= 0).all():
             return weights
-        kept &= weights >= 0
+        kept[weights.argmin()] = False
     return np.zeros(systems)
 
 
@@ -134,16 +136,31 @@ def _most_likely(seen: Choices, kept: npt.NDArray[np.bool_]) -> Floats:
     targets = np.add.reduceat(seen.is_target, start, dtype=np.int64).astype(float)
     if targets.sum() == 0:
         return weights
+    best, share = _likelihood(weights, said, seen.is_target, start, of)
     for _ in range(_ROUNDS):
-        score = said @ weights
-        share = np.exp(score - np.maximum.reduceat(score, start)[of])
-        share /= np.add.reduceat(share, start)[of]
         expected = np.add.reduceat(share[:, None] * said, start)
         gradient = said[seen.is_target].sum(axis=0) - targets @ expected - _DECAY * weights
         counted = (share * targets[of])[:, None]
         curvature = said.T @ (counted * said) - expected.T @ (targets[:, None] * expected)
         change = np.linalg.solve(curvature + _DECAY * np.eye(len(weights)), gradient)
-        weights = weights + np.clip(change, -1, 1)  # a far step may overshoot
-        if np.abs(change).max() < 1e-6:
+        # Far from the top a whole step may lead down, and further away each time.
+        found, there = _likelihood(weights + change, said, seen.is_target, start, of)
+        while found < best and np.abs(change).max() >= _LEAST_CHANGE:
+            change /= 2
+            found, there = _likelihood(weights + change, said, seen.is_target, start, of)
+        if found < best or np.abs(change).max() < _LEAST_CHANGE:
             break
+        weights, best, share = weights + change, found, there
     return weights
+
+
+def _likelihood(
+    weights: Floats, said: Floats, is_target: npt.NDArray[np.bool_], start: Longs, of: Longs
+) -> tuple[float, Floats]:
+    """The logarithm of what came next's likelihood, less the decay; each item's probability [p]."""
+    score = said @ weights
+    score -= np.maximum.reduceat(score, start)[of]
+    share = np.exp(score)
+    total = np.add.reduceat(share, start)
+    logs = (score - np.log(total)[of])[is_target].sum()
+    return float(logs - _DECAY * weights @ weights / 2), share / total[of]
