@@ -3,8 +3,8 @@
 python benchmarks/prepare_polars.py LOG OUTPUT
 
 What benchmarks/prepare.py asks for: mapping, validation and quarantine, duplicates, bots, minimum
-support, sessions by gap, split by time, vocabulary, item statistics, sequences and histories of
-fixed width, and the checks for leakage.
+support, sessions by gap, split by time, vocabulary, item statistics, sequences in groups of one
+width, histories, and the checks for leakage.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 DAY_US = 86_400_000_000
 EVENT = ("user_id", "item_id", "event_type", "timestamp", "price")
 SPLITS = ("train", "valid", "test")
+_GROUP_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -243,44 +246,62 @@ class Sequences:
         for number, split in enumerate(SPLITS):
             of = np.flatnonzero(self.split[session] == number)
             of = of[np.argsort((end - context)[of], kind="stable")]
-            arrays = self._arrays(context[of], end[of], target[of])
-            _write(output / f"{split}.parquet", self.names[session[of]], arrays)
+            arrays, size = self._arrays(context[of], end[of], target[of])
+            _write(output / f"{split}.parquet", self.names[session[of]], arrays, size, fill=True)
             counts[split] = {"rows": len(of), "targets": int(arrays["target"].sum())}
             latest = int(arrays["timestamp"].max()) if len(of) else 0
             counts[split]["last_time"] = latest
         step_event = np.flatnonzero(np.diff(self.columns["step"], prepend=-1))
         begin = np.maximum(self.first, self.end - self.settings.length)
         begin = step_event[np.searchsorted(step_event, begin)]
-        arrays = self._arrays(begin, self.end, self.end)
+        arrays, size = self._arrays(begin, self.end, self.end)
         del arrays["target"], arrays["purchase"]
-        _write(output / "histories.parquet", self.names, arrays)
+        _write(output / "histories.parquet", self.names, arrays, size, fill=False)
         return counts | {"histories": len(self.names)}
 
     def _arrays(
         self, begin: np.ndarray, end: np.ndarray, target: np.ndarray
-    ) -> dict[str, np.ndarray]:
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The entries of all rows one after another, and how many each row has."""
         size = end - begin
-        place = np.arange(self.settings.length)
-        here = place < size[:, None]
         event = np.repeat(begin - np.cumsum(size) + size, size) + np.arange(size.sum())
         arrays = {}
         for name, values in self.columns.items():
-            kind = np.int64 if name == "timestamp" else np.int32
-            wide = np.full(here.shape, -1 if name == "step" else 0, kind)
             flat = values[event]
             if name == "target":
                 flat = flat & (event >= np.repeat(target, size))
             if name == "step":
                 flat = flat - np.repeat(values[begin], size)
-            wide[here] = flat
-            arrays[name] = wide
-        return arrays
+            arrays[name] = flat.astype(np.int64 if name == "timestamp" else np.int32)
+        return arrays, size
 
 
-def _write(path: Path, names: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
-    columns = {name: pl.Series(values) for name, values in arrays.items()}
-    table = pl.DataFrame({"user_id": names, **columns})
-    table.write_parquet(path, compression="snappy", row_group_size=2048)
+def _write(
+    path: Path, names: np.ndarray, arrays: dict[str, np.ndarray], size: np.ndarray, fill: bool
+) -> None:
+    """In groups of rows, filled up to the longest row of the group where that is asked for."""
+    ends = np.append(0, np.cumsum(size))
+    writer = None
+    for start in range(0, max(len(names), 1), _GROUP_ROWS):
+        here = slice(start, start + _GROUP_ROWS)
+        own = size[here]
+        entries = slice(ends[start], ends[start] + own.sum())
+        width = np.full_like(own, own.max(initial=1)) if fill else own
+        offsets = pa.array(np.append(0, np.cumsum(width)), pa.int32())
+        is_entry = np.arange(width.max(initial=0)) < own[:, None]
+        columns = {}
+        for name, values in arrays.items():
+            flat = values[entries]
+            if fill:
+                wide = np.full(is_entry.shape, -1 if name == "step" else 0, flat.dtype)
+                wide[is_entry] = flat
+                flat = wide.ravel()
+            columns[name] = pa.ListArray.from_arrays(offsets, pa.array(flat))
+        table = pa.table({"user_id": pa.array(names[here], pa.string()), **columns})
+        writer = writer or pq.ParquetWriter(path, table.schema, compression="snappy")
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 python benchmarks/ranks.py [--events FILE]
 
 Steps of the training job on YooChoose 1/64, configured as in benchmarks/train.py, on two ranks,
-each pinned to a core of its own with one thread. Batches lie in memory, the same for all, of
-2 * train.batch_targets_per_rank targets. Three ways take turns, five rounds long, each from when
-both are ready to when both are through:
-    one     rank 0 trains on whole batches, rank 1 sleeps
-    apart   each rank trains on its half of the rows, and on nothing else
-    ranks   each rank trains on its half, and they agree on the gradient
+each pinned to a core of its own with one thread. Batches lie in memory: the first of an epoch, as
+the job hands them to each of two ranks, train.batch_targets_per_rank targets each. Three ways take
+turns, five rounds long, each from when both are ready to when both are through:
+    one     rank 0 trains on the batches of both ranks as one, rank 1 sleeps
+    apart   each rank trains on its own batches, and on nothing else
+    ranks   each rank trains on its own, and they agree on the gradient
 The last line is JSON:
     speedup         steps a second of ranks over one, median of the rounds
     ideal_speedup   of apart over one, likewise
@@ -27,10 +27,16 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import training
 
 from recsys.config import Config
+
+if TYPE_CHECKING:
+    from recsys.manifest import Manifest
+    from recsys.train.batch import Batch
+    from recsys.train.batches import Shard
 
 _ROUNDS = 5
 _STEPS = 40
@@ -64,18 +70,17 @@ class _Rank:
         import tensorflow as tf
 
         from recsys import manifest
-        from recsys.train import batches, pipeline, ranks
+        from recsys.train import pipeline, ranks
+        from recsys.train.batch import joined
         from recsys.train.batches import Shard
 
         shard = ranks.start(replace(config.train, cpu_threads=1))
         dataset = manifest.read(config.paths.dataset)
         together = pipeline.build(config, dataset, shard, ("train",), 1)
         alone = pipeline.build(config, dataset, Shard(0, 1), ("train",), 1)
-        targets = 2 * config.train.batch_targets_per_rank
-        with batches.open_epoch(dataset, ("train",), Shard(0, 1), targets, seed=0) as epoch:
-            whole = list(epoch.take(_STEPS))
-        own = slice(shard.rank, None, 2)
-        half = [{name: values[own] for name, values in batch.items()} for batch in whole]
+        halves = [_batches(config, dataset, Shard(rank, 2)) for rank in range(2)]
+        whole = [joined(both) for both in zip(*halves, strict=True)]
+        half = halves[shard.rank]
         self.rank, self.rate = shard.rank, tf.constant(1e-4)
         self.barrier = partial(hvd.allreduce, tf.zeros(1), name="barrier")
         self.ways = {"one": (alone, whole), "apart": (alone, half), "ranks": (together, half)}
@@ -89,6 +94,15 @@ class _Rank:
                 float(trainer.train_step(batch, self.rate)[0])
         self.barrier()
         return time.monotonic() - started
+
+
+def _batches(config: Config, dataset: Manifest, shard: Shard) -> list[Batch]:
+    """The first of an epoch, as the job hands them to that rank."""
+    from recsys.train import batches
+
+    targets = config.train.batch_targets_per_rank
+    with batches.open_epoch(dataset, ("train",), shard, targets, seed=0) as epoch:
+        return list(epoch.take(_STEPS))
 
 
 def _work(config: Config) -> None:

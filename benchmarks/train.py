@@ -43,7 +43,7 @@ import training  # noqa: E402
 
 from recsys import manifest  # noqa: E402
 from recsys.config import Config  # noqa: E402
-from recsys.train import batches, pipeline, ranks  # noqa: E402
+from recsys.train import batches, exchange, pipeline, ranks  # noqa: E402
 from recsys.train.batch import Batch, before  # noqa: E402
 from recsys.train.loop import Trainer, fit  # noqa: E402
 from recsys.train.objective import learnt  # noqa: E402
@@ -170,7 +170,9 @@ def _backward(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tenso
 
 def _exchange(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
     gradients, _, weight_sum = trainer.gradients(batch)
-    return _flat(ranks.clip(ranks.mean_gradients(gradients, weight_sum, trainer.shard.ranks), 1.0))
+    return _flat(
+        ranks.clip(exchange.mean_gradients(gradients, weight_sum, trainer.shard.ranks), 1.0)
+    )
 
 
 def _update(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:

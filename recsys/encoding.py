@@ -20,7 +20,6 @@ Rows = dict[str, npt.NDArray[Any]]
 
 # What every model reads of a history; Trained.inputs is all that one reads.
 INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
-PADS = {"step": -1}
 
 
 @dataclass(frozen=True)

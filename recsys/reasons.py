@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.encoding import PADS, Encode, Encoded, Floats, Ints, Rows
+from recsys.arrays import pad
+from recsys.encoding import Encode, Encoded, Floats, Ints, Rows
 from recsys.schemas import PADDING
 
 
@@ -75,7 +76,7 @@ def without(rows: Rows, event: int) -> Rows:
         "session_start": np.where(is_next, start, rows["session_start"]),
         "step": rows["step"] - (is_lost_B1 & (rows["step"] > step_B1)),
     }
-    return {name: _deleted(values, event, PADS.get(name, 0)) for name, values in changed.items()}
+    return {name: _deleted(values, event, pad(name)) for name, values in changed.items()}
 
 
 def _deleted(values: Ints, event: int, pad: int) -> Ints:

@@ -6,7 +6,7 @@ Types are Spark DDL, so that rooms without Spark can read this page too.
 
 from collections.abc import Iterable, Mapping
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # Indexes below FIRST_ITEM are no items.
 PADDING = 0
@@ -51,8 +51,9 @@ QUARANTINE: dict[str, str] = {
     "user_id": "string",  # as in EVENTS; null where the row does not say
 }
 
-# One row of a split. The arrays have prepare.sequence_length entries: the events in time, then
-# padding. Events at the same instant share a step; a step is a set, its order means nothing.
+# One row of a split. The arrays hold the events in time, at most prepare.sequence_length of them,
+# then padding up to the longest row of the row group. Events at the same instant share a step; a
+# step is a set, its order means nothing.
 #
 #   item           7  3 | 9 | 3  8  2 | 0 0
 #   step           0  0 | 1 | 2  2  2 | -1 -1
@@ -86,7 +87,7 @@ SEQUENCE_ARRAYS: tuple[str, ...] = (
 )
 
 # The latest events of every user (or session), ready to be scored: the arrays of a sequence
-# without targets and labels, of prepare.sequence_length entries.
+# without targets and labels, as long as there are events, at most prepare.sequence_length.
 HISTORIES: dict[str, str] = {
     name: kind
     for name, kind in SEQUENCES.items()

@@ -97,6 +97,8 @@ def _write_split(
     targets = steps = 0
     for group in range(groups):
         arrays = random_rows(rng, rows_per_group, items, step_events)
+        width = int((arrays["item"] > 0).sum(axis=1).max())
+        arrays = {key: values[:, :width] for key, values in arrays.items()}
         columns = {key: pa.array(list(values), _list_type(key)) for key, values in arrays.items()}
         ids = [f"{name}-{group}-{row}" for row in range(rows_per_group)]
         weights = pa.array([1.0] * rows_per_group, pa.float32())

@@ -16,7 +16,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from recsys import encoding, ranking
-from recsys.encoding import PADS, Rows
+from recsys.arrays import pad
+from recsys.encoding import Rows
 from recsys.evaluate import ranked
 from recsys.evaluate.cases import Batch
 from recsys.evaluate.ranked import Lists, Model
@@ -96,4 +97,4 @@ def _example(case: Batch, model: Model, lists: Lists) -> dict[str, Any]:
 def before(case: Batch, inputs: Iterable[str]) -> Rows:
     """What the row holds before the step of its only case, as the model reads a history [1, L]."""
     is_before = case.arrays["step"] < case.step[0]
-    return {name: np.where(is_before, case.arrays[name], PADS.get(name, 0)) for name in inputs}
+    return {name: np.where(is_before, case.arrays[name], pad(name)) for name in inputs}

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from recsys import ranking
+from recsys.arrays import matrix
 from recsys.evaluate.ranked import Lists, arrays
 from recsys.schemas import BOUGHT, NO_LABEL, PURCHASES, ddl
 
@@ -45,10 +46,7 @@ def _worker(
 
 
 def _of_rows(rows: pa.RecordBatch, export: str) -> pa.RecordBatch:
-    own = {
-        name: np.asarray(rows.column(name).flatten()).reshape(rows.num_rows, -1)
-        for name in arrays(rows.schema.names)
-    }
+    own = {name: matrix(rows.column(name), name) for name in arrays(rows.schema.names)}
     row_P, place_P = np.nonzero(own["purchase"] != NO_LABEL)
     step_P, item_P = (own[name][row_P, place_P] for name in ("step", "item"))
     probability_P = np.zeros(0, np.float32)

@@ -17,6 +17,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from recsys import ranking
+from recsys.arrays import matrix
 from recsys.evaluate.cases import Batch, Events, Ints
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.references.system import Scores, System
@@ -140,10 +141,7 @@ def read_batch(rows: pa.RecordBatch) -> Batch:
     return Batch(
         user_id=rows.column("user_id").to_numpy(zero_copy_only=False),
         first_step=_numpy(rows.column("first_step")),
-        arrays={
-            name: _numpy(rows.column(name).flatten()).reshape(rows.num_rows, -1)
-            for name in arrays(rows.schema.names)
-        },
+        arrays={name: matrix(rows.column(name), name) for name in arrays(rows.schema.names)},
         earlier=Events(row=np.repeat(np.arange(rows.num_rows), lengths), **columns),
     )
 

@@ -11,6 +11,8 @@ from pandas.util import hash_array
 from pyspark.sql import DataFrame
 
 from recsys import tables
+from recsys.arrays import pad
+from recsys.errors import DataError
 from recsys.prepare.cutting import Bools, Ints
 from recsys.schemas import BOUGHT, NO_LABEL, PADDING, UNKNOWN, ddl
 
@@ -41,14 +43,13 @@ FACTS: dict[str, str] = {
 _READ = ("item", "step", "timestamp", "target", "purchase")
 
 
-def facts(written: DataFrame, length: int) -> DataFrame:
+def facts(written: DataFrame) -> DataFrame:
     """FACTS of written sequences.
 
     Files are read whole, with Arrow: Spark would hand on their arrays number by number.
 
     Args:
         written: path, content and split of files of SEQUENCES, with_inputs(), a batch each
-        length: of the arrays
     """
 
     def of_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -56,19 +57,31 @@ def facts(written: DataFrame, length: int) -> DataFrame:
             for file in batch.to_pylist():
                 table = tables.of_file(file["path"], file["content"])
                 rows = table.filter(pc.greater(table["weight"], 0)).combine_chunks()
-                yield _facts_of(rows, file["split"], file["path"].rsplit("/", 1)[-1], length)
+                yield _facts_of(rows, file["split"], file["path"])
 
     return written.mapInArrow(of_files, ddl(FACTS))
 
 
-def _matrix(rows: pa.Table, name: str, length: int) -> Ints:
-    flat = rows[name].combine_chunks().flatten()
-    return np.asarray(flat).reshape(len(rows), length)
+def _matrices(rows: pa.Table, url: str) -> dict[str, Ints]:
+    """The arrays of the rows of a file [B, L], L being the same for all.
+
+    Raises:
+        DataError: it is not
+    """
+    lists = {name: rows[name].combine_chunks() for name in rows.column_names
+             if pa.types.is_list(rows.schema.field(name).type)}  # fmt: skip
+    widths = {int(width) for own in lists.values() for width in np.unique(np.diff(own.offsets))}
+    if len(widths) > 1:
+        raise DataError(
+            f"{url}: expected arrays of one length, found {min(widths)} and {max(widths)} entries"
+        )
+    width = widths.pop() if widths else 1
+    return {name: np.asarray(own.flatten()).reshape(-1, width) for name, own in lists.items()}
 
 
-def _facts_of(rows: pa.Table, split: str, file: str, length: int) -> pa.RecordBatch:
-    arrays = [name for name in rows.column_names if pa.types.is_list(rows.schema.field(name).type)]
-    values = {name: _matrix(rows, name, length) for name in arrays}
+def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
+    values = _matrices(rows, url)
+    length = next(iter(values.values())).shape[1]
     item, step, time, target, label = (values[name] for name in _READ)
     here, wanted = item != PADDING, target == 1
     first_of_step = here & (np.diff(step, axis=1, prepend=-1) == 1)
@@ -101,7 +114,7 @@ def _facts_of(rows: pa.Table, split: str, file: str, length: int) -> pa.RecordBa
         "targets_without_input": (wanted & (~here | (step < 1))).sum(axis=1),
         "hash": _hash(rows, split, values),
     }
-    names = [pa.array([text] * len(rows), pa.string()) for text in (split, file)]
+    names = [pa.array([text] * len(rows), pa.string()) for text in (split, url.rsplit("/", 1)[-1])]
     user_id = rows["user_id"].combine_chunks()
     numbers = [pa.array(columns[name].astype(np.int64)) for name in columns]
     return pa.RecordBatch.from_arrays([*names, user_id, *numbers], names=list(FACTS))
@@ -113,18 +126,20 @@ def _first_target_step(sequence_id: pa.ChunkedArray) -> Ints:
 
 
 def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> Ints:
-    """Of each row, whatever the file that it is in: a sum of its numbers, each with a factor of its
-    own (Carter and Wegman, 1979), mixed with the hashes of its texts.
+    """Of each row, whatever the file that it is in and however far it is filled up there: a sum of
+    its numbers, each with a factor of its own (Carter and Wegman, 1979), mixed with the hashes of
+    its texts.
     """
-    length = next(iter(values.values())).shape[1]
-    factors = hash_array(np.arange(len(values) * length, dtype=np.uint64)) | np.uint64(1)
+    places = next(iter(values.values())).shape[1]
+    factors = hash_array(np.arange(places * len(values), dtype=np.uint64)) | np.uint64(1)
     total = hash_array(np.array([split], dtype=object), categorize=False).repeat(len(rows))
     for name in ("user_id", "sequence_id"):
         texts = hash_array(rows[name].to_numpy(), categorize=False)
         total = hash_array(total ^ texts)
-    for factor, name in zip(factors.reshape(-1, length), sorted(values), strict=True):
+    for factor, name in zip(factors.reshape(places, -1).T, sorted(values), strict=True):
         own = values[name]
-        bits = own.view(np.uint32) if own.dtype == np.float32 else own
+        # What only fills up counts 0.
+        bits = own.view(np.uint32) if own.dtype == np.float32 else own - pad(name)
         total += (bits.astype(np.uint64) * factor).sum(axis=1, dtype=np.uint64)
     return np.asarray(hash_array(total).view(np.int64))
 

@@ -1,6 +1,7 @@
-"""Rows of their real length become rows of fixed width in equal groups, one a file.
+"""Rows of their real length become equal groups, one a file, of rows of one width each.
 
-Rows stand by length, ties by a seeded hash, so that a group holds rows of similar length. All
+Rows stand by length, ties by a seeded hash, so that a group holds rows of similar length, and is as
+wide as the longest of them: what nobody needs is neither written nor read. All
 groups of a split have the same number of rows; where that does not come out even, the last groups
 hold one row of weight 0 each:
 
@@ -20,12 +21,9 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from recsys.arrays import filled
 from recsys.prepare.packed import ARRAYS, Packing
-from recsys.prepare.rows import COUNTS, MOST, PACKING
-from recsys.schemas import PADDING
-
-# Of arrays that are not filled up with PADDING.
-PADS = {"step": -1}
+from recsys.prepare.rows import COUNTS, MOST
 
 
 @dataclass(frozen=True)
@@ -183,35 +181,55 @@ def _fillers(spark: SparkSession, plan: Layout) -> DataFrame:
     )
 
 
-def padded(
-    rows: DataFrame, length: int, schema: dict[str, str], packing: Packing = PACKING
-) -> DataFrame:
-    """Packed rows in their order with arrays of one length; rows without events get weight 0.
+def widths(sizes: pd.DataFrame, plan: Layout) -> NDArray[np.int64]:
+    """How many events the longest row of each group has, and one at least.
 
     Args:
-        rows: packed, grouped
-        length: entries of each array
+        sizes: of the split's buckets, in the order of the rows
+        plan: of as many rows
+
+    >>> widths(pd.DataFrame({"length": [2, 3, 7], "rows": [1, 2, 1]}), Layout(4, 3, 2))
+    array([3, 3, 7])
+    """
+    group = np.arange(plan.groups)
+    rows = plan.group_rows - (group >= plan.groups - plan.fillers)
+    of_last = np.searchsorted(sizes["rows"].cumsum(), np.cumsum(rows) - 1, side="right")
+    length = np.append(sizes["length"].to_numpy(np.int64), 1)
+    return np.where(rows > 0, length[of_last], 1)
+
+
+def unpacked(
+    rows: DataFrame, schema: dict[str, str], packing: Packing, widths: NDArray[np.int64] | None
+) -> DataFrame:
+    """Packed rows in their order with their arrays; rows without events get weight 0.
+
+    Args:
+        rows: packed
         schema: SEQUENCES or HISTORIES, with_inputs()
         packing: of the rows
+        widths: up to which the arrays of each `group` are filled; none leaves them as they are
     """
     arrays = {name for name, kind in schema.items() if kind.startswith("array")}
     scalars = [name for name in schema if name not in arrays and name != "weight"]
 
-    def pad_all(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             sizes, entries = packing.unpacked(batch.column(ARRAYS))
+            width = sizes if widths is None else widths[batch.column("group").to_numpy()]
+            ends = pa.array(np.append(0, np.cumsum(width)), pa.int32())
             columns = []
             for name in schema:
                 if name == "weight":
                     columns.append(pa.array((sizes > 0).astype(np.float32)))
                 elif name in arrays:
-                    pad = PADS.get(name, PADDING)
-                    columns.append(pad_lists(entries[name], sizes, length, pad))
+                    values = filled(entries[name], sizes, width, name)
+                    columns.append(pa.ListArray.from_arrays(ends, pa.array(values)))
                 else:
                     columns.append(batch.column(name))
             yield pa.RecordBatch.from_arrays(columns, names=list(schema))
 
-    return rows.select(*scalars, ARRAYS).mapInArrow(pad_all, _without_nulls(schema))
+    group = [] if widths is None else ["group"]
+    return rows.select(*scalars, ARRAYS, *group).mapInArrow(unpack, _without_nulls(schema))
 
 
 def _without_nulls(schema: dict[str, str]) -> T.StructType:
@@ -221,20 +239,3 @@ def _without_nulls(schema: dict[str, str]) -> T.StructType:
         if isinstance(kind, T.ArrayType):
             kind.containsNull = False
     return T.StructType([T.StructField(*field) for field in zip(schema, kinds, strict=True)])
-
-
-def pad_lists(
-    values: NDArray[np.int64], sizes: NDArray[np.int64], length: int, pad: int
-) -> pa.ListArray:
-    """Lists of one length.
-
-    Args:
-        values: of all lists, one after another
-        sizes: of each list
-        length: up to which it is filled
-        pad: with what
-    """
-    result = np.full((len(sizes), length), pad, dtype=values.dtype)
-    result[np.arange(length) < sizes[:, None]] = values
-    offsets = pa.array(np.arange(len(sizes) + 1, dtype=np.int32) * length)
-    return pa.ListArray.from_arrays(offsets, pa.array(result.ravel()))

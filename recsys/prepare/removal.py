@@ -19,17 +19,18 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from recsys import command, files, hashing, lock, manifest, tables
+from recsys.arrays import pad
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Day, Manifest
 from recsys.prepare import certificate, days, writing
-from recsys.prepare.groups import PADS, Layout, in_groups
+from recsys.prepare.groups import Layout, in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.listed import GONE, WHOSE, Listed, listed, names
 from recsys.prepare.sessions import is_by_session
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.work import Work, drafted
-from recsys.schemas import PADDING, QUARANTINE, SPLITS
+from recsys.schemas import QUARANTINE, SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +197,7 @@ def _write(work: Work, former: Manifest, placed: DataFrame, split: str) -> tuple
     }
     columns = []
     for name, kind in _of_sequences(placed).items():
-        blank = nothing.get(name, F.transform(name, partial(_pad, PADS.get(name, PADDING))))
+        blank = nothing.get(name, F.transform(name, partial(_pad, pad(name))))
         column = F.when(F.col(GONE), blank.cast(kind)).otherwise(F.col(name))
         columns.append(column.alias(name))
     wide = placed.where(F.col("split") == split).select(*columns, "group", "rank")

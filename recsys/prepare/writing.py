@@ -15,7 +15,7 @@ from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
 from recsys.prepare.events import input_arrays, sequence_arrays
 from recsys.prepare.facts import FACTS, facts
-from recsys.prepare.groups import Layout, bucket_sizes, drawn, grouped, layout, padded
+from recsys.prepare.groups import Layout, bucket_sizes, drawn, grouped, layout, unpacked, widths
 from recsys.prepare.packed import Packing
 from recsys.prepare.rows import HISTORY, rows_schema
 from recsys.prepare.work import Work, together
@@ -87,7 +87,6 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
     """
     prepare, arrays = work.config.prepare, sequence_arrays(work.config)
     packing = Packing(rows_schema(arrays))
-    length = prepare.sequence_length
     in_order = drawn(rows, work.config.seed)
     sizes = bucket_sizes(in_order)
     plans: dict[str, Layout] = {}
@@ -98,11 +97,11 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         plan = layout(count, prepare.rows_per_group, prepare.groups_multiple_of)
         tasks = group_tasks(work, plan)
         placed = grouped(in_order.where(F.col("kind") == split), of_split, plan, tasks)
-        wide = padded(placed, length, with_inputs(SEQUENCES, arrays), packing)
+        wide = unpacked(placed, with_inputs(SEQUENCES, arrays), packing, widths(of_split, plan))
         plans[split] = plan
         writes.append(partial(write_groups, work, wide, split, plan))
     schema = with_inputs(HISTORIES, input_arrays(work.config))
-    latest = padded(rows.where(F.col("kind") == HISTORY), length, schema, packing)
+    latest = unpacked(rows.where(F.col("kind") == HISTORY), schema, packing, None)
     writes.append(partial(tables.write, latest, work.url("histories"), schema))
     group_files = dict(zip(SPLITS, together(*writes), strict=False))
     histories = sizes[sizes["kind"] == HISTORY]
@@ -151,7 +150,7 @@ def read_back(work: Work) -> DataFrame:
     schema = {**with_inputs(SEQUENCES, sequence_arrays(work.config)), "split": "string"}
     written = tables.read_files(work.spark, work.url("sequences"), schema)
     with tables.reading(work.url("sequences")):
-        return work.stage(facts(written, work.config.prepare.sequence_length), "facts", FACTS)
+        return work.stage(facts(written), "facts", FACTS)
 
 
 def sums(written: DataFrame) -> dict[str, Row]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys import encoding
-from recsys.encoding import PADS, Encoded, Ints, Pairs, Rows
+from recsys.arrays import matrix, pad
+from recsys.encoding import Encoded, Ints, Pairs, Rows
 from recsys.ranking import Ranker
 from recsys.schemas import FIRST_ITEM
 
@@ -29,15 +30,15 @@ def read(batch: pa.RecordBatch, users: int, inputs: Iterable[str]) -> Rows:
     """
     rows = {}
     for name in inputs:
-        values = np.asarray(batch.column(name).flatten()).reshape(batch.num_rows, -1)
         fill = ((0, users - batch.num_rows), (0, 0))
-        rows[name] = np.pad(values, fill, constant_values=PADS.get(name, 0))
+        values = matrix(batch.column(name), name)
+        rows[name] = np.pad(values, fill, constant_values=pad(name))
     return rows
 
 
 def by_length(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The histories in the order of their length."""
-    steps = np.asarray(batch.column("step").flatten()).reshape(batch.num_rows, -1)
+    steps = matrix(batch.column("step"), "step")
     return batch.take(pa.array(np.argsort((steps >= 0).sum(axis=1), kind="stable")))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys.encoding import PADS
+from recsys.arrays import pad
 from recsys.schemas import FIRST_ITEM, UNKNOWN
 
 
@@ -74,7 +74,7 @@ def newcomers(histories: DataFrame, wanted: DataFrame, length: int) -> DataFrame
         length: entries of each array
     """
     empty = {
-        name: F.array_repeat(F.lit(PADS.get(name, 0)), length).cast(kind).alias(name)
+        name: F.array_repeat(F.lit(pad(name)), length).cast(kind).alias(name)
         for name, kind in histories.dtypes
         if name != "user_id"
     }

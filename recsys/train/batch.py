@@ -5,10 +5,12 @@ Shapes: B rows, L events, T steps, N events of the whole batch, C cases, P targe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
+from recsys.arrays import pad
 from recsys.schemas import FIRST_ITEM, PADDING, VALUE_WEIGHT
 
 SECONDS_PER_DAY = 86400.0
@@ -48,6 +50,19 @@ def trim(batch: Batch) -> Batch:
     used_L = tf.reduce_any(batch["item"] != PADDING, axis=0)
     longest = tf.maximum(tf.reduce_sum(tf.cast(used_L, tf.int32)), 1)
     return {name: values[:, :longest] for name, values in batch.items()}
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """The rows of several batches as one, filled up to the widest of them."""
+    width = max(batch["item"].shape[1] for batch in batches)
+
+    def wide(name: str, values: tf.Tensor) -> tf.Tensor:
+        return tf.pad(values, [[0, 0], [0, width - values.shape[1]]], constant_values=pad(name))
+
+    return {
+        name: tf.concat([wide(name, batch[name]) for batch in batches], axis=0)
+        for name in batches[0]
+    }
 
 
 def before(batch: Batch, step_C: tf.Tensor) -> Batch:

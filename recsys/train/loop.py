@@ -20,7 +20,7 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
-from recsys.train import batches, ranks, rollcall
+from recsys.train import batches, exchange, ranks, rollcall
 from recsys.train.batch import Batch, known, spec, target_cases, trim
 from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
@@ -92,7 +92,7 @@ class Trainer:
         """One step; the loss sum and the sum of weights of this rank."""
         train = self.config.train
         gradients, loss_sum, weight_sum = self.gradients(batch)
-        gradients = ranks.mean_gradients(gradients, weight_sum, self.shard.ranks)
+        gradients = exchange.mean_gradients(gradients, weight_sum, self.shard.ranks)
         if train.l1 or train.l2:
             gradients = penalized(gradients, self.variables, train.l1, train.l2)
         if train.learning_rate_length_power:

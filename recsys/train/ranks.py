@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.train.batches import Shard
-from recsys.train.optimizer import Gradient, sum_duplicates
+from recsys.train.optimizer import Gradient
 
 
 def start(train: Train) -> Shard:
@@ -36,44 +36,6 @@ def start(train: Train) -> Shard:
     if gpus:
         tf.config.set_visible_devices(gpus[hvd.local_rank() % len(gpus)], "GPU")
     return Shard(rank=hvd.rank(), ranks=hvd.size())
-
-
-def mean_gradients(
-    gradients: Sequence[Gradient], weight_sum: tf.Tensor, ranks: int
-) -> list[Gradient]:
-    """The gradients of the weighted mean over the targets of all ranks, of which one is alone.
-
-    Each rank's loss is a sum over its own targets. Gradients are summed over the ranks and
-    divided by the global sum of weights (the number of targets, where each weighs 1), so that
-    ranks with unequal numbers of targets give what one process would give on all rows. Sparse
-    ones stay sparse: slices of a row are summed first, then the ranks' slices gathered.
-    """
-    if ranks == 1:
-        return [_divide(sum_duplicates(gradient), weight_sum) for gradient in gradients]
-    own = [sum_duplicates(gradient) for gradient in gradients]
-    is_sparse = [isinstance(gradient, tf.IndexedSlices) for gradient in own]
-    # The dense ones travel as one: each message costs more than its contents.
-    dense = [gradient for gradient, sparse in zip(own, is_sparse, strict=True) if not sparse]
-    packed = [tf.reshape(gradient, [-1]) for gradient in [*dense, weight_sum]]
-    summed = hvd.allreduce(tf.concat(packed, axis=0), op=hvd.Sum, name="gradients")
-    *parts, total = tf.split(summed, [tf.size(part) for part in packed])
-    shaped = iter(
-        [tf.reshape(part, tf.shape(gradient)) for part, gradient in zip(parts, dense, strict=True)]
-    )
-    gathered = [
-        hvd.allreduce(gradient, op=hvd.Sum, name=f"gradient_{place:03d}")
-        if sparse
-        else next(shaped)
-        for place, (gradient, sparse) in enumerate(zip(own, is_sparse, strict=True))
-    ]
-    return [_divide(sum_duplicates(gradient), total[0]) for gradient in gathered]
-
-
-def _divide(gradient: Gradient, total: tf.Tensor) -> Gradient:
-    if isinstance(gradient, tf.IndexedSlices):
-        values = tf.math.divide_no_nan(gradient.values, total)
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return tf.math.divide_no_nan(gradient, total)
 
 
 def clip(gradients: Sequence[Gradient], norm: float) -> list[Gradient]:

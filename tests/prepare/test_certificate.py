@@ -24,8 +24,8 @@ from recsys.prepare.certificate import (
 from recsys.prepare.facts import facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
-from recsys.prepare.writing import sums
-from recsys.schemas import SEQUENCES, SPLITS, VOCABULARY, ddl
+from recsys.prepare.writing import fingerprint, sums
+from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, SPLITS, VOCABULARY, ddl
 
 TIMES = SplitTimes(valid_start=100_000_000, test_start=200_000_000)
 PLANNED = {"train": 2, "valid": 1, "test": 1}
@@ -66,7 +66,7 @@ def written(spark: SparkSession, rows: dict[str, dict[str, Any]]) -> DataFrame:
         file = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(of_split, schema), file)
         files.append((f"split={split}/part-0.parquet", file.getvalue().to_pybytes(), split))
-    return facts(spark.createDataFrame(files, "path string, content binary, split string"), 4)
+    return facts(spark.createDataFrame(files, "path string, content binary, split string"))
 
 
 def checked(spark: SparkSession, rows: dict[str, dict[str, Any]], prepare: Prepare) -> list[Check]:
@@ -83,7 +83,27 @@ def test_a_file_that_is_cut_off_is_named(spark: SparkSession) -> None:
         pytest.raises(DataError, match=r"part-7.parquet: expected a whole Parquet file, found"),
         tables.reading("sequences"),
     ):
-        facts(frame, 4).collect()
+        facts(frame).collect()
+
+
+def test_a_file_with_arrays_of_unequal_length_is_named(spark: SparkSession) -> None:
+    rows = sound()
+    rows["ann#1"]["step"].append(-1)
+    with (
+        pytest.raises(DataError, match=r"part-0.parquet: expected arrays of one length, found 4 "),
+        tables.reading("sequences"),
+    ):
+        written(spark, rows).collect()
+
+
+def test_how_far_a_row_is_filled_up_is_no_part_of_its_hash(spark: SparkSession) -> None:
+    rows, wider = sound(), sound()
+    for row in wider.values():
+        for name in SEQUENCE_ARRAYS:
+            row[name] = row[name] + [-1 if name == "step" else 0] * 2
+    assert fingerprint(sums(written(spark, rows))) == fingerprint(sums(written(spark, wider)))
+    wider["ann#1"]["item"] = [8, *wider["ann#1"]["item"][1:]]
+    assert fingerprint(sums(written(spark, rows))) != fingerprint(sums(written(spark, wider)))
 
 
 def test_what_rows_say_of_themselves(spark: SparkSession) -> None:

@@ -21,9 +21,9 @@ from recsys.prepare.groups import (
     grouped,
     layout,
     murmur3,
-    pad_lists,
-    padded,
     partition_keys,
+    unpacked,
+    widths,
 )
 from recsys.prepare.packed import ARRAYS
 from recsys.prepare.rows import PACKING, ROWS, empty
@@ -48,11 +48,6 @@ def test_partition_keys_go_where_spark_puts_them(spark: SparkSession) -> None:
     frame = spark.createDataFrame([(key,) for key in keys], "key int").repartition(7, "key")
     where = frame.select("key", F.spark_partition_id().alias("partition")).collect()
     assert {row.key: row.partition for row in where} == dict(zip(keys, range(7), strict=True))
-
-
-def test_lists_are_filled_up() -> None:
-    lists = pad_lists(np.array([7, 8, 9, 9, 9]), np.array([2, 0, 3]), 3, -1)
-    assert lists.to_pylist() == [[7, 8, -1], [-1, -1, -1], [9, 9, 9]]
 
 
 def test_what_is_packed_comes_out_again() -> None:
@@ -87,8 +82,9 @@ def test_files_are_groups_in_the_order_of_lengths(
     rows = _rows(count, most=6)
     frame = drawn(_frame(spark, rows), seed=1)
     plan = layout(count, 5, 2)
-    placed = grouped(frame, bucket_sizes(frame), plan, min(tasks, plan.groups))
-    wide = padded(placed, 6, SEQUENCES)
+    sizes = bucket_sizes(frame)
+    placed = grouped(frame, sizes, plan, min(tasks, plan.groups))
+    wide = unpacked(placed, SEQUENCES, PACKING, widths(sizes, plan))
     tables.write(wide, str(tmp_path / "rows"), SEQUENCES, rows_per_file=plan.group_rows)
     found = tables.row_groups(f"file://{tmp_path}/rows")
     assert list(found.values()) == [[plan.group_rows]] * plan.groups
@@ -98,10 +94,14 @@ def test_files_are_groups_in_the_order_of_lengths(
     by_name = {row["user_id"]: row for row in rows}
     for row in real:
         own = by_name[row["user_id"]]
-        assert row["item"] == own["item"] + [0] * (6 - own["length"])  # type: ignore[operator]
-        assert row["step"] == own["step"] + [-1] * (6 - own["length"])  # type: ignore[operator]
+        filled = len(row["item"]) - own["length"]  # type: ignore[operator]
+        assert row["item"] == own["item"] + [0] * filled  # type: ignore[operator]
+        assert row["step"] == own["step"] + [-1] * filled  # type: ignore[operator]
     lengths = [sum(item > 0 for item in row["item"]) for row in real]
     assert lengths == sorted(lengths)
+    for group in groups:
+        longest = max(sum(step >= 0 for step in row["step"]) for row in group)
+        assert {len(row["item"]) for row in group} == {max(longest, 1)}
     fillers = [sum(row["weight"] == 0 for row in group) for group in groups]
     assert fillers == sorted(fillers)
     assert max(fillers) <= 1

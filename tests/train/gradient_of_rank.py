@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from recsys.config import Train
 from recsys.manifest import read
-from recsys.train import batches, ranks, rollcall
-from recsys.train.batch import Batch
+from recsys.train import batches, exchange, ranks, rollcall
+from recsys.train.batch import Batch, joined
 from recsys.train.batches import Shard
 from recsys.train.model import Recommender
 from recsys.train.objective import batch_loss
@@ -31,8 +31,7 @@ def build(dataset_place: str) -> tuple[Recommender, Batch]:
     catalogue = Catalogue(size, dataset.event_type_size, np.arange(size), {}, {})
     model = Recommender(TRAIN, catalogue, seed=1)
     with batches.open_epoch(dataset, ("train",), Shard(0, 1), 1000, None) as epoch:
-        parts = list(epoch)
-    return model, {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
+        return model, joined(list(epoch))
 
 
 def main(dataset_place: str, folder: Path, powers: list[float]) -> None:
@@ -45,7 +44,7 @@ def main(dataset_place: str, folder: Path, powers: list[float]) -> None:
         with tf.GradientTape() as tape:
             loss_sum, weight_sum = batch_loss(model, mine, "cross_entropy", power, None, None)
         own = tape.gradient(loss_sum, model.trainable_variables)
-        gradients = ranks.mean_gradients(own, weight_sum, shard.ranks)
+        gradients = exchange.mean_gradients(own, weight_sum, shard.ranks)
         # Rank 0 has nothing, the others do.
         gathered = ranks.gathered(np.arange(3 * shard.rank, dtype=np.float32), "own")
         if shard.rank == 0:

@@ -1,0 +1,57 @@
+"""The arrays of rows and histories: lists in tables, matrices where there is something to compute.
+
+Shapes: B rows, L entries, N entries of all rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recsys.schemas import PADDING
+
+# Of arrays that are not filled up with PADDING.
+PADS = {"step": -1}
+
+
+def pad(name: str) -> int:
+    """What stands where an array of that name has no entry."""
+    return PADS.get(name, PADDING)
+
+
+def filled(
+    values_N: npt.NDArray[Any], sizes_B: npt.NDArray[np.int64], widths_B: npt.NDArray[np.int64],
+    name: str,
+) -> npt.NDArray[Any]:  # fmt: skip
+    """The entries of all rows one after another, each row's filled up to its width.
+
+    Args:
+        values_N: of all rows, one after another
+        sizes_B: how many each row has
+        widths_B: up to which it is filled
+        name: of the array
+
+    >>> filled(np.array([7, 8, 9]), np.array([2, 0, 1]), np.array([2, 1, 3]), "step").tolist()
+    [7, 8, -1, 9, -1, -1]
+    """
+    ends_B = np.cumsum(widths_B)
+    result = np.full(ends_B[-1] if len(ends_B) else 0, pad(name), values_N.dtype)
+    skipped_B = ends_B - widths_B - (np.cumsum(sizes_B) - sizes_B)
+    result[np.arange(len(values_N)) + np.repeat(skipped_B, sizes_B)] = values_N
+    return result
+
+
+def matrix(lists: pa.ListArray, name: str) -> npt.NDArray[Any]:
+    """The lists as rows [B, L], filled up to the longest of them, and to one entry at least.
+
+    Args:
+        lists: [B]
+        name: of the array
+    """
+    values_N = np.asarray(lists.flatten())
+    sizes_B = np.diff(np.asarray(lists.offsets)).astype(np.int64)
+    width = max(1, int(sizes_B.max(initial=0)))
+    return filled(values_N, sizes_B, np.full(len(sizes_B), width), name).reshape(-1, width)
