@@ -46,13 +46,8 @@ _WORKER = "--worker"
 def _start(config: Config, arguments: list[str]) -> None:
     """Runs this file again, on two ranks."""
     launcher = [sys.executable, ".make/horovodrun_local.py", "-np", "2", sys.executable, __file__]
-    command = [
-        ".make/run.sh",
-        *launcher,
-        _WORKER,
-        *arguments,
-        f"--work={Path(config.paths.dataset).parent}",
-    ]
+    work = [] if "--work" in arguments else [f"--work={Path(config.paths.dataset).parent}"]
+    command = [".make/run.sh", *launcher, _WORKER, *arguments, *work]
     print("$", " ".join(command), file=sys.stderr, flush=True)
     ended = subprocess.run(
         command, cwd=training.ROOT, check=False, stdout=subprocess.PIPE, text=True

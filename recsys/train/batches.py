@@ -70,9 +70,9 @@ def steps_per_epoch(
     manifest: Manifest, splits: Sequence[str], ranks: int, batch_targets: int
 ) -> int:
     """Batches that each rank reads in one epoch: as many as the rank that has the most."""
-    files = _files(manifest, splits)
-    of_ranks = [files[rank::ranks] for rank in range(ranks)]
-    return max(sum(_batch_count(file.targets, batch_targets) for file in own) for own in of_ranks)
+    groups = _files(manifest, splits)
+    shards = [Shard(rank, ranks) for rank in range(ranks)]
+    return max(sum(_batch_counts(groups, shard, batch_targets)) for shard in shards)
 
 
 def _files(manifest: Manifest, splits: Sequence[str]) -> list[GroupFile]:
@@ -80,8 +80,26 @@ def _files(manifest: Manifest, splits: Sequence[str]) -> list[GroupFile]:
     return [file for split in sorted(splits) for file in manifest.splits[split].files]
 
 
-def _batch_count(targets: int, batch_targets: int) -> int:
-    return max(1, -(-targets // batch_targets))
+def _batch_counts(groups: Sequence[GroupFile], shard: Shard, batch_targets: int) -> list[int]:
+    """Into how many batches a rank cuts each of its groups.
+
+    Ranks that read neighbours cut them into as many batches as the one with the most targets needs:
+    else one rank would soon be ahead, at rows of another length, and every step would wait for the
+    longest.
+    """
+    counts = []
+    for start in range(0, len(groups), shard.ranks):
+        neighbours = groups[start : start + shard.ranks]
+        if shard.rank < len(neighbours):
+            most = max(group.targets for group in neighbours)
+            counts.append(max(1, -(-most // batch_targets)))
+    return counts
+
+
+def _order(groups: int, seed: int | None) -> npt.NDArray[np.int64]:
+    """The places of a reader's groups in the order in which Petastorm hands them on."""
+    # As its ConcurrentVentilator draws it.
+    return np.arange(groups) if seed is None else np.random.default_rng(seed).permutation(groups)
 
 
 @contextmanager
@@ -95,10 +113,11 @@ def open_epoch(
 ) -> Iterator[tf.data.Dataset]:
     """The batches of one epoch on one rank: column to its values [B, L] (batch.spec).
 
-    All ranks draw the same order of row groups, and neighbours hold rows of like length. A row
-    group is cut into batches of about equally many targets, so that every step costs about the
-    same and moves the weights by about the same; batches never span row groups. All ranks get the
-    same number of batches, whatever the files hold: a rank that has fewer gets some without rows.
+    All ranks draw the same order of their row groups, so that they read neighbours at the same
+    time, which hold rows of like length. A row group is cut into batches of about equally many
+    targets, so that every step costs about the same and moves the weights by about the same;
+    batches never span row groups. All ranks get the same number of batches, whatever the files
+    hold: a rank that has fewer gets some without rows.
 
     Args:
         manifest: of the dataset; its file list is what is read, nothing is discovered
@@ -111,29 +130,32 @@ def open_epoch(
     from petastorm import make_batch_reader
     from petastorm.tf_utils import make_petastorm_dataset
 
+    groups = _files(manifest, splits)
+    # Petastorm takes 0 for no seed; its own sharding would draw another order for each rank.
+    seed = None if seed is None else seed + 1
     reader = make_batch_reader(
-        [url for split in sorted(splits) for url in manifest.file_urls(split)],
+        [files.join(manifest.url, group.path) for group in groups[shard.rank :: shard.ranks]],
         schema_fields=[f"^{name}$" for name in names],
         # The thread pool now and then loses row groups without an error.
         reader_pool_type="dummy",
         shuffle_row_groups=seed is not None,
         seed=seed,
         num_epochs=1,
-        cur_shard=shard.rank,
-        shard_count=shard.ranks,
         hdfs_driver="libhdfs",
     )
-    groups = make_petastorm_dataset(reader).enumerate()
     steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
+    counts = np.array(_batch_counts(groups, shard, batch_targets))
+    counts = tf.constant(counts[_order(len(counts), seed)], tf.int32)
     length = manifest.sequence_length
     nothing = {name: tf.zeros([0, length], spec(name).dtype) for name in names}
 
     def cut(number: tf.Tensor, group: object) -> tf.data.Dataset:
         # XLA compiles no shapes that depend on values.
         with tf.xla.experimental.jit_scope(compile_ops=False):
-            return _batches(number, group, batch_targets, seed, names)
+            return _batches(number, group, counts[number], seed, names)
 
-    batches = groups.flat_map(cut).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
+    read = make_petastorm_dataset(reader).enumerate()
+    batches = read.flat_map(cut).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
     try:
         yield batches.take(steps).prefetch(4)
     finally:
@@ -142,7 +164,11 @@ def open_epoch(
 
 
 def _batches(
-    number: tf.Tensor, group: object, batch_targets: int, seed: int | None, names: Sequence[str]
+    number: tf.Tensor,
+    group: object,
+    count: tf.Tensor,
+    seed: int | None,
+    names: Sequence[str],
 ) -> tf.data.Dataset:
     # Slices of whole columns: row by row, tf.data would cost more than the model.
     columns = {name: tf.cast(getattr(group, name), spec(name).dtype) for name in names}
@@ -153,7 +179,6 @@ def _batches(
         columns = {name: tf.gather(values, order) for name, values in columns.items()}
     targets_B = tf.reduce_sum(columns["target"], axis=1)
     total = tf.reduce_sum(targets_B)
-    count = tf.maximum(1, -(-total // batch_targets))
     # A row is in the batch in which its first target falls, if all batches had equally many.
     before_B = tf.cumsum(targets_B, exclusive=True)
     batch_B = tf.minimum(before_B * count // tf.maximum(total, 1), count - 1)
