@@ -22,26 +22,33 @@ def pad(name: str) -> int:
     return PADS.get(name, PADDING)
 
 
-def filled(
-    values_N: npt.NDArray[Any], sizes_B: npt.NDArray[np.int64], widths_B: npt.NDArray[np.int64],
-    name: str,
-) -> npt.NDArray[Any]:  # fmt: skip
-    """The entries of all rows one after another, each row's filled up to its width.
+class Filling:
+    """Where the entries of rows go when each row is filled up to its width.
 
     Args:
-        values_N: of all rows, one after another
-        sizes_B: how many each row has
+        sizes_B: entries of each row
         widths_B: up to which it is filled
-        name: of the array
-
-    >>> filled(np.array([7, 8, 9]), np.array([2, 0, 1]), np.array([2, 1, 3]), "step").tolist()
-    [7, 8, -1, 9, -1, -1]
     """
-    ends_B = np.cumsum(widths_B)
-    result = np.full(ends_B[-1] if len(ends_B) else 0, pad(name), values_N.dtype)
-    skipped_B = ends_B - widths_B - (np.cumsum(sizes_B) - sizes_B)
-    result[np.arange(len(values_N)) + np.repeat(skipped_B, sizes_B)] = values_N
-    return result
+
+    def __init__(self, sizes_B: npt.NDArray[np.int64], widths_B: npt.NDArray[np.int64]) -> None:
+        self.ends_B = np.cumsum(widths_B)
+        skipped_B = self.ends_B - widths_B - (np.cumsum(sizes_B) - sizes_B)
+        self._place_N = np.arange(sizes_B.sum()) + np.repeat(skipped_B, sizes_B)
+
+    def filled(self, values_N: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+        """The entries of all rows one after another, each row's filled up to its width.
+
+        Args:
+            values_N: of all rows, one after another
+            name: of the array
+
+        >>> filling = Filling(np.array([2, 0, 1]), np.array([2, 1, 3]))
+        >>> filling.filled(np.array([7, 8, 9]), "step").tolist()
+        [7, 8, -1, 9, -1, -1]
+        """
+        result = np.full(self.ends_B[-1] if len(self.ends_B) else 0, pad(name), values_N.dtype)
+        result[self._place_N] = values_N
+        return result
 
 
 def matrix(lists: pa.ListArray, name: str) -> npt.NDArray[Any]:
@@ -54,4 +61,7 @@ def matrix(lists: pa.ListArray, name: str) -> npt.NDArray[Any]:
     values_N = np.asarray(lists.flatten())
     sizes_B = np.diff(np.asarray(lists.offsets)).astype(np.int64)
     width = max(1, int(sizes_B.max(initial=0)))
-    return filled(values_N, sizes_B, np.full(len(sizes_B), width), name).reshape(-1, width)
+    if len(values_N) == width * len(sizes_B):
+        return values_N.reshape(-1, width)
+    filling = Filling(sizes_B, np.full(len(sizes_B), width))
+    return filling.filled(values_N, name).reshape(-1, width)

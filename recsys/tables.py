@@ -308,6 +308,7 @@ def write(
     schema: Mapping[str, str],
     partition_by: tuple[str, ...] = (),
     rows_per_file: int = 0,
+    dictionaries: bool = True,
 ) -> None:
     """Writes a table as Parquet, once: what is there already stays and is an error.
 
@@ -317,12 +318,14 @@ def write(
         schema: column to type
         partition_by: columns that become folders
         rows_per_file: most rows of a file; 0 is no limit
+        dictionaries: whether columns may have them: they make a table smaller, and cost more
 
     Raises:
         DataError: the table's schema is not the expected one
     """
     _check(frame, url, schema)
     writer = frame.select(*schema).write.mode("errorifexists")
+    writer.option("parquet.enable.dictionary", str(dictionaries).lower())
     writer.option("maxRecordsPerFile", rows_per_file).partitionBy(*partition_by).parquet(url)
 
 
@@ -428,7 +431,8 @@ def of_file(path: str, content: bytes) -> pa.Table:
         DataError: it is not Parquet, or cut off
     """
     try:
-        return pyarrow.parquet.read_table(pa.BufferReader(content))
+        # Threads would cost more than they bring: a file is small, and a core has its own worker.
+        return pyarrow.parquet.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: expected a whole Parquet file, found {error}") from None
 

@@ -27,7 +27,7 @@ from recsys.prepare.behaviour import (
 from recsys.prepare.ordering import in_order
 from recsys.prepare.sessions import Rules, named, named_schema, naming, naming_rules
 from recsys.prepare.split import split_times
-from recsys.prepare.support import Supported, item_counts
+from recsys.prepare.support import ItemCounts, Supported
 from recsys.prepare.work import Work
 from recsys.schemas import EVENTS, ddl
 
@@ -247,11 +247,12 @@ def _counts(clean: Clean, events: DataFrame, end: int | None) -> DataFrame:
     least = clean.min_user_events or 1
 
     def counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        stream = Supported(least, end)
+        stream, counts = Supported(least, end), ItemCounts(end)
         for batch in batches:
-            yield from item_counts(stream.feed(batch), end).to_batches()
+            yield from counts.feed(stream.feed(batch)).to_batches()
         if (rest := stream.finish()) is not None:
-            yield from item_counts(rest, end).to_batches()
+            yield from counts.feed(rest).to_batches()
+        yield from counts.finish().to_batches()
 
     narrow = events.select("user_id", "item_id", "timestamp")
     return narrow.mapInArrow(counted, "item_id string, count bigint")

@@ -56,8 +56,9 @@ def facts(written: DataFrame) -> DataFrame:
         for batch in batches:
             for file in batch.to_pylist():
                 table = tables.of_file(file["path"], file["content"])
-                rows = table.filter(pc.greater(table["weight"], 0)).combine_chunks()
-                yield _facts_of(rows, file["split"], file["path"])
+                if pc.min(table["weight"]).as_py() == 0:  # few files have fillers
+                    table = table.filter(pc.greater(table["weight"], 0))
+                yield _facts_of(table.combine_chunks(), file["split"], file["path"])
 
     return written.mapInArrow(of_files, ddl(FACTS))
 
@@ -130,17 +131,22 @@ def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> Ints:
     its numbers, each with a factor of its own (Carter and Wegman, 1979), mixed with the hashes of
     its texts.
     """
-    places = next(iter(values.values())).shape[1]
-    factors = hash_array(np.arange(places * len(values), dtype=np.uint64)) | np.uint64(1)
     total = hash_array(np.array([split], dtype=object), categorize=False).repeat(len(rows))
     for name in ("user_id", "sequence_id"):
         texts = hash_array(rows[name].to_numpy(), categorize=False)
         total = hash_array(total ^ texts)
-    for factor, name in zip(factors.reshape(places, -1).T, sorted(values), strict=True):
-        own = values[name]
-        # What only fills up counts 0.
-        bits = own.view(np.uint32) if own.dtype == np.float32 else own - pad(name)
-        total += (bits.astype(np.uint64) * factor).sum(axis=1, dtype=np.uint64)
+    places = next(iter(values.values())).shape[1]
+    factors = hash_array(np.arange(places * len(values), dtype=np.uint64)) | np.uint64(1)
+    # What only fills up counts 0.
+    numbers = np.concatenate(
+        [
+            values[name].view(np.int32) if values[name].dtype == np.float32
+            else values[name] - pad(name)
+            for name in sorted(values)
+        ],
+        axis=1, dtype=np.int64,
+    )  # fmt: skip
+    total += numbers.view(np.uint64) @ factors.reshape(places, -1).T.ravel()
     return np.asarray(hash_array(total).view(np.int64))
 
 

@@ -21,7 +21,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from recsys.arrays import filled
+from recsys.arrays import Filling
 from recsys.prepare.packed import ARRAYS, Packing
 from recsys.prepare.rows import COUNTS, MOST
 
@@ -216,13 +216,14 @@ def unpacked(
         for batch in batches:
             sizes, entries = packing.unpacked(batch.column(ARRAYS))
             width = sizes if widths is None else widths[batch.column("group").to_numpy()]
-            ends = pa.array(np.append(0, np.cumsum(width)), pa.int32())
+            filling = Filling(sizes, width)
+            ends = pa.array(np.append(0, filling.ends_B), pa.int32())
             columns = []
             for name in schema:
                 if name == "weight":
                     columns.append(pa.array((sizes > 0).astype(np.float32)))
                 elif name in arrays:
-                    values = filled(entries[name], sizes, width, name)
+                    values = filling.filled(entries[name], name)
                     columns.append(pa.ListArray.from_arrays(ends, pa.array(values)))
                 else:
                     columns.append(batch.column(name))

@@ -63,9 +63,35 @@ class Supported:
         return table.filter(pa.array((enough | ~counts) & ~waits))
 
 
-def item_counts(events: pa.Table, end: int | None) -> pa.Table:
-    """item_id and count of the events before an instant."""
-    if end is not None:
-        events = events.filter(pc.less(events["timestamp"], end))
-    counted = events["item_id"].drop_null().value_counts()
-    return pa.table({"item_id": counted.field("values"), "count": counted.field("counts")})
+class ItemCounts:
+    """Counts the events of each item before an instant, for some items at a time.
+
+    Args:
+        end: events from this instant on do not count; none for no such instant
+        most: counts that are kept before they are added up; and given, if that leaves more than
+            half of them
+    """
+
+    def __init__(self, end: int | None, most: int = 1_000_000) -> None:
+        self._end, self._most = end, most
+        self._parts: list[pa.Table] = []
+
+    def feed(self, events: pa.Table) -> pa.Table:
+        """item_id and count of those that were kept for long enough; an item may come again."""
+        if self._end is not None:
+            events = events.filter(pc.less(events["timestamp"], self._end))
+        counted = events["item_id"].drop_null().value_counts()
+        names, counts = counted.field("values"), counted.field("counts")
+        self._parts.append(pa.table({"item_id": names, "count": counts}))
+        if sum(map(len, self._parts)) <= self._most:
+            return self._parts[0].slice(0, 0)
+        self._parts = [self.finish()]
+        return self.finish() if 2 * len(self._parts[0]) > self._most else self._parts[0].slice(0, 0)
+
+    def finish(self) -> pa.Table:
+        """The others."""
+        schema = pa.schema([("item_id", pa.string()), ("count", pa.int64())])
+        table = pa.concat_tables([schema.empty_table(), *self._parts])
+        self._parts = []
+        counts = table.group_by("item_id").aggregate([("count", "sum")])
+        return pa.table({"item_id": counts["item_id"], "count": counts["count_sum"]})

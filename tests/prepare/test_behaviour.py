@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 
 from recsys.config import Clean
 from recsys.prepare.behaviour import Scan
-from recsys.prepare.support import Supported, item_counts
+from recsys.prepare.support import ItemCounts, Supported
 from recsys.schemas import EVENTS
 from tests.prepare.cleaned import Event, in_order, with_support, without_noise
 
@@ -140,9 +141,9 @@ def supported(
         assert stream.carried_events < users
     if (rest := stream.finish()) is not None:
         tables.append(rest)
-    counts: dict[str, int] = {}
-    for table in tables:
-        for row in item_counts(table, end).to_pylist():
-            counts[row["item_id"]] = counts.get(row["item_id"], 0) + row["count"]
+    counting, counts = ItemCounts(end, most=draw.choice((1, 5, 1000))), Counter[str]()
+    for table in (*map(counting.feed, tables), counting.finish()):
+        for row in table.to_pylist():
+            counts[row["item_id"]] += row["count"]
     kept = [Event(**row) for table in tables for row in table.to_pylist()]
     return in_order(kept), counts
