@@ -98,9 +98,7 @@ def _pairs(
     stored = tables.read(spark, url, of_histories)
     histories = subjects.until(stored, planning.cut_after(config, dataset))
     vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
-    frame = subjects.with_candidates(
-        histories, planning.pairs(spark, config), vocabulary, dataset.sequence_length
-    )
+    frame = subjects.with_candidates(histories, planning.pairs(spark, config), vocabulary)
     schema = {**of_histories, "candidate_id": "array<string>", "candidate": "array<int>"}
     url = work.staged("pairs", frame, schema, config.score.users_per_part)
     groups = _not_empty(url, config.score.pairs.path)
@@ -132,7 +130,7 @@ def _staged(
     if config.score.subjects.path:
         wanted = planning.subjects(spark, config)
         schema["group"] = "string"
-        new = subjects.newcomers(frame, wanted, dataset.sequence_length)
+        new = subjects.newcomers(frame, wanted)
         join = subjects.chosen if config.score.subjects.only else subjects.grouped
         frame = join(frame, wanted).unionByName(new)
     if config.score.fallback_by == planning.PLATFORM:

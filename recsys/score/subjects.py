@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys.arrays import pad
 from recsys.schemas import FIRST_ITEM, UNKNOWN
 
 
 def until(histories: DataFrame, instant: int | None) -> DataFrame:
-    """The histories without the events after an instant, padded anew.
+    """The histories without the events after an instant.
 
     Args:
         histories: schemas.HISTORIES
@@ -22,14 +21,10 @@ def until(histories: DataFrame, instant: int | None) -> DataFrame:
         return histories
     events = F.size(F.filter("step", lambda step: step >= 0))
     kept = events - F.size(F.filter("timestamp", lambda when: when > instant))  # they come last
-
-    def cut(name: str, kind: str) -> Column:
-        pad = F.lit(PADS.get(name, 0)).cast(kind.removeprefix("array<").removesuffix(">"))
-        pads = F.array_repeat(pad, F.size(name) - kept)
-        return F.concat(F.slice(name, F.lit(1), kept), pads).alias(name)
-
-    arrays = [cut(name, kind) for name, kind in histories.dtypes if name != "user_id"]
-    return histories.select("user_id", *arrays)
+    names = [name for name in histories.columns if name != "user_id"]
+    return histories.select(
+        "user_id", *[F.slice(name, F.lit(1), kept).alias(name) for name in names]
+    )
 
 
 def active(histories: DataFrame, since: int | None) -> DataFrame:
@@ -65,16 +60,15 @@ def grouped(histories: DataFrame, wanted: DataFrame) -> DataFrame:
     return joined.withColumn("group", F.coalesce("group", F.lit("")))
 
 
-def newcomers(histories: DataFrame, wanted: DataFrame, length: int) -> DataFrame:
+def newcomers(histories: DataFrame, wanted: DataFrame) -> DataFrame:
     """Those who are wanted and have no history, with an empty one.
 
     Args:
         histories: schemas.HISTORIES
         wanted: of `named`
-        length: entries of each array
     """
     empty = {
-        name: F.array_repeat(F.lit(pad(name)), length).cast(kind).alias(name)
+        name: F.array().cast(kind).alias(name)
         for name, kind in histories.dtypes
         if name != "user_id"
     }
@@ -82,16 +76,13 @@ def newcomers(histories: DataFrame, wanted: DataFrame, length: int) -> DataFrame
     return unknown.select(*wanted.columns, *empty.values())
 
 
-def with_candidates(
-    histories: DataFrame, pairs: DataFrame, vocabulary: DataFrame, length: int
-) -> DataFrame:
+def with_candidates(histories: DataFrame, pairs: DataFrame, vocabulary: DataFrame) -> DataFrame:
     """Everybody of the pairs with the items of theirs, each once, rising by id.
 
     Args:
         histories: schemas.HISTORIES
         pairs: user_id and item_id; those without one of them are left out
         vocabulary: schemas.VOCABULARY
-        length: entries of each array of a history
 
     Returns:
         schemas.HISTORIES, empty ones too; candidate_id array<string> and, as index in the
@@ -110,7 +101,7 @@ def with_candidates(
         F.col("candidates.item_id").alias("candidate_id"),
         F.col("candidates.item_index").alias("candidate"),
     )
-    new = newcomers(histories, wanted, length)
+    new = newcomers(histories, wanted)
     return chosen(histories, wanted).unionByName(new)
 
 
