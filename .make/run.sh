@@ -12,10 +12,7 @@ export SPARK_CONF_DIR="${SPARK_CONF_DIR:-$root/.venv/spark/conf}"
 log="-Dlog4j2.configurationFile='$root/conf/log4j2.properties'"
 classes="-XX:SharedArchiveFile='$root/.venv/spark/classes.jsa' -Xshare:auto"
 case ${SPARK_SUBMIT_OPTS-} in *-XX:ArchiveClassesAtExit*) classes= ;; esac
-# Jobs are batches: what counts is how much they get done, and not how long they stand still.
-collector=-XX:+UseParallelGC
-case ${SPARK_SUBMIT_OPTS-} in *-XX:+Use*GC*) collector= ;; esac
-export SPARK_SUBMIT_OPTS="$log $classes $collector ${SPARK_SUBMIT_OPTS-}"
+export SPARK_SUBMIT_OPTS="$log $classes ${SPARK_SUBMIT_OPTS-}"
 unset SPARK_HOME                   # of some other Spark
 java_home=$("$root/.make/system.sh" java-home)
 [ -z "$java_home" ] || export JAVA_HOME="$java_home"
