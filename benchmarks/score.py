@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -198,9 +199,12 @@ def naive_udf(dataset: str, model: str, users: int) -> float:
         step: pd.Series,
     ) -> pd.Series:  # fmt: skip
         from recsys import ranking
+        from recsys.arrays import matrix
 
-        columns = (item, event_type, gap_seconds, session_start, step)
-        rows = dict(zip(INPUTS, (np.stack(column.tolist()) for column in columns), strict=True))
+        columns = zip(INPUTS, (item, event_type, gap_seconds, session_start, step), strict=True)
+        rows = {
+            name: matrix(pa.array(column, pa.list_(pa.int32())), name) for name, column in columns
+        }
         scores = np.array(ranking.load(export).scores(rows))
         for own, seen in zip(scores, rows["item"], strict=True):
             own[seen] = -np.inf

@@ -93,10 +93,12 @@ def _write_split(folder: Path, name: str, rows: int, items: int) -> Split:
     return Split(tuple(written), rows, 0, rows, rows, 0)
 
 
-def _lists(name: str, values: np.ndarray) -> pa.ListArray:
-    ends = pa.array(np.arange(len(values) + 1, dtype=np.int32) * values.shape[1])
+def _lists(name: str, values: np.ndarray, here: np.ndarray | None = None) -> pa.ListArray:
+    """The rows of a matrix, without what is not here."""
+    here = np.ones(values.shape, bool) if here is None else here
+    ends = pa.array(np.append(0, here.sum(axis=1).cumsum()), pa.int32())
     kind = pa.int64() if name == "timestamp" else pa.int32()
-    return pa.ListArray.from_arrays(ends, pa.array(values.ravel(), kind))
+    return pa.ListArray.from_arrays(ends, pa.array(values[here], kind))
 
 
 def _write_items(folder: Path, items: int) -> None:
@@ -124,7 +126,8 @@ def _write_histories(folder: Path, users: int, items: int) -> None:
         columns: dict[str, pa.Array] = {
             "user_id": pa.array([f"user-{user}" for user in range(start, start + count)])
         }
-        columns |= {name: _lists(name, part[name]) for name in list(HISTORIES)[1:]}
+        here = part["step"] >= 0
+        columns |= {name: _lists(name, part[name], here) for name in list(HISTORIES)[1:]}
         pq.write_table(pa.table(columns), folder / f"part-{number:05d}.parquet")
 
 
