@@ -94,7 +94,8 @@ class Catalogue:
         if row is None:
             return Item("an item too rare to be known", (), times, score)
         name = (row[self._name] if self._name else None) or row["item_id"]
-        details = [row[detail] for detail in self._details]
+        values = [row[detail] for detail in self._details]
+        details = [", ".join(value) if isinstance(value, list) else value for value in values]
         return Item(
             pages.plain(name), tuple(pages.plain(text) for text in details if text), times, score
         )

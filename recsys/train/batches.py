@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from recsys import files
+from recsys.arrays import matrix, pad
 from recsys.encoding import INPUTS
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Manifest
@@ -194,10 +195,18 @@ def _batches(
 def read_rows(
     manifest: Manifest, split: str, rows: int, names: Sequence[str] = COLUMNS
 ) -> dict[str, npt.NDArray[np.int32]]:
-    """The first rows of a split, at most those of its first file: column to int32 [B, L]."""
+    """The first rows of a split, at most those of its first file: column to int32 [B, L].
+
+    L is the manifest's sequence_length, whatever the rows need.
+    """
     fs, path = files.filesystem(manifest.file_urls(split)[0])
     table = pq.read_table(path, columns=list(names), filesystem=fs).slice(0, rows)
-    return {name: np.array(table[name].to_pylist(), np.int32) for name in names}
+    found = {}
+    for name in names:
+        values = matrix(table[name].combine_chunks(), name).astype(np.int32)
+        fill = ((0, 0), (0, manifest.sequence_length - values.shape[1]))
+        found[name] = np.pad(values, fill, constant_values=pad(name))
+    return found
 
 
 def check_rows(manifest: Manifest, splits: Sequence[str], rows_read: int) -> None:

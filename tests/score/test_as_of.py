@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from recsys.arrays import pad
 from recsys.config import Rules, Subjects
-from recsys.encoding import PADS
 from recsys.schemas import FIRST_ITEM
 from tests.score import brute
 from tests.score.listing import K, all_items, compare, indexes, lists, log_counts, popular, small
@@ -27,8 +27,7 @@ def then(world: World) -> World:
     """The world of that instant: of each history what had happened."""
     had_happened = world.histories["timestamp"] <= INSTANT
     rows = {
-        name: np.where(had_happened, values, PADS.get(name, 0))
-        for name, values in world.histories.items()
+        name: np.where(had_happened, values, pad(name)) for name, values in world.histories.items()
     }
     cut = (rows["step"] != world.histories["step"]).any(axis=1)
     assert 0 < cut.sum() < USERS

@@ -14,8 +14,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files, manifest, ranking
+from recsys.arrays import pad
 from recsys.config import Config, Pairs, Score
-from recsys.encoding import PADS
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM, PAIRS, RECOMMENDATION_FOLDERS
 from recsys.score import pipeline
@@ -154,8 +154,7 @@ def test_as_of_an_instant(spark: SparkSession, buyers: World, asked: list[Pair])
     score = config(buyers, asked, as_of="1970-01-12T00:00")
     had_happened = buyers.histories["timestamp"] <= 11 * DAY
     cut = {
-        name: np.where(had_happened, values, PADS.get(name, 0))
-        for name, values in buyers.histories.items()
+        name: np.where(had_happened, values, pad(name)) for name, values in buyers.histories.items()
     }
     expected = by_hand(replace(buyers, histories=cut), asked)
     found = {(row["user_id"], row["item_id"]): row for row in rows(pipeline.run(spark, score))}

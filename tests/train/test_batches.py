@@ -48,16 +48,40 @@ def test_batches_hold_about_as_many_targets_and_all_ranks_as_many_batches(
 
 def test_a_rank_with_fewer_batches_gets_some_without_rows(dataset: Manifest) -> None:
     train = dataset.splits["train"]
-    first = dataclasses.replace(train.files[0], targets=train.files[0].targets + 60)
-    more = dataclasses.replace(train, files=(first, *train.files[1:]))
-    uneven = dataclasses.replace(dataset, splits={**dataset.splits, "train": more})
+    fewer = dataclasses.replace(train, files=train.files[:3])
+    uneven = dataclasses.replace(dataset, splits={**dataset.splits, "train": fewer})
     steps = batches.steps_per_epoch(uneven, ("train",), 2, 20)
+    rows = []
     for rank in range(2):
         with batches.open_epoch(uneven, ("train",), Shard(rank, 2), 20, seed=1) as epoch:
             sizes = [len(batch["item"]) for batch in epoch]
         assert len(sizes) == steps
-        assert sum(sizes) == 16
-        assert sizes[-2:] == [0, 0]
+        rows.append(sum(sizes))
+    assert rows == [16, 8]
+    assert sizes[-1] == 0
+
+
+def test_ranks_read_neighbours_at_the_same_time_and_cut_them_alike(dataset: Manifest) -> None:
+    train = dataset.splits["train"]
+    first = dataclasses.replace(train.files[0], targets=train.files[0].targets + 60)
+    more = dataclasses.replace(train, files=(first, *train.files[1:]))
+    uneven = dataclasses.replace(dataset, splits={**dataset.splits, "train": more})
+    own = _written(dataset)
+    groups = [set(own[start : start + 8]) for start in range(0, 32, 8)]
+    for seed in (0, 1, 2):
+        read = []
+        for rank in range(2):
+            with batches.open_epoch(uneven, ("train",), Shard(rank, 2), 20, seed) as epoch:
+                rows = [list(map(tuple, batch["item"].numpy())) for batch in epoch]
+            found = [
+                {number for number, group in enumerate(groups) if {*own} & group} for own in rows
+            ]
+            read.append([{number // 2 for number in numbers} for numbers in found])
+        assert len(read[0]) == len(read[1])
+        # A batch may be empty where a group has few rows.
+        both = [(one, other) for one, other in zip(*read, strict=True) if one and other]
+        assert len(both) > len(groups) / 2
+        assert all(one == other for one, other in both)
 
 
 def test_the_order_follows_the_seed(dataset: Manifest) -> None:
