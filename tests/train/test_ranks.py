@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from recsys.manifest import Manifest
 from recsys.train.objective import batch_loss
-from tests.processes import ROOT, horovod_command, run
+from tests.processes import ROOT, horovod_command, horovodrun, run
 from tests.train.gradient_of_rank import build
 
 POWERS = (0.0, 1.0)
@@ -68,3 +68,10 @@ def test_two_ranks_with_unequal_targets_give_the_gradient_of_one_process(
 def test_a_rank_that_stands_still_is_named_and_the_job_stopped(ended: Ended) -> None:
     assert ended.code != 0
     assert "rank 0: expected both; found no rank 1 in 1 seconds" in ended.said
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_agree_on_the_sum_of_their_gradients(ranks: int) -> None:
+    job = horovodrun(ranks, str(ROOT / "tests" / "train" / "exchange_of_rank.py"))
+    assert job.returncode == 0, job.stderr[-2000:]
+    assert all(f"rank {rank} agrees" in job.stdout for rank in range(ranks))
