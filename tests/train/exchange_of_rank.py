@@ -1,4 +1,4 @@
-"""Run under horovodrun: ranks agree on sparse and dense gradients, of which rank 1 has no slices."""
+"""Run under horovodrun: ranks agree on sparse and dense gradients; rank 1 has no slices."""
 
 import horovod.tensorflow as hvd
 import numpy as np
