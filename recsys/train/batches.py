@@ -182,7 +182,10 @@ def _batches(
     total = tf.reduce_sum(targets_B)
     # A row is in the batch in which its first target falls, if all batches had equally many.
     before_B = tf.cumsum(targets_B, exclusive=True)
-    batch_B = tf.minimum(before_B * count // tf.maximum(total, 1), count - 1)
+    # In 64 bits: targets times batches of a large group are more than 32 hold.
+    place_B = tf.cast(before_B, tf.int64) * tf.cast(count, tf.int64)
+    place_B //= tf.cast(tf.maximum(total, 1), tf.int64)
+    batch_B = tf.minimum(tf.cast(place_B, tf.int32), count - 1)
     number_N = tf.range(count)
     begin_N = tf.searchsorted(batch_B, number_N, side="left")
     end_N = tf.searchsorted(batch_B, number_N, side="right")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,31 @@ def save(
     np.savez(buffer, **arrays)
     content = buffer.getvalue()
     files.write_bytes(files.join(folder, f"{name}.npz"), content)
-    files.write_json(
-        files.join(folder, f"{name}.json"),
-        {"progress": progress, "sha256": files.fingerprint([content])},
-    )
+    about = {"progress": progress, "sha256": files.fingerprint([content])}
+    about["about_sha256"] = _of_about(about)
+    files.write_json(files.join(folder, f"{name}.json"), about)
+
+
+def _of_about(about: Mapping[str, Any]) -> str:
+    told = {name: about[name] for name in ("progress", "sha256")}
+    return files.fingerprint([json.dumps(told, sort_keys=True)])
+
+
+def _about(folder: str, name: str) -> dict[str, Any]:
+    """The progress of a checkpoint, and the hash of its arrays.
+
+    Raises:
+        DataError: the file is not what was written
+    """
+    where = files.join(folder, f"{name}.json")
+    try:
+        about = dict(json.loads(files.read_bytes(where)))
+        is_whole = _of_about(about) == about["about_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{where}: expected what was written, found {error!r}") from None
+    if not is_whole:
+        raise DataError(f"{where}: expected what was written, found another hash")
+    return about
 
 
 def restore(folder: str, name: str, variables: Sequence[tf.Variable]) -> dict[str, Any]:
@@ -102,7 +124,7 @@ def read(folder: str, name: str) -> tuple[list[npt.NDArray[Any]], dict[str, Any]
         DataError: the file is not what was written
     """
     where = files.join(folder, f"{name}.npz")
-    about = files.read_json(files.join(folder, f"{name}.json"))
+    about = _about(folder, name)
     content = files.read_bytes(where)
     if files.fingerprint([content]) != about["sha256"]:
         raise DataError(f"{where}: expected the content that was written, found another hash")
@@ -146,7 +168,7 @@ def restore_last(
     damaged = 0
     for name in reversed(names(folder)):
         try:
-            if fits(files.read_json(files.join(folder, f"{name}.json"))["progress"]):
+            if fits(_about(folder, name)["progress"]):
                 return restore(folder, name, variables)
         except DataError as error:
             damaged += 1

@@ -33,6 +33,22 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
         checkpoints.restore(folder, "epoch-0001", _variables(0.0))
 
 
+def test_every_flipped_bit_of_the_progress_is_noticed_and_the_one_before_taken(
+    tmp_path: Path,
+) -> None:
+    folder = files.as_url(str(tmp_path))
+    for epoch in (1, 2):
+        checkpoints.save(folder, f"epoch-{epoch}", _variables(4.0), {"epoch": epoch, "loss": 2.5})
+    path = tmp_path / "epoch-2.json"
+    written = path.read_bytes()
+    for bit in range(0, 8 * len(written), 5):
+        content = bytearray(written)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(content))
+        found = checkpoints.restore_last(folder, _variables(0.0))
+        assert found == {"epoch": 1, "loss": 2.5}, content
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     folder = files.as_url(str(tmp_path))
     checkpoints.save(folder, "epoch-0001", _variables(4.0), {})
