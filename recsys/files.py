@@ -15,7 +15,7 @@ import posixpath
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import fsspec
@@ -167,7 +167,12 @@ def write_bytes(url: str, content: bytes) -> None:
     fs, path = filesystem(url)
     fs.makedirs(posixpath.dirname(path), exist_ok=True)
     if "file" in fs.protocol:
-        fs.pipe_file(path + ".writing", content)
+        try:
+            fs.pipe_file(path + ".writing", content)
+        except OSError:
+            with suppress(OSError):
+                fs.rm(path + ".writing")
+            raise
         fs.mv(path + ".writing", path)
     else:
         fs.pipe_file(path, content)

@@ -170,7 +170,9 @@ class Run:
 
     def _recorded(self, kind: str) -> list[Part]:
         folder = files.join(self.version, "parts")
-        names = [name for name in files.names(folder) if name.startswith(f"{kind}-")]
+        # Beside them may lie the draft of one that a full disk or a kill has cut off.
+        names = [name for name in files.names(folder) if name.endswith(".json")]
+        names = [name for name in names if name.startswith(f"{kind}-")]
         return [Part(**files.read_json(files.join(folder, name))) for name in names]
 
     def finish(self) -> None:

@@ -268,6 +268,7 @@ def test_a_corrupt_history_is_named_and_the_rest_is_kept_for_a_next_try(
     done = {path: path.stat().st_mtime_ns for path in (place / "home").rglob("*.parquet")}
     assert len({path.parent for path in done}) == 2
     victim.write_bytes(whole)
+    (place / "parts" / "home-00002.json.writing").write_text('{"kind"')  # cut off by a kill
     version = pipeline.run(spark, config)
     assert version.endswith(unfinished)
     assert {path: path.stat().st_mtime_ns for path in done} == done  # not scored again
