@@ -67,7 +67,7 @@ class Work:
         partition_by: tuple[str, ...] = (),
     ) -> DataFrame:
         """Computes a table once: written below staging/, which goes at the end, and read back."""
-        # Dictionaries of 20 million users, items and sessions took 1 us an event to make.
+        # Dictionaries of users, items and sessions took 1 us of each of 20 million events.
         tables.write(frame, self._staging(name), schema, partition_by, dictionaries=False)
         return tables.read(self.spark, self._staging(name), schema)
 
