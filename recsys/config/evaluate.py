@@ -38,7 +38,8 @@ class Evaluate:
         floors: what figures must reach, or the job exits 4 after it has written the report:
             recall@20, recall@20 over popular (a margin), recall@20 in users=new (a slice), or both;
             purchase auc, or another figure of the purchase head, and purchase auc over
-            purchase_rate
+            purchase_rate; of gini, popularity_bias and purchase log_loss, where less is better, the
+            most that they may be
         category: attribute by which diversity, slices and best-sellers tell items apart; null is
             the first of the items' attributes
         examples: cases that the report shows with their lists and reasons
@@ -92,9 +93,9 @@ class Evaluate:
         for key in ("resamples", "examples"):
             value = getattr(self, key)
             require(value >= 0, f"evaluate.{key}", "a number from 0", value)
-        for name, least in self.floors.items():
+        for name, bound in self.floors.items():
             floors.parse(name, self.at, self.references)
-            require(math.isfinite(least), f"evaluate.floors.{name}", "a number", least)
+            require(math.isfinite(bound), f"evaluate.floors.{name}", "a number", bound)
         if "hybrid" in self.references:
             known = ["model", *(name for name in self.references if name != "hybrid")]
             for name in self.hybrid.systems:

@@ -1,6 +1,7 @@
-"""Floors: what a figure of the report must reach.
+"""Floors: what a figure of the report must reach, or, where less is better, not exceed.
 
 recall@20                           the model's figure
+gini@20                             of those of LESS_IS_BETTER the most that it may be
 recall@20 over popular              how far it is ahead of a reference
 recall@20 in users=new              of a slice, at the longest list
 recall@20 over popular in users=new
@@ -33,9 +34,9 @@ VALUES = {
     "items": ("head", "tail", "unknown"),
     "new_items": ("older", "new"),
 }
-# Of the purchase head, where higher is better.
-PURCHASE_METRICS = ("auc", "accuracy", "precision", "recall", "f1")
+PURCHASE_METRICS = ("auc", "accuracy", "precision", "recall", "f1", "log_loss")
 PURCHASE_REFERENCES = ("purchase_rate",)
+LESS_IS_BETTER = ("gini", "popularity_bias", "log_loss")
 
 _PURCHASE = "purchase"
 _FORM = re.compile(
@@ -50,7 +51,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Floor:
-    """What a figure must reach.
+    """What a figure must reach, or not exceed where less of it is better.
 
     Args:
         name: as in the configuration
@@ -65,6 +66,20 @@ class Floor:
     over: str | None = None
     slice: tuple[str, str] | None = None
     of_purchase: bool = False
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether a model is better the lower its figure is."""
+        return self.figure.split("@")[0] in LESS_IS_BETTER
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Whether what is given is the most; a lead over a reference always has a least."""
+        return self.less_is_better and self.over is None
+
+    def lead(self, model: float, reference: float) -> float:
+        """How far the model's figure is better than the reference's."""
+        return reference - model if self.less_is_better else model - reference
 
 
 def parse(name: str, at: Collection[int], references: Collection[str]) -> Floor:

@@ -70,15 +70,26 @@ def missed(figures: dict[str, Any], settings: Evaluate) -> list[str]:
         settings: with the floors
     """
     lines = []
-    for name, least in settings.floors.items():
+    for name, bound in settings.floors.items():
         floor = parse(name, settings.at, settings.references)
         found = _found(figures, floor)
+        expected = f"evaluate.floors.{name}: expected at {_side(floor)} {bound:g}"
         if found is None:
-            there = _there(figures["slices"], floor)
-            lines.append(f"evaluate.floors.{name}: expected at least {least:g}, found none{there}")
-        elif not found >= least - _ROUNDING:  # nan reaches no floor
-            lines.append(f"evaluate.floors.{name}: expected at least {least:g}, found {found:.6g}")
+            lines.append(f"{expected}, found none{_there(figures['slices'], floor)}")
+        elif not _holds(found, bound, floor):
+            lines.append(f"{expected}, found {found:.6g}")
     return lines
+
+
+def _side(floor: Floor) -> str:
+    return "most" if floor.is_ceiling else "least"
+
+
+def _holds(found: float, bound: float, floor: Floor) -> bool:
+    """Whether a figure keeps to its bound; nan keeps to none."""
+    if floor.is_ceiling:
+        return found <= bound + _ROUNDING
+    return found >= bound - _ROUNDING
 
 
 def _found(figures: dict[str, Any], floor: Floor) -> float | None:
@@ -90,7 +101,7 @@ def _found(figures: dict[str, Any], floor: Floor) -> float | None:
     found: float | None = part["systems"]["model"].get(floor.figure)
     if found is None or floor.over is None:
         return found
-    return found - float(part["systems"][floor.over][floor.figure])
+    return floor.lead(found, float(part["systems"][floor.over][floor.figure]))
 
 
 def _of_purchase(head: dict[str, Any] | None, floor: Floor) -> float | None:
@@ -100,7 +111,7 @@ def _of_purchase(head: dict[str, Any] | None, floor: Floor) -> float | None:
     if found is None or floor.over is None:
         return found
     reference: float | None = head["references"][floor.over]["figures"].get(floor.figure)
-    return None if reference is None else found - reference
+    return None if reference is None else floor.lead(found, reference)
 
 
 def _there(slices: Sequence[dict[str, Any]], floor: Floor) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys import pages
+from recsys.config.floors import LESS_IS_BETTER
 from recsys.evaluate.words import METRICS, PURCHASE, PURCHASE_SYSTEMS, QUALITY, SLICES, SYSTEMS
 
 # Beside the model's own: it is ahead, it is behind, or it may be chance.
@@ -168,11 +169,11 @@ def purchase(found: Mapping[str, Any], name: str) -> dict[str, str]:
 
 
 def of_purchase(name: str, apart: Mapping[str, float | None] | None) -> str | None:
-    """The verdict on a figure, of which a low loss is good; none where it is not known."""
+    """The verdict on a figure; none where it is not known."""
     if apart is None or apart["low"] is None or apart["high"] is None:
         return None
     low, high = apart["low"], apart["high"]
-    low, high = (-high, -low) if name == "log_loss" else (low, high)
+    low, high = (-high, -low) if name in LESS_IS_BETTER else (low, high)
     return verdict({"low": low, "high": high, "p": apart["p"] or 0})
 
 

@@ -12,7 +12,14 @@ from pyspark.sql import SparkSession
 
 from recsys import command, files, purchases
 from recsys.config import Config, Evaluate
-from recsys.config.floors import METRICS, PURCHASE_METRICS, PURCHASE_REFERENCES, VALUES, parse
+from recsys.config.floors import (
+    LESS_IS_BETTER,
+    METRICS,
+    PURCHASE_METRICS,
+    PURCHASE_REFERENCES,
+    VALUES,
+    parse,
+)
 from recsys.errors import ConfigError, FloorError
 from recsys.evaluate import metrics, pipeline, purchase_rate, slices, words
 from recsys.evaluate.floors import Measurable, check, missed
@@ -22,7 +29,10 @@ from recsys.schemas import FIRST_ITEM
 from tests.evaluate import dataset
 
 FIGURES = {
-    "systems": {"model": {"recall@20": 0.3, "mrr@5": 0.2}, "popular": {"recall@20": 0.1}},
+    "systems": {
+        "model": {"recall@20": 0.3, "mrr@5": 0.2, "gini@20": 0.9, "popularity_bias@20": 7.0},
+        "popular": {"recall@20": 0.1, "gini@20": 0.99, "popularity_bias@20": 5.0},
+    },
     "slices": [
         {
             "slice": "users", "value": "new",
@@ -30,8 +40,8 @@ FIGURES = {
         }
     ],
     "purchase": {
-        "figures": {"auc": 0.8, "precision": None},
-        "references": {"purchase_rate": {"figures": {"auc": 0.7}}},
+        "figures": {"auc": 0.8, "precision": None, "log_loss": 0.3},
+        "references": {"purchase_rate": {"figures": {"auc": 0.7, "log_loss": 0.4}}},
     },
 }  # fmt: skip
 
@@ -51,19 +61,31 @@ FIGURES = {
         ("purchase auc over purchase_rate", 0.1, None),
         ("purchase auc over purchase_rate", 0.11, "expected at least 0.11, found 0.1"),
         ("purchase precision", 0.1, "expected at least 0.1, found none"),
+        # Less is better: what is given is the most.
+        ("gini@20", 0.95, None),
+        ("gini@20", 0.9, None),
+        ("gini@20", 0.85, "evaluate.floors.gini@20: expected at most 0.85, found 0.9"),
+        ("popularity_bias@20", 6.5, "expected at most 6.5, found 7"),
+        ("gini@20 over popular", 0.09, None),
+        ("gini@20 over popular", 0.1, "expected at least 0.1, found 0.09"),
+        ("popularity_bias@20 over popular", 0, "expected at least 0, found -2"),
+        ("purchase log_loss", 0.3, None),
+        ("purchase log_loss", 0.29, "expected at most 0.29, found 0.3"),
+        ("purchase log_loss over purchase_rate", 0.1, None),
+        ("purchase log_loss over purchase_rate", 0.11, "expected at least 0.11, found 0.1"),
         ("recall@20 in category=toys", 0.1, "found none; the report has less than two values in"),
         ("recall@20 in users=returning", 0.1, "found none; the report has new in users"),
     ],
 )
-def test_a_figure_below_its_floor_is_a_line(floor: str, least: float, line: str | None) -> None:
+def test_a_figure_beyond_its_bound_is_a_line(floor: str, least: float, line: str | None) -> None:
     lines = missed(FIGURES, Evaluate(references=("popular",), floors={floor: least}))
     assert len(lines) == (0 if line is None else 1)
     assert line is None or line in lines[0]
 
 
 def test_nan_reaches_no_floor_and_is_none() -> None:
-    figures = {**FIGURES, "systems": {"model": {"recall@20": math.nan}}}
-    assert len(missed(figures, Evaluate(floors={"recall@20": 0.0}))) == 1
+    figures = {**FIGURES, "systems": {"model": {"recall@20": math.nan, "gini@20": math.nan}}}
+    assert len(missed(figures, Evaluate(floors={"recall@20": 0.0, "gini@20": 1.0}))) == 2
     with pytest.raises(ConfigError, match=r"evaluate.floors.recall@20: expected a number"):
         Evaluate(floors={"recall@20": math.nan})
 
@@ -87,7 +109,7 @@ def test_each_missed_floor_has_its_line() -> None:
         ("recall@20 over populer", "(popular; the nearest is popular), found 'populer'"),
         ("recall@20 in user=new", "day; the nearest is users), found 'user'"),
         ("purchase ndcg", "expected a figure of the purchase head (auc, accuracy, precision,"),
-        ("purchase acuracy", "f1; the nearest is accuracy), found 'acuracy'"),
+        ("purchase acuracy", "log_loss; the nearest is accuracy), found 'acuracy'"),
         ("purchase auc over popular", "reference of the purchase head (purchase_rate), found"),
         ("purchase", "or 'purchase METRIC', as needed with ' over purchase_rate', found"),
         ("recall@20 over nothing", "expected one of evaluate.references (popular), found"),
@@ -174,14 +196,16 @@ def test_every_metric_can_have_a_floor_and_has_a_name_and_a_meaning() -> None:
     assert set(METRICS) == {*metrics.PER_CASE, "coverage", "gini"}
     assert set(METRICS) == set(words.METRICS) == set(words.MEANINGS)
     assert parse("map@10", (10,), ()).figure == "map@10"
-    assert set(PURCHASE_METRICS) == set(purchases.METRICS) - {"log_loss"}, "where more is better"
+    assert set(PURCHASE_METRICS) == set(purchases.METRICS)
+    assert set(LESS_IS_BETTER) <= {*METRICS, *PURCHASE_METRICS}
+    assert not set(LESS_IS_BETTER) & set(words.QUALITY), "of these the table marks the highest"
     assert {"model", *PURCHASE_REFERENCES} == set(words.PURCHASE_SYSTEMS)
     assert PURCHASE_REFERENCES == (purchase_rate.NAME,)
 
 
 def test_a_report_below_its_floor_is_published_and_says_so(other_report: Path) -> None:
     page = (other_report / "report.html").read_text()
-    assert "Below its floor" in page
+    assert "Floors that are missed" in page
     assert "<code>evaluate.references</code> lacks <code>popular</code>" in page
     for name in ("recall@5", "purchase auc"):
         assert f"evaluate.floors.{name}: expected at least 1.5" in page
