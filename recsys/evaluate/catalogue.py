@@ -96,20 +96,27 @@ def read_catalogue(
 
 
 def read_vectors(spark: SparkSession, dataset: Manifest) -> dict[str, npt.NDArray[np.float32]]:
-    """Of each number, text and vector that is declared of the items, their vectors [V, M].
-
-    What prepare adds of its own, which is how items were received, is none of them.
-    """
+    """Of each number, text and vector that is declared of the items, their vectors [V, M]."""
     url = files.join(dataset.url, "items.parquet")
     items = tables.read(spark, url, items_schema(dataset.attributes, dataset.features))
     found = {}
-    for name, width in dataset.features.items():
-        if name in dataset.config["items"]["attributes"]:
-            found[name] = np.zeros((dataset.vocabulary_size, width), np.float32)
-            for batch in items.select("item_index", f"{name}_vector").toArrow().to_batches():
-                index, vectors = batch.columns
-                found[name][index.to_numpy()] = vectors.flatten().to_numpy().reshape(-1, width)
+    for name in _declared(dataset):
+        width = dataset.features[name]
+        found[name] = np.zeros((dataset.vocabulary_size, width), np.float32)
+        for batch in items.select("item_index", f"{name}_vector").toArrow().to_batches():
+            index, vectors = batch.columns
+            found[name][index.to_numpy()] = vectors.flatten().to_numpy().reshape(-1, width)
     return found
+
+
+def is_described(dataset: Manifest) -> bool:
+    """Whether anything is declared of the items."""
+    return bool(dataset.attributes or _declared(dataset))
+
+
+def _declared(dataset: Manifest) -> list[str]:
+    """The features that a user declared: what prepare adds is how items were received."""
+    return [name for name in dataset.features if name in dataset.config["items"]["attributes"]]
 
 
 def _indexes(table: pa.Table, attribute: str, size: int) -> Table:

@@ -13,9 +13,9 @@ from pyspark.sql import functions as F
 
 from recsys import files, tables
 from recsys.config import Config
-from recsys.errors import ConfigError, DataError
+from recsys.errors import DataError
 from recsys.evaluate import purchase_rate, references
-from recsys.evaluate.catalogue import Catalogue, read_vectors
+from recsys.evaluate.catalogue import Catalogue, is_described, read_vectors
 from recsys.evaluate.examples import examples
 from recsys.evaluate.histories import whole, with_earlier
 from recsys.evaluate.purchase_rate import PurchaseRate
@@ -53,6 +53,30 @@ class Evaluation:
     export: str | None
     learn_from: tuple[str, ...] = ("train",)
 
+    @property
+    def end(self) -> int:
+        """Where what is learnt from ends, seconds since the epoch.
+
+        Where the splits are not by time, which have no such instant, it is the last event.
+        """
+        is_refit = "valid" in self.learn_from
+        instant = self.dataset.test_start if is_refit else self.dataset.valid_start
+        return (instant or self.dataset.last_event) // _MICROSECONDS_PER_SECOND
+
+    def check(self) -> None:
+        """Makes sure, before anything is ranked, that there is what the references need.
+
+        Raises:
+            ConfigError: there is not; names the reference, and what it needs
+        """
+        asked = self.config.evaluate.references
+        references.check(
+            asked,
+            has_category=self.catalogue.category is not None,
+            is_described="content" not in asked or is_described(self.dataset),
+            is_refit="valid" in self.learn_from,
+        )
+
     def split(self, name: str) -> DataFrame:
         """schemas.SEQUENCES of a split, with_inputs()."""
         url = files.join(self.dataset.url, "sequences", f"split={name}")
@@ -63,7 +87,7 @@ class Evaluation:
         return functools.reduce(DataFrame.unionByName, map(self.split, names))
 
     def fitted(self) -> tuple[list[System | Hybrid], Longs]:
-        """The model and the references of the configuration, and each item's first event [V]."""
+        """The model and the references of the configuration, and Training.first_seen."""
         settings = self.config.evaluate
         train = whole(self.splits(self.learn_from)).cache()
         training = self.training(train)
@@ -72,8 +96,7 @@ class Evaluation:
         systems: list[System | Hybrid] = [*model, *references.fit(settings.references, training)]
         if "hybrid" in settings.references:
             systems.append(self._hybrid(systems, training))
-        first = training.events.groupBy("item").agg(F.min("timestamp").alias("first"))
-        first_seen_V = training.by_item(first)
+        first_seen_V = training.first_seen
         train.unpersist()
         return systems, first_seen_V
 
@@ -84,7 +107,7 @@ class Evaluation:
         return Training(
             histories=histories,
             vocabulary_size=self.dataset.vocabulary_size,
-            end=(self._end() or self.dataset.last_event) // _MICROSECONDS_PER_SECOND,
+            end=self.end,
             settings=self.config.evaluate,
             category=self.catalogue.category,
             target_types=tuple(
@@ -97,23 +120,12 @@ class Evaluation:
             seed=self.config.seed,
         )  # fmt: skip
 
-    def _end(self) -> int | None:
-        """Where the splits that are learnt from end; none where the split is not by time."""
-        is_refit = "valid" in self.learn_from
-        return self.dataset.test_start if is_refit else self.dataset.valid_start
-
     def _hybrid(self, systems: list[System | Hybrid], training: Training) -> Hybrid:
         """The blend, with weights learnt from a part of validation.
 
         Raises:
-            ConfigError: the systems have seen validation, which then tells nothing of them
             DataError: validation has no cases
         """
-        if "valid" in self.learn_from:
-            raise ConfigError(
-                "evaluate.references: expected no hybrid, whose weights validation decides, with a "
-                "model that was fitted to validation (train.refit), found hybrid"
-            )
         settings = self.config.evaluate.hybrid
         asked = [system for system in systems if system.name in settings.systems]
         steps = self.dataset.splits["valid"].steps

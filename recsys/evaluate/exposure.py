@@ -66,14 +66,7 @@ def exposure(
     gini: 0 where all items are recommended alike, towards 1 where few are (Gini, 1912):
     sum over the items by rising count of (2 place - items - 1) count, over items times all counts.
 
-    Users are drawn again as in `bootstrap`, the first of the resamples of all other figures. They
-    are fewer different ones than the sample has, and cover less: the resamples are moved by what
-    their mean differs from the sample (the bootstrap's estimate of the bias; Efron & Tibshirani,
-    1993, 10.3), so that they tell how sure a figure is and not that fewer users cover less.
-
-    Each worker counts every item in every resample, in at most _COUNTS_AT_ONCE numbers (or as many
-    as one system and resample need): where these do not suffice for all systems and resamples, the
-    cases are passed several times.
+    Users are drawn again as in `bootstrap`, the first of the resamples of all other figures.
 
     Args:
         cases: schemas.CASES
@@ -88,10 +81,7 @@ def exposure(
         resample [1 + R]; nan where a resample has no list. The same whatever the partitions.
     """
     samples = min(resamples, _MOST_RESAMPLES) + 1
-    cores = cases.sparkSession.sparkContext.defaultParallelism
-    user, items = F.xxhash64("user_id"), F.slice("recommended", 1, max(at))
-    needed = cases.select("system", user.alias("user"), items.alias("items"))
-    needed = needed.coalesce(min(cores, _MOST_PARTS))
+    needed = _needed(cases, max(at))
     found = {
         (system, metric, k): np.full(samples, np.nan)
         for system in systems for metric in METRICS for k in at
@@ -106,10 +96,22 @@ def exposure(
     return {key: _about_the_sample(values) for key, values in found.items()}
 
 
+def _needed(cases: DataFrame, length: int) -> DataFrame:
+    """Of each case the system, the user's hash, and the first items of its list."""
+    user, items = F.xxhash64("user_id"), F.slice("recommended", 1, length)
+    cores = cases.sparkSession.sparkContext.defaultParallelism
+    needed = cases.select("system", user.alias("user"), items.alias("items"))
+    return needed.coalesce(min(cores, _MOST_PARTS))
+
+
 def _passes(
     systems: Sequence[str], samples: int, counts: int
 ) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
-    """Systems and samples that are counted together, where each of both needs so many counts."""
+    """Systems and samples that are counted together, where each of both needs so many counts.
+
+    A worker counts every item in each, in at most _COUNTS_AT_ONCE numbers (or as many as one system
+    and sample need): where these do not suffice for all, the cases are passed several times.
+    """
     at_once = max(1, _COUNTS_AT_ONCE // counts)
     systems_at_once = min(at_once, len(systems))
     samples_at_once = at_once // systems_at_once
@@ -200,7 +202,13 @@ def gini(count_V: Counts) -> float:
 
 
 def _about_the_sample(value_R: Floats) -> Floats:
-    """The resamples moved so that their mean is the sample's figure; no share leaves 0 to 1."""
+    """The resamples moved so that their mean is the sample's figure; no share leaves 0 to 1.
+
+    Users who are drawn again are fewer different ones than the sample has, and cover less: what the
+    mean of the resamples differs from the sample (the bootstrap's estimate of the bias; Efron &
+    Tibshirani, 1993, 10.3) is taken off, so that they tell how sure a figure is and not that fewer
+    users cover less.
+    """
     drawn = value_R[1:]
     if np.isnan(drawn).all():
         return value_R

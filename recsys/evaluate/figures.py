@@ -27,6 +27,7 @@ from recsys.evaluate import (
 from recsys.evaluate.aggregate import Measuring
 from recsys.evaluate.bootstrap import Floats
 from recsys.evaluate.catalogue import Catalogue
+from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.slice_figures import slice_figures
 from recsys.evaluate.slices import Slicing
 from recsys.manifest import Manifest
@@ -36,31 +37,24 @@ from recsys.schemas import FIRST_ITEM
 CURVES = ("recall", "precision", "ndcg")
 _CURVE_POINTS = 25
 _MICROSECONDS_PER_SECOND = 1_000_000
-# Of the time of train: items first seen in its last part are new.
+# Of the time that was learnt from: items first seen in its last part are new.
 _NEW_SHARE = 0.1
 
 
 def figures(
-    cases: DataFrame,
-    catalogue: Catalogue,
-    first_seen_V: npt.NDArray[np.int64],
-    config: Config,
-    dataset: Manifest,
-    export: str | None,
+    cases: DataFrame, evaluation: Evaluation, first_seen_V: npt.NDArray[np.int64]
 ) -> dict[str, Any]:
     """The content of metrics.json, but for the model; and, as `drawn`, what resamples keeps.
 
     Args:
         cases: schemas.CASES
-        catalogue: of the items
-        first_seen_V: the first event of each item in train, seconds since the epoch
-        config: the resolved configuration
-        dataset: the manifest of what the cases are from
-        export: URL of the model's SavedModel, whose vectors tell items apart; none without
+        evaluation: that they are from
+        first_seen_V: Training.first_seen, seconds since the epoch
     """
+    config, dataset, catalogue = evaluation.config, evaluation.dataset, evaluation.catalogue
     at = sorted(set(config.evaluate.at))
     lengths = sorted({*at, *_curve_lengths(max(at))})
-    measuring = measure(catalogue, first_seen_V, config, dataset, export)
+    measuring = measure(evaluation, first_seen_V)
     found = aggregate.estimates(cases, measuring)
     names = [row.system for row in cases.select("system").distinct().collect()]
     systems = [name for name in ("model", *config.evaluate.references) if name in names]
@@ -81,7 +75,7 @@ def figures(
         **_compared(whole, systems, columns),
         **_of_systems(whole, systems, columns, lengths),
         "slices": slice_figures(found, systems, max(at)),
-        "popularity": _popularity(cases, systems, max(at), known(catalogue)),
+        "frequency": _frequency(cases, systems, max(at), known(catalogue)),
         "resamples": measuring.resamples,
         "drawn": resamples.of_system(systems[0], whole, columns, found),
     }  # fmt: skip
@@ -147,48 +141,41 @@ def _compared(
     }  # fmt: skip
 
 
-def measure(
-    catalogue: Catalogue,
-    first_seen_V: npt.NDArray[np.int64],
-    config: Config,
-    dataset: Manifest,
-    export: str | None,
-) -> Measuring:
+def measure(evaluation: Evaluation, first_seen_V: npt.NDArray[np.int64]) -> Measuring:
     """What is measured: every metric at every length, curves over the length, and slices."""
-    at = sorted(set(config.evaluate.at))
-    shown = metrics.available(known(catalogue), has_vectors=export is not None)
+    settings, items = evaluation.config.evaluate, known(evaluation.catalogue)
+    at = sorted(set(settings.at))
+    shown = metrics.available(items, has_vectors=evaluation.export is not None)
     drawn = sorted({*at, *_curve_lengths(max(at))})
     columns = {(metric, k): None for metric in shown for k in at}
     columns |= {(metric, k): None for metric in CURVES for k in drawn}
     return Measuring(
-        catalogue=known(catalogue),
+        catalogue=items,
         columns=tuple(columns),
         slice_columns=tuple((metric, max(at)) for metric in SLICE_METRICS),
-        slicing=slicing(catalogue, first_seen_V, dataset),
-        resamples=config.evaluate.resamples,
+        slicing=slicing(evaluation, first_seen_V),
+        resamples=settings.resamples,
         seed=bootstrap.SEED,
-        drop_unknown=config.evaluate.unknown_targets == "drop",
-        export=export,
+        drop_unknown=settings.unknown_targets == "drop",
+        export=evaluation.export,
     )
 
 
-def slicing(
-    catalogue: Catalogue, first_seen_V: npt.NDArray[np.int64], dataset: Manifest
-) -> Slicing:
+def slicing(evaluation: Evaluation, first_seen_V: npt.NDArray[np.int64]) -> Slicing:
     """How cases are sliced."""
+    dataset, catalogue = evaluation.dataset, evaluation.catalogue
     start, last = (
         instant // _MICROSECONDS_PER_SECOND for instant in (dataset.first_event, dataset.last_event)
     )
-    # Where the split is not by time there are no such instants.
-    end = (dataset.valid_start or dataset.last_event) // _MICROSECONDS_PER_SECOND
+    # Where the split is not by time there is no such instant.
     test_start = dataset.test_start and dataset.test_start // _MICROSECONDS_PER_SECOND
+    newest = evaluation.end - _NEW_SHARE * (evaluation.end - start)
     return Slicing(
         test_start=test_start,
         seconds=last - (test_start or start),
         last=last,
         is_tail_item=slices.is_tail_item(known(catalogue)),
-        # Nothing is newer than what train has not seen.
-        is_new_item=(first_seen_V == 0) | (first_seen_V >= end - _NEW_SHARE * (end - start)),
+        is_new_item=first_seen_V >= newest,
         event_types=dataset.event_types,
         platforms=dataset.platforms,
         category=catalogue.category_index,
@@ -224,10 +211,10 @@ def _totals(cases: DataFrame, system: str, known_size: int) -> dict[str, int]:
     return {str(name): int(value) for name, value in row.asDict().items()}
 
 
-def _popularity(
+def _frequency(
     cases: DataFrame, systems: Sequence[str], k: int, items: lists.Catalogue
 ) -> dict[str, Any]:
-    """Shares of the bands of popularity in what was recommended and in what was bought."""
+    """Shares of the bands of frequency in what was recommended and in what was bought."""
     names = spread.band_names()
     counts = {name: [0] * len(names) for name in ("bought", *systems)}
     for row in spread.bands(cases, k, systems[0], items).collect():

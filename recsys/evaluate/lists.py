@@ -42,11 +42,12 @@ class Catalogue:
         return is_item_P if self.known_size is None else is_item_P & (item_P < self.known_size)
 
     @cached_property
-    def popularity_rank(self) -> Longs:
+    def frequency_rank(self) -> Longs:
         """Each item's place by falling events of train, from 0 on, ties by index [V].
 
-        Not its index: where days were added, items keep the index that they had before. What is
-        no item stands behind all.
+        Of all kinds of events, where the reference `popular` goes by what was bought in all that it
+        learnt from. Not its index: where days were added, items keep the index that they had
+        before. What is no item stands behind all.
         """
         size = len(self.train_count)
         rank_V = np.full(size, size)

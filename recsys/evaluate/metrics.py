@@ -90,12 +90,12 @@ def new_items(lists: Lists, k: int) -> Floats:
 
 
 def serendipity(lists: Lists, k: int) -> Floats:
-    """Share of the k places that hold a target which popularity alone would not have named [N].
+    """Share of the k places that hold a target which frequency alone would not have named [N].
 
     Ge, Delgado-Battenfeld & Jannach (RecSys 2010), with the k most frequent items of train as
     what a primitive method names.
     """
-    is_unexpected_P = lists.catalogue.popularity_rank[lists.target] >= k
+    is_unexpected_P = lists.catalogue.frequency_rank[lists.target] >= k
     return lists.hits(k, is_unexpected_P.astype(float)) / k
 
 

@@ -172,7 +172,7 @@ def learning(epochs: Sequence[int], loss: Sequence[float], metric: Sequence[floa
 
 @matplotlib.rc_context(_STYLE)
 def shares(bands: Sequence[str], series: Series, labels: Labels) -> bytes:
-    """How recommendations, and what was bought, spread over the bands of popularity."""
+    """How recommendations, and what was bought, spread over the bands of frequency."""
     figure, axes = _empty(height=1.4 + 0.34 * len(series))
     left = [0.0] * len(series)
     names = list(series)
@@ -188,7 +188,7 @@ def shares(bands: Sequence[str], series: Series, labels: Labels) -> bytes:
     axes.set_xlim(0, 1)
     axes.set_ylim(len(names) - 0.5, -0.6)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    _legend(figure, columns=3, title="popularity rank in train")
+    _legend(figure, columns=3, title="rank by events of train")
     return _svg(figure)
 
 

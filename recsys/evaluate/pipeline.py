@@ -13,13 +13,14 @@ from recsys import command, files, manifest, tables, trained
 from recsys.config import Config
 from recsys.errors import DataError, FloorError
 from recsys.evaluate import bootstrap, exposure, floors, metrics, report, resamples
-from recsys.evaluate.catalogue import Catalogue, read_catalogue
+from recsys.evaluate.catalogue import read_catalogue
 from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.figures import figures, known, slicing
 from recsys.evaluate.histories import whole
 from recsys.evaluate.purchase_figures import measured
 from recsys.evaluate.purchases import predicted
 from recsys.evaluate.references.hybrid import Hybrid
+from recsys.evaluate.references.system import NEVER
 from recsys.evaluate.story import story
 from recsys.evaluate.summary import summary
 from recsys.manifest import Manifest
@@ -37,20 +38,21 @@ def run(spark: SparkSession, config: Config) -> str:
         config.yaml, and, of a model with a purchase head, purchases/
 
     Raises:
-        ConfigError: a floor asks for what the report cannot have, or a hybrid is asked for, and the
-            model was fitted to validation
+        ConfigError: a floor asks for what the report cannot have, or a reference needs what is not
+            there
         DataError: no dataset or model, a model of another vocabulary, or no test cases
         FloorError: the report is published, and misses a floor
     """
     dataset = manifest.read(config.paths.dataset)
     model = trained.read(config.paths.model, dataset)
     catalogue = read_catalogue(spark, config, dataset, model.known_items)
-    floors.check(config.evaluate, _measurable(model, dataset, catalogue))
+    # References learn from what the model learnt from, or one of them would know more.
+    evaluation = Evaluation(
+        spark, config, dataset, catalogue, model.export, learn_from=model.trained_on
+    )
+    evaluation.check()
+    floors.check(config.evaluate, _measurable(model, evaluation))
     with files.drafted(config.paths.report) as version:
-        # References learn from what the model learnt from, or one of them would know more.
-        evaluation = Evaluation(
-            spark, config, dataset, catalogue, model.export, learn_from=model.trained_on
-        )
         content = _content(evaluation, files.join(version, "cases"))
         where = files.join(version, "purchases")
         content["purchase"] = _purchase(evaluation, where, model.purchase_threshold)
@@ -63,11 +65,12 @@ def run(spark: SparkSession, config: Config) -> str:
     return version
 
 
-def _measurable(model: Trained, dataset: Manifest, catalogue: Catalogue) -> floors.Measurable:
-    unseen_V = np.zeros(dataset.vocabulary_size, np.int64)
+def _measurable(model: Trained, evaluation: Evaluation) -> floors.Measurable:
+    dataset, items = evaluation.dataset, known(evaluation.catalogue)
+    unseen_V = np.full(dataset.vocabulary_size, NEVER)
     return floors.Measurable(
-        metrics=(*metrics.available(known(catalogue), has_vectors=True), *exposure.METRICS),
-        values=slicing(catalogue, unseen_V, dataset).values(),
+        metrics=(*metrics.available(items, has_vectors=True), *exposure.METRICS),
+        values=slicing(evaluation, unseen_V).values(),
         new_users=dataset.test_start is not None,
         purchases=model.purchase_threshold is not None and dataset.splits["test"].labels > 0,
     )
@@ -75,12 +78,12 @@ def _measurable(model: Trained, dataset: Manifest, catalogue: Catalogue) -> floo
 
 def _content(evaluation: Evaluation, where: str) -> dict[str, Any]:
     """Writes the cases; the content of metrics.json."""
-    spark, config, dataset = evaluation.spark, evaluation.config, evaluation.dataset
+    spark, dataset = evaluation.spark, evaluation.dataset
     systems, first_seen = evaluation.fitted()
     tables.write(evaluation.cases("test", systems), where, CASES)
     cases = tables.read(spark, where, CASES).cache()
     check_cases(cases, dataset)
-    content = figures(cases, evaluation.catalogue, first_seen, config, dataset, evaluation.export)
+    content = figures(cases, evaluation, first_seen)
     cases.unpersist()
     content["blend"] = {
         name: round(weight, 4)

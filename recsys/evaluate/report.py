@@ -82,7 +82,7 @@ def _cards(figures: dict[str, Any]) -> list[dict[str, str]]:
 
 def _pictures(figures: dict[str, Any], epochs: Sequence[dict[str, float]]) -> list[dict[str, str]]:
     k = max(figures["at"])
-    systems, spread = figures["systems"], figures["popularity"]
+    systems, spread = figures["systems"], figures["frequency"]
     recall, ndcg, coverage = (
         {name: own[f"{metric}@{k}"] for name, own in systems.items()}
         for metric in ("recall", "ndcg", "coverage")
@@ -95,7 +95,7 @@ def _pictures(figures: dict[str, Any], epochs: Sequence[dict[str, float]]) -> li
         f"Quality against coverage: what is found, and how much of the catalogue is shown, in {k} "
         "recommendations.": pictures.against(coverage, ndcg, SYSTEMS, f"Coverage@{k}", f"NDCG@{k}"),
         f"Where the {k} recommendations come from, and what was bought: shares by the item's "
-        "rank in popularity.": pictures.shares(spread["bands"], spread["shares"], SYSTEMS),
+        "rank by events of train.": pictures.shares(spread["bands"], spread["shares"], SYSTEMS),
     }
     captions = {
         "recall": "What a longer list finds",
@@ -118,7 +118,7 @@ def _pictures(figures: dict[str, Any], epochs: Sequence[dict[str, float]]) -> li
 
 
 def _drawn(recall: Mapping[str, float]) -> list[str]:
-    """The model, popularity, and the references that find most: more lines hide each other."""
+    """The model, what is popular, and the references that find most: more lines hide each other."""
     others = [name for name in recall if name not in ("model", "popular")]
     best = sorted(others, key=lambda name: -recall[name])[:_CURVES]
     return [name for name in recall if name in ("model", "popular", *best)]

@@ -42,7 +42,7 @@ class Slicing:
             test does not start at an instant
         seconds: that the cases may span
         last: instant of the last event, seconds; none where it is not known
-        is_tail_item: whether an item is not among the most popular, which are the head [V]
+        is_tail_item: whether an item is not among the most frequent, which are the head [V]
         is_new_item: whether an item is new [V]
         event_types: from index FIRST_ITEM on
         platforms: likewise; none where the log has none. A case is where its target happens, which
@@ -175,7 +175,7 @@ def is_tail_item(catalogue: Catalogue) -> Bools:
     """
     counts = np.sort(catalogue.train_count[FIRST_ITEM:])[::-1]
     head = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) + 1
-    return np.asarray(catalogue.popularity_rank >= head)
+    return np.asarray(catalogue.frequency_rank >= head)
 
 
 def only(lists: Lists, is_kept_P: Bools) -> tuple[Lists, npt.NDArray[np.intp]]:

@@ -1,4 +1,4 @@
-"""How popular what is recommended is, against what is bought, on Spark."""
+"""How frequent in train what is recommended is, against what is bought, on Spark."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pyspark.sql import functions as F
 
 from recsys.evaluate.lists import Catalogue
 
-# The last item of each band of the catalogue by popularity: the first ten, the next ninety, ...
+# The last item of each band of the catalogue by frequency: the first ten, the next ninety, ...
 BANDS = (10, 100, 1_000, 10_000)
 
 
 def bands(cases: DataFrame, k: int, model: str, catalogue: Catalogue) -> DataFrame:
-    """How often items of each popularity are recommended and bought.
+    """How often items of each band of frequency are recommended and bought.
 
     Args:
         cases: schemas.CASES
         k: list length
         model: a system that all cases have, from whose rows the targets are taken
-        catalogue: whose events of train say how popular an item is
+        catalogue: whose events of train say how frequent an item is
 
     Returns:
         what string (a system, or `bought`), band int (place in band_names), events bigint
@@ -32,7 +32,7 @@ def bands(cases: DataFrame, k: int, model: str, catalogue: Catalogue) -> DataFra
     )
     events = recommended.unionByName(bought)
     index_V = np.arange(len(catalogue.train_count), dtype=np.int32)
-    band_V = np.searchsorted(BANDS, catalogue.popularity_rank, side="right")
+    band_V = np.searchsorted(BANDS, catalogue.frequency_rank, side="right")
     band_V[~catalogue.is_known(index_V)] = len(BANDS) + 1
     of_items = pd.DataFrame({"item_index": index_V, "band": band_V})
     of_items = cases.sparkSession.createDataFrame(of_items, "item_index int, band int")
@@ -41,7 +41,7 @@ def bands(cases: DataFrame, k: int, model: str, catalogue: Catalogue) -> DataFra
 
 
 def band_names() -> list[str]:
-    """What stands for each band, by popularity rank.
+    """What stands for each band, by frequency_rank from 1 on.
 
     >>> band_names()
     ['1–10', '11–100', '101–1,000', '1,001–10,000', 'beyond', 'unknown']

@@ -42,7 +42,9 @@ MEANINGS = {
         "each item."
     ),
     "new_items": "share of the recommended items that the user's history lacks.",
-    "serendipity": "share of the k places that hold a target beyond the k most popular items.",
+    "serendipity": (
+        "share of the k places that hold a target beyond the k items most frequent in train."
+    ),
     "popularity_bias": (
         "how many times as frequent in train the recommended items are as an average item."
     ),
@@ -81,10 +83,10 @@ SYSTEMS = {
 }
 DESCRIPTIONS = {
     "model": "the trained network, reading the latest events of a user.",
-    "popular": "the items that were bought most often in train, the same for everybody.",
-    "popular_recent": (
-        "the same, where an event counts half after every half-life before the end of train."
+    "popular": (
+        "the items bought most often in all that the systems learn from, the same for everybody."
     ),
+    "popular_recent": "the same, where an event counts half after every half-life.",
     "in_session": "the items of the latest session, the most frequent first.",
     "own_items": (
         "all that the user had before the step: the most frequent first, then the latest."
@@ -95,7 +97,7 @@ DESCRIPTIONS = {
         "the best-sellers of the history's categories, by each category's share of the history."
     ),
     "item_knn": "items that are in the same sessions as those of the history, by cosine.",
-    "user_knn": "what users with the same items have, by cosine.",
+    "user_knn": "what other users with the same items have, by cosine.",
     "session_knn": (
         "what past sessions hold that share items with the latest session, those seen last above "
         "all."
@@ -124,6 +126,8 @@ SLICE_MEANINGS = {
         "head: the fewest items that have half of the events of train; tail: the rest; unknown: "
         "too rare in train to be known."
     ),
-    "new_items": "new: first seen in the last tenth of the time of train.",
+    "new_items": (
+        "new: first seen in the last tenth of the time that the systems learnt from, or never."
+    ),
     "platform": "where the target happens, and with it where the list is asked for.",
 }

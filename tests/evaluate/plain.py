@@ -49,11 +49,21 @@ class Plain:
         self.settings = settings
         self.attributes = attributes
         self.vectors = vectors or []
+        self.user: int | None = None
         self.counts = Counter(item for steps in self.train for step in steps for item in step)
         self.sessions = [own for steps in self.train for own in sessions(steps) if any(own)]
 
-    def order(self, name: str, steps: History) -> list[tuple[int, tuple[float, int]]]:
-        """The catalogue from the best item on, each with what it is ordered by."""
+    def order(
+        self, name: str, steps: History, user: int | None = None
+    ) -> list[tuple[int, tuple[float, int]]]:
+        """The catalogue from the best item on, each with what it is ordered by.
+
+        Args:
+            name: of the reference
+            steps: before the step to predict
+            user: whose they are, by the place in train
+        """
+        self.user = user
         said = getattr(self, name)(known(steps))
         most = max([*said.values(), 0.0]) or 1.0
         least = min([*said.values(), 0.0])
@@ -169,7 +179,9 @@ class Plain:
         settings = self.settings.user_knn
         own = {item for step in steps for item in step}
         users = []
-        for user in self.train:
+        for number, user in enumerate(self.train):
+            if number == self.user:
+                continue
             last = max((day for day, step in enumerate(user) if step), default=0)
             users.append((-last, sorted({item for step in user for item in step})))
         similar = []
@@ -189,8 +201,10 @@ class Plain:
         weight = {item: 1 - place / len(latest) for place, item in enumerate(latest)}
         # They all end at one of a few instants: of one instant those with the lower items first.
         past = []
-        for user in self.train:
+        for place, user in enumerate(self.train):
             for number, own in enumerate(sessions(user)):
+                if place == self.user and number >= len(sessions(steps)) - 1:
+                    continue
                 items = {item for step in own for item in step}
                 last = max((day for day, step in enumerate(own) if step), default=0)
                 if items & set(latest):

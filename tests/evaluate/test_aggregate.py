@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,16 @@ from pyspark.sql import functions as F
 
 from recsys.evaluate import aggregate, bootstrap, metrics, spread
 from recsys.evaluate.aggregate import Estimates, Measuring
+from recsys.evaluate.catalogue import read_catalogue
+from recsys.evaluate.evaluation import Evaluation
+from recsys.evaluate.figures import slicing
+from recsys.evaluate.histories import whole
 from recsys.evaluate.lists import Catalogue
+from recsys.evaluate.references.system import NEVER, Training
 from recsys.evaluate.slices import Slicing
-from recsys.schemas import CASES, UNKNOWN, ddl
+from recsys.manifest import Manifest
+from recsys.schemas import CASES, FIRST_ITEM, UNKNOWN, ddl
+from tests.evaluate import dataset
 from tests.evaluate.rows import DAY
 from tests.evaluate.test_metrics import Case, by_hand, catalogue
 
@@ -179,3 +187,38 @@ def test_bands_of_popularity(spark: SparkSession) -> None:
         ("bought", "1–10"): 1, ("bought", "11–100"): 1, ("bought", "unknown"): 2,
         ("model", "1–10"): 1, ("model", "11–100"): 1, ("popular", "1–10"): 2,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("learnt", "new"), [(("train",), [3, 4, 5]), (("train", "valid"), [4, 5])])
+def test_new_items_are_of_the_end_of_what_was_learnt_from_or_of_never(
+    spark: SparkSession, place: Path, manifest: Manifest, learnt: tuple[str, ...], new: list[int]
+) -> None:
+    config = dataset.config(place)
+    catalogue = read_catalogue(spark, config, manifest)
+    evaluation = Evaluation(spark, config, manifest, catalogue, None, learnt)
+    # Train lasts three days, validation one more.
+    first_seen = np.zeros(manifest.vocabulary_size, np.int64)
+    first_seen[[3, 4, 5]] = 2.8 * DAY, 3.7 * DAY, NEVER
+    found = slicing(evaluation, first_seen).is_new_item
+    assert found is not None
+    assert np.flatnonzero(found).tolist() == new
+
+
+def test_an_item_is_first_seen_with_its_first_event_or_never(
+    spark: SparkSession, place: Path, manifest: Manifest
+) -> None:
+    config = dataset.config(place)
+    evaluation = Evaluation(
+        spark, config, manifest, read_catalogue(spark, config, manifest), None, ("train",)
+    )
+    train = whole(evaluation.splits(("train",)))
+    found = Training(train, manifest.vocabulary_size).first_seen
+    first: dict[int, int] = {}
+    for steps in dataset.histories().values():
+        for day, items in enumerate(steps[:3]):
+            first |= {item: min(DAY * day, first.get(item, NEVER)) for item in items}
+    assert found[FIRST_ITEM:].tolist() == [
+        first.get(item, NEVER) for item in range(FIRST_ITEM, manifest.vocabulary_size)
+    ]
+    assert NEVER in found[FIRST_ITEM:]
+    assert 0 in found[FIRST_ITEM:], "an instant like others"

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from recsys.evaluate import cases
+from recsys.config.evaluate import REFERENCE_NAMES
+from recsys.errors import ConfigError
+from recsys.evaluate import cases, references
 from recsys.evaluate.ranked import read_batch
 from recsys.evaluate.references import content, popularity
-from recsys.evaluate.references.system import places
+from recsys.evaluate.references.neighbours import Neighbours, Past
+from recsys.evaluate.references.system import Table, places
+from recsys.evaluate.references.units import user_numbers
 from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS
 from tests.evaluate.rows import DAY, record_batch, row
 
@@ -118,6 +125,28 @@ def test_many_cases_at_once_equal_a_plain_loop(
         assert order(scores[case]) == plain_scores(before, 2)
 
 
+def past(*units: tuple[str, int, list[int]]) -> Past:
+    """Of users, what each unit holds, and the day on which it ends; from the latest on."""
+    user, day, items = zip(*units, strict=True)
+    numbers = user_numbers(np.array(user, object))
+    ends = DAY * np.array(day)
+    return Past.of(pa.array(items, pa.list_(pa.int32())), numbers, ends, len(BOUGHT))
+
+
+def test_nobody_is_a_neighbour_of_their_own() -> None:
+    batch = read_batch(record_batch([row("u", [(0, [2]), (1, [3]), (2, [7])], 2)], [[]]))
+    users = past(("u", 1, [2, 3]), ("v", 0, [3, 5]))
+    of_users = Neighbours("user_knn", users, places(BOUGHT), neighbours=5, regularisation=1)
+    scores = of_users.scores(batch)[0]
+    assert order(scores) == [5, 3, 4, 6, 7, 2], "5 and 3 are alike to v, and u does not count"
+    # Their former sessions may be neighbours, but not what train has of the latest.
+    sessions = past(("u", 1, [3]), ("v", 0, [3, 5]), ("u", 0, [2, 3]))
+    of_sessions = Neighbours("s", sessions, places(BOUGHT), neighbours=1, latest_session=True)
+    assert order(of_sessions.scores(batch)[0])[:2] == [5, 3]
+    two = dataclasses.replace(of_sessions, neighbours=2)
+    assert order(two.scores(batch)[0])[:3] == [3, 5, 2]
+
+
 @pytest.mark.parametrize("numbers_at_once", [1, 7, 1 << 20])
 def test_content_by_vectors_equals_a_plain_loop(
     monkeypatch: pytest.MonkeyPatch, numbers_at_once: int
@@ -145,6 +174,37 @@ def test_content_by_vectors_equals_a_plain_loop(
             atol=1e-6,
         )
     assert order(scores[2]) == POPULAR_ORDER, "nothing is known of who has no history"
+
+
+def test_content_by_categories_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    row_of, values = np.repeat(np.arange(8), [1, 1, 3, 1, 2, 4, 1, 2]), rng.integers(0, 4, 15)
+    table = Table.of(8, row_of, values.astype(np.int32), np.ones(15))
+    rarity = np.array([0, 1.0, 2.0, 0.5])
+    system = content.Content((table,), (rarity,), (), (), np.ones(8), places(BOUGHT), decay=0.5)
+    batch = read_batch(record_batch([row("u", [(0, [2, 5]), (1, [3]), (2, [6])], 1)], [[]]))
+    whole = system.scores(batch)
+    assert len(np.unique(whole)) > 8, "items differ in what they are alike in"
+    for numbers_at_once in (1, 9, 40):
+        monkeypatch.setattr(content, "_NUMBERS_AT_ONCE", numbers_at_once)
+        np.testing.assert_array_equal(system.scores(batch), whole)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "message"),
+    [
+        ("has_category", "category_best_sellers needs an attribute of the items of kind category"),
+        ("is_described", "content needs attributes of the items"),
+        ("is_refit", "expected no hybrid, whose weights validation decides"),
+    ],
+)
+def test_what_a_reference_needs_is_asked_for_before_any_work(lacks: str, message: str) -> None:
+    there = {"has_category": True, "is_described": True, "is_refit": False}
+    references.check(REFERENCE_NAMES, **there)
+    there[lacks] = not there[lacks]
+    with pytest.raises(ConfigError, match=message):
+        references.check(REFERENCE_NAMES, **there)
+    references.check(("popular", "item_knn"), **there)
 
 
 def test_scoring_changes_no_input() -> None:

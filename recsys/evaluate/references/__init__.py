@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from recsys.errors import ConfigError
 from recsys.evaluate.references import (
     content,
     factors,
@@ -34,9 +35,36 @@ FITS: Mapping[str, Callable[[Training], System]] = {
 
 
 def fit(names: Sequence[str], training: Training) -> list[System]:
-    """The named references, ready to score.
+    """The named references, ready to score."""
+    return [FITS[name](training) for name in names if name in FITS]
+
+
+def check(
+    names: Collection[str], *, has_category: bool, is_described: bool, is_refit: bool
+) -> None:
+    """Makes sure that there is what the named references need.
+
+    Args:
+        names: of references
+        has_category: whether an attribute tells kinds of items apart
+        is_described: whether anything is declared of the items
+        is_refit: whether they are fitted on validation too
 
     Raises:
-        ConfigError: one needs attributes of the items, and there are none
+        ConfigError: there is not; names the reference and what it needs
     """
-    return [FITS[name](training) for name in names if name in FITS]
+    if "category_best_sellers" in names and not has_category:
+        raise ConfigError(
+            "evaluate.references: category_best_sellers needs an attribute of the items of kind "
+            "category (items.attributes), found none"
+        )
+    if "content" in names and not is_described:
+        raise ConfigError(
+            "evaluate.references: content needs attributes of the items (items.attributes), found "
+            "none"
+        )
+    if "hybrid" in names and is_refit:
+        raise ConfigError(
+            "evaluate.references: expected no hybrid, whose weights validation decides, with a "
+            "model that was fitted to validation (train.refit), found hybrid"
+        )

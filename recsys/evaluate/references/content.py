@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.errors import ConfigError
 from recsys.evaluate.cases import Batch
 from recsys.evaluate.references.system import (
     Floats,
@@ -76,7 +75,12 @@ def _add_categories(scores_NV: Floats, asked: Query, values: Table, weight_C: Fl
     profile = np.bincount(key, asked.weight[of], minlength=len(scores_NV) * len(weight_C))
     # Squared, as the profile and the item both have it.
     profile_NC = profile.reshape(len(scores_NV), -1) * np.square(weight_C)
-    scores_NV += np.add.reduceat(profile_NC[:, values.column], values.start[:-1], axis=1)
+    items = scores_NV.shape[1]
+    width = len(scores_NV) * -(-len(values.column) // items)  # of an item's values on average
+    for here in _parts(items, width):
+        start = values.start[here.start : here.stop + 1]
+        said = profile_NC[:, values.column[start[0] : start[-1]]]
+        scores_NV[:, here] += np.add.reduceat(said, start[:-1] - start[0], axis=1)
 
 
 def _add_vectors(scores_NV: Floats, asked: Query, vectors_VM: Vectors, scale: float) -> None:
@@ -92,23 +96,14 @@ def _add_vectors(scores_NV: Floats, asked: Query, vectors_VM: Vectors, scale: fl
 
 
 def _parts(rows: int, width: int) -> Iterator[slice]:
-    """Rows, so many at once that they fit into memory as doubles."""
+    """Rows, so many at once that their numbers, of this width, are _NUMBERS_AT_ONCE at most."""
     most = max(1, _NUMBERS_AT_ONCE // width)
     for first in range(0, rows, most):
-        yield slice(first, first + most)
+        yield slice(first, min(first + most, rows))
 
 
 def content(training: Training) -> Content:
-    """By all that is declared of the items.
-
-    Raises:
-        ConfigError: nothing is
-    """
-    if not training.attributes and not training.vectors:
-        raise ConfigError(
-            "evaluate.references: content needs attributes of the items (items.attributes), "
-            "found none"
-        )
+    """By all that is declared of the items."""
     tables = tuple(training.attributes.values())
     weights, square_V = _rarity(training)
     scale = _scale(square_V)

@@ -1,9 +1,11 @@
 """Those who did alike: user-based collaborative filtering, and V-SkNN for sessions.
 
 The past sessions (or users' histories) that share items with a case's own are found, and the
-nearest of them recommend what they hold.
+nearest of them recommend what they hold. What a case's own session or history has left in train is
+none of them: nobody is nearer to it.
 
-Shapes: U units (sessions or users), from the latest on; q items of a case; n neighbours.
+Shapes: U units (sessions or users), from the latest on; q items of a case; m pairs of one of these
+and a unit that holds it; c units; n neighbours.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from recsys.evaluate.references.system import (
     Training,
     above_popularity,
 )
-from recsys.evaluate.references.units import item_sets
+from recsys.evaluate.references.units import item_sets, user_numbers
 from recsys.schemas import FIRST_ITEM
 
 # Latest distinct items of a past session or history.
@@ -46,25 +48,46 @@ class Past:
     Args:
         items: the distinct items of each unit
         units: the units that hold each item, rising, so the latest first
+        user: of each unit, as of user_numbers, rising [U]
+        of_user: the units in the order of their users [U]
+        end: the latest event of each of these, seconds since the epoch [U]
     """
 
     items: Table
     units: Table
+    user: Longs
+    of_user: Longs
+    end: Longs
+
+    @classmethod
+    def of(cls, items: pa.ListArray, user: Longs, end: Longs, vocabulary_size: int) -> Past:
+        """From the distinct items, the user and the latest event of each unit [U]."""
+        length = items.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+        unit = np.repeat(np.arange(len(length)), length)
+        item = items.flatten().to_numpy()
+        one = np.ones(len(item), np.float32)
+        by_user = np.argsort(user, kind="stable")
+        return cls(
+            items=Table.of(len(length), unit, item, one),
+            units=Table.of(vocabulary_size, item, unit, one),
+            user=user[by_user],
+            of_user=by_user,
+            end=end[by_user],
+        )
+
+    def own(self, user: int, since: int) -> Longs:
+        """The units of a user that have not ended before an instant."""
+        first, last = (np.searchsorted(self.user, user, side=side) for side in ("left", "right"))
+        return self.of_user[first:last][self.end[first:last] >= since]
 
 
 def past(training: Training, within: str, most_units: int) -> Past:
     """The latest sessions or users of train."""
     sets = item_sets(training.histories, within, _MOST_ITEMS)
-    latest = sets.orderBy(F.col("timestamp").desc(), "items").limit(most_units).toArrow()
-    lists = pa.concat_arrays(latest.column("items").chunks or [pa.array([], pa.list_(pa.int32()))])
-    length = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    unit = np.repeat(np.arange(len(length)), length)
-    item = lists.flatten().to_numpy()
-    one = np.ones(len(item), np.float32)
-    return Past(
-        items=Table.of(len(length), unit, item, one),
-        units=Table.of(training.vocabulary_size, item, unit, one),
-    )
+    latest = sets.orderBy(F.col("timestamp").desc(), "items", "user").limit(most_units).toArrow()
+    items = pa.concat_arrays(latest.column("items").chunks or [pa.array([], pa.list_(pa.int32()))])
+    user, end = (latest.column(name).to_numpy() for name in ("user", "timestamp"))
+    return Past.of(items, user, end, training.vocabulary_size)
 
 
 @dataclass(frozen=True)
@@ -99,29 +122,34 @@ class Neighbours:
     def scores(self, batch: Batch) -> Floats:
         """The sum of the similarities of the neighbours that hold the item [N, V]."""
         scores_NV = np.zeros((len(batch), len(self.popularity)))
-        for case, item_q in self._own(batch):
-            unit_n, vote_n = self._votes(item_q)
+        user_N = user_numbers(batch.user_id)[batch.row]
+        for case, item_q, since in self._own(batch):
+            unit_n, vote_n = self._votes(item_q, self.past.own(user_N[case], since))
             of, entry = self.past.items.entries(unit_n)
             item = self.past.items.column[entry]
             scores_NV[case] = np.bincount(item, vote_n[of], minlength=len(self.popularity))
         return above_popularity(scores_NV, self.popularity)
 
-    def _own(self, batch: Batch) -> Iterator[tuple[int, Longs]]:
-        """Each case with its distinct known items, the latest first."""
+    def _own(self, batch: Batch) -> Iterator[tuple[int, Longs, int]]:
+        """Each case with its distinct known items, the latest first, and when the first was."""
         for case_n, place_n in batch.histories(self.latest_session):
             item_n = batch.events.item[place_n].astype(np.int64)
             is_known_n = item_n >= FIRST_ITEM
             case_n, item_n = case_n[is_known_n], item_n[is_known_n]
             cases, start = np.unique(case_n, return_index=True)
-            for case, own in zip(cases, np.split(item_n, start[1:]), strict=True):
+            since = batch.events.timestamp[place_n[is_known_n][start]]
+            for case, own, when in zip(cases, np.split(item_n, start[1:]), since, strict=True):
                 _, first = np.unique(own[::-1], return_index=True)
-                yield int(case), own[::-1][np.sort(first)][: self.most_items]
+                yield int(case), own[::-1][np.sort(first)][: self.most_items], int(when)
 
-    def _votes(self, item_q: Longs) -> tuple[Longs, Floats]:
-        """The nearest units [n], and what each votes with [n]."""
+    def _votes(self, item_q: Longs, own: Longs) -> tuple[Longs, Floats]:
+        """The nearest units but for the own [n], and what each votes with [n]."""
         back_q = np.arange(1.0, len(item_q) + 1)
         of, entry = self.past.units.entries(item_q)
         unit_m = self.past.units.column[entry].astype(np.int64)
+        if len(own):
+            is_other_m = ~np.isin(unit_m, own)
+            of, unit_m = of[is_other_m], unit_m[is_other_m]
         unit_c, of_c = np.unique(unit_m, return_inverse=True)
         weight_q = _FADINGS[self.fading](back_q, len(item_q))
         similar_c = np.bincount(of_c, weight_q[of], minlength=len(unit_c))

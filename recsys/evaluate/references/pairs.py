@@ -153,7 +153,7 @@ def _counted(
         if kept:
             yield _summed(kept)
 
-    pairs = training.histories.select("history").mapInArrow(work, _PAIRS)
+    pairs = training.histories.select("user_id", "history").mapInArrow(work, _PAIRS)
     return pairs.groupBy("item", "other").agg(F.sum("weight").alias("weight"))
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.errors import ConfigError
 from recsys.evaluate.cases import Batch
 from recsys.evaluate.references.system import Floats, Ints, Training, above_popularity
 from recsys.schemas import FIRST_ITEM
@@ -80,13 +79,10 @@ def category_best_sellers(training: Training) -> CategoryBestSellers:
     """The best-sellers of the categories of the history.
 
     Raises:
-        ConfigError: the items have no attribute to tell categories by
+        ValueError: the items have no attribute to tell categories by
     """
     if training.category is None:
-        raise ConfigError(
-            "evaluate.references: category_best_sellers needs an attribute of the items of kind "
-            "category (items.attributes), found none"
-        )
+        raise ValueError("expected items with a category, found none")
     category_V = training.attributes[training.category].column
     counts_V = training.counts.astype(float)
     total_C = np.bincount(category_V, counts_V)

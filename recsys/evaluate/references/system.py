@@ -30,6 +30,8 @@ Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
 
+# An instant after all others.
+NEVER = int(np.iinfo(np.int64).max)
 # Of a case's highest score: what differs by less is alike. With popularity below 1 beside them,
 # these levels still fit into a double.
 _LEVELS = 2.0**31
@@ -101,10 +103,15 @@ class Training:
         """From 0 to below 1, rising with the count [V]; the same for equal counts."""
         return places(self.counts)
 
-    def by_item(self, frame: DataFrame) -> Longs:
-        """A table of item and count as an array [V], 0 where it has no row."""
+    @property
+    def first_seen(self) -> Longs:
+        """The instant of each item's first event [V]; NEVER where there is none."""
+        return self.by_item(self.events.groupBy("item").agg(F.min("timestamp")), NEVER)
+
+    def by_item(self, frame: DataFrame, otherwise: int = 0) -> Longs:
+        """A table of item and number as an array [V]."""
         table = frame.toArrow()
-        values_V = np.zeros(self.vocabulary_size, np.int64)
+        values_V = np.full(self.vocabulary_size, otherwise, np.int64)
         values_V[table.column(0).to_numpy()] = table.column(1).to_numpy()
         return values_V
 

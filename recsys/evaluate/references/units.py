@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
@@ -27,12 +28,14 @@ class Units:
 
     Args:
         unit: a number of its own for each session or user, rising [E]
+        user: as of user_numbers [E]
         item: [E]
         number: of the step [E]
         timestamp: seconds since the epoch [E]
     """
 
     unit: Longs
+    user: Longs
     item: Longs
     number: Longs
     timestamp: Longs
@@ -50,7 +53,7 @@ class Units:
 
     def take(self, chosen: npt.NDArray[np.intp]) -> Units:
         """Some of the events."""
-        columns = (self.unit, self.item, self.number, self.timestamp)
+        columns = (self.unit, self.user, self.item, self.number, self.timestamp)
         return Units(*(column[chosen] for column in columns))
 
 
@@ -58,15 +61,21 @@ def read(histories: Iterable[pa.RecordBatch], within: str) -> Iterator[Units]:
     """The units of some users at a time.
 
     Args:
-        histories: the column `history` of histories.whole
+        histories: as of histories.whole
         within: session or sequence
     """
     for batch in histories:
         for start in range(0, batch.num_rows, _USERS_AT_ONCE):
-            yield _units(batch.slice(start, _USERS_AT_ONCE).column("history"), within)
+            yield _units(batch.slice(start, _USERS_AT_ONCE), within)
 
 
-def _units(history: pa.ListArray, within: str) -> Units:
+def user_numbers(user_id: npt.NDArray[np.object_]) -> Longs:
+    """A number for each user id, the same in every process; no two are likely to share one."""
+    return np.asarray(pd.util.hash_array(user_id, categorize=False)).view(np.int64)
+
+
+def _units(users: pa.RecordBatch, within: str) -> Units:
+    history = users.column("history")
     length = history.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     names = ("number", "item", "timestamp", "session_start")
     event = history.flatten()
@@ -80,7 +89,8 @@ def _units(history: pa.ListArray, within: str) -> Units:
     if within == "session":
         is_next_step = of["number"][1:] != of["number"][:-1]
         starts[1:] |= is_next_step & (of["session_start"][1:] == 1)
-    units = Units(np.cumsum(starts), of["item"], of["number"], of["timestamp"])
+    hashed = user_numbers(users.column("user_id").to_numpy(zero_copy_only=False))
+    units = Units(np.cumsum(starts), hashed[user], of["item"], of["number"], of["timestamp"])
     return units.take(np.nonzero(units.item >= FIRST_ITEM)[0])
 
 
@@ -93,9 +103,10 @@ def item_sets(histories: DataFrame, within: str, most_items: int) -> DataFrame:
         most_items: of one of them; the latest stay
 
     Returns:
-        timestamp bigint, of the latest event; items array<int>, rising
+        timestamp bigint, of the latest event; items array<int>, rising; user bigint, as of
+        user_numbers
     """
-    schema = "timestamp bigint, items array<int>"
+    schema = "timestamp bigint, items array<int>, user bigint"
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for units in read(batches, within):
@@ -105,9 +116,8 @@ def item_sets(histories: DataFrame, within: str, most_items: int) -> DataFrame:
             unit, start = np.unique(own.unit, return_index=True)
             ends = pa.array(np.append(start, len(own.unit)), pa.int32())
             when = np.maximum.reduceat(own.timestamp, start) if len(unit) else own.timestamp
-            yield pa.RecordBatch.from_arrays(
-                [pa.array(when), pa.ListArray.from_arrays(ends, pa.array(own.item, pa.int32()))],
-                names=["timestamp", "items"],
-            )
+            items = pa.ListArray.from_arrays(ends, pa.array(own.item, pa.int32()))
+            columns = [pa.array(when), items, pa.array(own.user[start])]
+            yield pa.RecordBatch.from_arrays(columns, names=["timestamp", "items", "user"])
 
-    return histories.select("history").mapInArrow(work, schema)
+    return histories.select("user_id", "history").mapInArrow(work, schema)
