@@ -193,10 +193,7 @@ class Trainer:
 
     def together(self, place: str) -> AbstractContextManager[None]:
         """Inside, this rank waits for all others to come to the same place."""
-        return self.watch.waiting(
-            f"rank {self.shard.rank}: expected all {self.shard.ranks} ranks at {place}",
-            lambda: rollcall.found(self.shard, place),
-        )
+        return self.watch.waiting(*rollcall.expected(self.shard, place))
 
     def _add(self, progress: Progress, own: npt.NDArray[np.float64]) -> None:
         with self.together(f"sums-{progress.epoch}-{progress.step}"):
@@ -221,13 +218,14 @@ class Trainer:
                 for parts, values_P in zip(purchases, labelled_P, strict=False):
                     parts.append(values_P)
                 own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
+        of_head: Metrics = {}
         with self.together("validation"):
             rows, cases, *sums = ranks.sum_over_ranks(list(own), "validation")
+            if self.model.purchase is not None:
+                of_head = of_purchases(*(np.concatenate(parts) for parts in purchases))
         batches.check_rows(self.manifest, (split,), int(rows))
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
-        if self.model.purchase is not None:
-            means |= of_purchases(*(np.concatenate(parts) for parts in purchases))
-        return {**means, "valid_seconds": time.monotonic() - started}
+        return {**means, **of_head, "valid_seconds": time.monotonic() - started}
 
     def _pace(self, progress: Progress) -> Pace:
         return Pace(

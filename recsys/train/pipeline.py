@@ -76,9 +76,10 @@ def or_mean(trainer: Trainer, own: Run | None, best: Metrics, epoch: int) -> Met
     What the mean is better than is no longer the best that is kept.
     """
     averaged = own.take_mean(trainer, "choice") if own is not None else 0
-    ranks.share_start(trainer.variables)
-    metrics = {"epoch": epoch, **trainer.validate()}
-    metrics |= ranks.share_plain({"averaged": averaged})
+    with trainer.together("mean-of-checkpoints"):
+        ranks.share_start(trainer.variables)
+        shared = ranks.share_plain({"averaged": averaged})
+    metrics = {"epoch": epoch, **trainer.validate(), **shared}
     name = trainer.config.train.early_stopping_metric
     log.info("mean of the last checkpoints: %s %.4g, best epoch %.4g",
              name, metrics[name], best[name])  # fmt: skip
@@ -106,7 +107,8 @@ def _with_others(
         models.append(trainer.model)
         members[str(seed)] = found
     together = replace(first, model=Ensemble(models))
-    ranks.share_start(together.variables)
+    with together.together("ensemble"):
+        ranks.share_start(together.variables)
     metrics = {} if first.config.train.refit else together.validate()
     return together, {"epoch": chosen["epoch"], **metrics, "members": members}
 
@@ -122,7 +124,8 @@ def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
         if own is not None:
             own.save(trainer, reached, stage)
         if reached.step == 0:
-            elastic.let_change()
+            with trainer.together(f"changes-after-epoch-{reached.epoch - 1}"):
+                elastic.let_change()
 
     return fit(trainer, progress, save)
 

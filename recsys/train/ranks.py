@@ -13,15 +13,17 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Train
+from recsys.train import rollcall
 from recsys.train.batches import Shard
 from recsys.train.optimizer import Gradient
+from recsys.train.watch import Watch
 
 
 def start(train: Train) -> Shard:
     """Joins the other ranks and takes this rank's share of the machine."""
     # Horovod reads it when it starts. A rank that does not answer is named before Gloo gives up.
     os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", str(max(30, 2 * train.stall_seconds)))
-    hvd.init()
+    _join(train.stall_seconds)
     cores = len(os.sched_getaffinity(0))
     threads = train.cpu_threads or max(1, cores // hvd.local_size())
     # The reader's thread would keep Python's lock for 5 ms whenever the loop comes back for it.
@@ -36,6 +38,17 @@ def start(train: Train) -> Shard:
     if gpus:
         tf.config.set_visible_devices(gpus[hvd.local_rank() % len(gpus)], "GPU")
     return Shard(rank=hvd.rank(), ranks=hvd.size())
+
+
+def _join(stall_seconds: int) -> None:
+    """Waits for the other ranks; where the launcher has numbered them all, not for ever."""
+    if "HOROVOD_RANK" not in os.environ:
+        hvd.init()
+        return
+    shard = Shard(int(os.environ["HOROVOD_RANK"]), int(os.environ["HOROVOD_SIZE"]))
+    watch = Watch(stall_seconds)
+    with watch.waiting(*rollcall.expected(shard, "start")):
+        hvd.init()
 
 
 def clip(gradients: Sequence[Gradient], norm: float) -> list[Gradient]:

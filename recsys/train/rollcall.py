@@ -9,10 +9,17 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 from recsys.train.batches import Shard
 
 _GRACE_SECONDS = 1.0
+
+
+def expected(shard: Shard, place: str) -> tuple[str, Callable[[], str]]:
+    """What a watch says of a rank that waits for all others, and how it finds who is missing."""
+    what = f"rank {shard.rank}: expected all {shard.ranks} ranks at {place}"
+    return what, lambda: found(shard, place)
 
 
 def found(shard: Shard, place: str) -> str:

@@ -2,8 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import horovod.tensorflow as hvd
 import numpy as np
@@ -14,12 +17,13 @@ import tensorflow as tf
 from recsys import files, ranking
 from recsys.config import Config, Paths, Train
 from recsys.manifest import Manifest
-from recsys.train import checkpoints, pipeline
+from recsys.train import checkpoints, elastic, pipeline
 from recsys.train.batch import target_cases
 from recsys.train.batches import COLUMNS, Shard
 from recsys.train.loop import Trainer
 from recsys.train.progress import METRICS
 from recsys.train.run import Run
+from recsys.train.watch import Watch
 
 ALONE = Shard(0, 1)
 
@@ -32,11 +36,13 @@ class Trained:
         config: its configuration
         version: its folder
         about: its model.json
+        collectives: the messages between ranks, and whether a watch waited meanwhile
     """
 
     config: Config
     version: Path
     about: dict
+    collectives: list[tuple[str, bool]]
 
     def member(self, dataset: Manifest, seed: int, folder: Path) -> Trainer:
         """A model with the best weights of a seed."""
@@ -61,9 +67,41 @@ def trained(
     )  # fmt: skip
     config = Config(paths=Paths(dataset=str(dataset_place), model=str(place)), train=train)
     hvd.init()
-    pipeline.train(config, ALONE)
+    with pytest.MonkeyPatch.context() as patch:
+        collectives = _recorded(patch)
+        pipeline.train(config, ALONE)
     version = Path(files.local_copy(files.current(str(place), "")))
-    return Trained(config, version, json.loads((version / "model.json").read_text()))
+    about = json.loads((version / "model.json").read_text())
+    return Trained(config, version, about, collectives)
+
+
+def _recorded(patch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """Every message that a run has for the other ranks, and whether a watch waited meanwhile."""
+    found: list[tuple[str, bool]] = []
+    waits: list[str] = []
+    waiting = Watch.waiting
+
+    @contextmanager
+    def noted(watch: Watch, what: str, *more: Callable[[], str]) -> Iterator[None]:
+        waits.append(what)
+        with waiting(watch, what, *more):
+            yield
+        waits.pop()
+
+    def record(name: str) -> None:
+        own = getattr(hvd, name)
+
+        def called(*values: Any, **named: Any) -> Any:
+            found.append((name, bool(waits)))
+            return own(*values, **named)
+
+        patch.setattr(hvd, name, called)
+
+    for name in ("allreduce", "allgather", "broadcast_variables", "broadcast_object"):
+        record(name)
+    patch.setattr(Watch, "waiting", noted)
+    patch.setattr(elastic, "_state", elastic._OnDisk(hvd.broadcast_object, hvd.rank))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +135,15 @@ def test_the_ensemble_and_its_members_are_validated(trained: Trained) -> None:
         assert 0 < metrics["recall@20"] <= 1
     lines = [(trained.version / name / "metrics.jsonl").read_text() for name in ("", "seed-2")]
     assert lines[0] != lines[1]
+
+
+def test_whoever_waits_for_the_other_ranks_is_watched(trained: Trained) -> None:
+    names = [name for name, _ in trained.collectives]
+    # At the start and for the mean of both seeds, and for the ensemble.
+    assert names.count("broadcast_variables") == 5
+    assert names.count("broadcast_object") >= 5
+    assert "allreduce" in names
+    assert [name for name, is_watched in trained.collectives if not is_watched] == []
 
 
 @pytest.mark.parametrize("best_recall", [-1.0, 2.0])
