@@ -50,9 +50,11 @@ class Train:
         state_dropout: share of the state that is zeroed in training before items are scored
         augment: how the sequences that training reads are changed anew in every epoch
         loss: cross_entropy, bpr_max or top1_max
-        negatives: items drawn for a step, for its targets to be set against; 0 takes all
+        negatives: items drawn for a step, for its targets to be set against; 0 takes all. In the
+            cross-entropy their scores are corrected by the chance to be drawn (logQ)
         negatives_power: they are drawn by popularity to this power
-        negatives_from_batch: the targets of the other cases of a step are negatives, too
+        negatives_from_batch: the targets of a step's other cases on the same rank are negatives,
+            too
         basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
         purchase_weight: of the loss of a second head, which learns the probability that the item
             that comes next is bought in the session; 0 has no such head

@@ -5,7 +5,7 @@ Shapes: V vocabulary, K candidates, P targets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,16 @@ class Candidates:
 
     Args:
         item_K: their indexes; None stands for the whole vocabulary
-        correction_K: log of the chance of each to be a candidate; None where that is certain
+        correction_K: log of the chance of each to be a candidate, which is taken from its score;
+            None where none is
     """
 
     item_K: tf.Tensor | None
     correction_K: tf.Tensor | None
+
+    def uncorrected(self) -> Candidates:
+        """The same, with the scores as they are."""
+        return replace(self, correction_K=None)
 
     def columns(self, item_P: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The column of each item [P], and whether it is a candidate at all [P]."""
@@ -42,15 +47,17 @@ EVERYTHING = Candidates(None, None)
 class Sampler(tf.Module):
     """Draws negatives for a batch: items by popularity ** alpha, and the batch's own targets.
 
-    The scores of what was drawn are corrected by the logarithm of the chance to be a candidate
-    (logQ: Bengio and Senecal, 2008; Yi et al., RecSys 2019), which makes the loss an estimate of
-    the one over the whole catalogue. A target itself is certain to be scored, and not corrected.
+    For the cross-entropy the scores of what was drawn are corrected by the logarithm of the chance
+    to be a candidate (logQ: Bengio and Senecal, 2008; Yi et al., RecSys 2019), which makes the loss
+    an estimate of the one over the whole catalogue. A target itself is certain to be scored, and
+    not corrected.
 
     Args:
         train_counts: events of train by item [V]
         negatives: items drawn for a step, with replacement
         alpha: 1 draws by popularity, 0 all alike
-        from_batch: whether the targets of the batch are negatives of the other cases
+        from_batch: whether the targets of the batch, which is one rank's, are negatives of its
+            other cases
     """
 
     def __init__(
@@ -73,7 +80,7 @@ class Sampler(tf.Module):
         self.cumulated_V = tf.constant(np.cumsum(drawn_V), tf.float64)
 
     def __call__(self, item_P: tf.Tensor, noise: Noise) -> Candidates:
-        """Candidates for a batch with these targets; what is drawn is the same on all ranks.
+        """Candidates for a rank's batch with these targets; what is drawn is the same on all ranks.
 
         So the ranks do together what one would do with all their rows, and their gradients name
         fewer rows of the items' table.

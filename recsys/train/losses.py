@@ -110,6 +110,9 @@ def target_weights(case_P: tf.Tensor, cases: tf.Tensor, power: float) -> tf.Tens
     return tf.pow(tf.gather(size_C, case_P), -power)
 
 
+# What is drawn is corrected for in these, which are sums over the catalogue. In the others the
+# scores themselves count, and a softmax over just the negatives of the step (Hidasi & Karatzoglou).
+CORRECTED = ("cross_entropy",)
 LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy_sum,
     "bpr_max": bpr_max_sum,

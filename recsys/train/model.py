@@ -179,7 +179,7 @@ class Recommender(tf.Module):
         return self.purchase(state_PD, self.tower(pairs.item_P), count_PE, pairs.item_P)
 
     def items_to_learn(self, cases: Cases, candidates: Candidates) -> tuple[tf.Tensor, ...]:
-        """Vectors [K, D] and biases [K], corrected, of the candidates, and both of the targets."""
+        """Vectors [K, D] and biases [K] of the candidates, corrected if asked, and the targets'."""
         if candidates.item_K is None:
             vectors_VD, bias_V = self.tower.all(), self._bias()
             target_PD, bias_P = (tf.gather(all_V, cases.item_P) for all_V in (vectors_VD, bias_V))
@@ -188,7 +188,9 @@ class Recommender(tf.Module):
         item_N = tf.concat([candidates.item_K, cases.item_P], axis=0)
         candidate_KD, target_PD = tf.split(self.tower(item_N), sizes)
         bias_K, bias_P = tf.split(self._bias(item_N), sizes)
-        return candidate_KD, bias_K - candidates.correction_K, target_PD, bias_P
+        if candidates.correction_K is not None:
+            bias_K -= candidates.correction_K
+        return candidate_KD, bias_K, target_PD, bias_P
 
     def repeat_scores(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor

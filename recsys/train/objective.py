@@ -10,7 +10,7 @@ from recsys.schemas import VALUE_WEIGHT
 from recsys.train.augment import augmented
 from recsys.train.batch import Batch, Cases, known, target_cases, trim
 from recsys.train.candidates import EVERYTHING, Sampler
-from recsys.train.losses import LOSSES, target_weights
+from recsys.train.losses import CORRECTED, LOSSES, target_weights
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.optimizer import Gradient
@@ -46,6 +46,8 @@ def batch_loss(
     candidates = EVERYTHING
     if sampler is not None and noise is not None:
         candidates = sampler(cases.item_P, noise)
+        if loss not in CORRECTED:
+            candidates = candidates.uncorrected()
     state_CD = model.encode(history, cases.row_C, cases.step_C, noise)
     scored = model.scores_to_learn(history, cases, candidates, state_CD)
     loss_sum = LOSSES[loss](scored, weight_P)

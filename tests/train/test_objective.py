@@ -1,0 +1,85 @@
+"""The loss of a batch as training has it, against loops in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recsys.config import Train
+from recsys.schemas import FIRST_ITEM
+from recsys.train.batch import target_cases
+from recsys.train.batches import COLUMNS
+from recsys.train.candidates import Sampler
+from recsys.train.losses import LOSSES
+from recsys.train.model import Recommender
+from recsys.train.noise import Noise
+from recsys.train.objective import batch_loss
+from recsys.train.tower import Catalogue
+from tests.datasets import random_rows
+from tests.train.test_losses import LOOPS
+
+ITEMS = 30
+NEGATIVES = 8
+COUNTS = np.arange(ITEMS + FIRST_ITEM)
+COUNTS[:FIRST_ITEM] = 0
+
+
+@pytest.fixture(scope="module")
+def model() -> Recommender:
+    train = Train(embedding_size=6, input_dropout=0.0, state_dropout=0.0)
+    built = Recommender(train, Catalogue(len(COUNTS), 4, COUNTS), seed=2)
+    rng = np.random.default_rng(0)
+    for variable in built.trainable_variables:
+        variable.assign_add(rng.normal(scale=0.3, size=variable.shape))
+    return built
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, tf.Tensor]:
+    rows = random_rows(np.random.default_rng(4), 6, ITEMS, step_events=3)
+    return {name: tf.constant(rows[name], tf.int32) for name in COLUMNS}
+
+
+def _chances(targets: int) -> np.ndarray:
+    """Of each item to be among the draws or among so many targets [V]."""
+    drawn, asked = np.sqrt(COUNTS) / np.sqrt(COUNTS).sum(), COUNTS / COUNTS.sum()
+    return 1 - (1 - drawn) ** NEGATIVES * (1 - asked) ** targets
+
+
+@pytest.mark.parametrize("from_batch", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_sampled_negatives_equal_a_loop(
+    model: Recommender, batch: dict[str, tf.Tensor], name: str, from_batch: bool
+) -> None:
+    sampler, noise = Sampler(COUNTS, NEGATIVES, 0.5, from_batch), Noise(1, tf.constant(3))
+    row_C, step_C, case_P, item_P = target_cases(batch)
+    items = sampler(item_P, noise).item_K.numpy()
+    scores_CV = model.scores(batch, row_C, step_C).numpy().astype(float)
+    case_P, item_P = case_P.numpy(), item_P.numpy()
+    log_chance_V = np.zeros(len(COUNTS))
+    if name == "cross_entropy":  # the only one whose negatives stand for the whole catalogue
+        log_chance_V[FIRST_ITEM:] = np.log(_chances(len(item_P) * from_batch)[FIRST_ITEM:])
+    expected = 0.0
+    for case, item in zip(case_P, item_P, strict=True):
+        # No target of a basket is a negative of the others in it, drawn or not.
+        others = np.setdiff1d(items, item_P[case_P == case])
+        negatives = scores_CV[case, others] - log_chance_V[others]
+        expected += LOOPS[name](np.append(scores_CV[case, item], negatives), 0, [0])
+    found, weight = batch_loss(model, batch, name, 0.0, sampler, Noise(1, tf.constant(3)))
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+    assert float(weight) == len(item_P)
+
+
+def test_negatives_from_the_batch_are_the_targets_of_the_own_rank() -> None:
+    targets = {0: [5, 9, 9], 1: [20]}
+    found = [
+        Sampler(COUNTS, NEGATIVES, 0.5, from_batch=True)(
+            tf.constant(own), Noise(1, tf.constant(3), rank)
+        )
+        for rank, own in targets.items()
+    ]
+    drawn = Sampler(COUNTS, NEGATIVES, 0.5)(tf.constant([5]), Noise(1, tf.constant(3))).item_K
+    assert not {5, 9, 20} & {*drawn.numpy()}  # else the test shows less
+    for rank, own in targets.items():
+        assert found[rank].item_K.numpy().tolist() == sorted({*drawn.numpy(), *own})
