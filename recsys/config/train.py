@@ -56,8 +56,8 @@ class Train:
         negatives_from_batch: the targets of a step's other cases on the same rank are negatives,
             too
         basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
-        purchase_weight: of the loss of a second head, which learns the probability that the item
-            that comes next is bought in the session; 0 has no such head
+        purchase_weight: of the mean loss of a second head, which learns the probability that the
+            item that comes next is bought in the session; 0 has no such head
         early_stopping_metric: the validation metric that chooses the epoch
         patience_epochs: epochs without a better metric before training stops
         average_checkpoints: the mean of the weights of so many last checkpoints, where validation

@@ -111,8 +111,12 @@ class Trainer:
 
     def loss(self, batch: Batch, noise: Noise | None) -> tuple[tf.Tensor, tf.Tensor]:
         """The weighted sum of the losses of a batch's known targets, and the sum of weights."""
-        train = self.config.train
-        return batch_loss(self.model, batch, train.loss, train.basket_power, self.sampler, noise)
+        train, total = self.config.train, tf.identity
+        if self.shard.ranks > 1:
+            total = partial(ranks.sum_tensor, name="labels")
+        return batch_loss(
+            self.model, batch, train.loss, train.basket_power, self.sampler, noise, total
+        )
 
     def _valid_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         batch = trim(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -24,10 +24,13 @@ def batch_loss(
     basket_power: float,
     sampler: Sampler | None,
     noise: Noise | None,
+    total: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The weighted sum of the losses of a batch's known targets, and the sum of the weights.
 
-    With a purchase head the sum of its losses, times train.purchase_weight, is in it.
+    Divided by each other, or their totals over the ranks, they give the mean loss of a target. With
+    a purchase head they give the sum of two means, which do not depend on each other's weights:
+    that one, and train.purchase_weight times the mean over the targets with a purchase label.
 
     Args:
         model: that scores
@@ -36,6 +39,7 @@ def batch_loss(
         basket_power: see losses.target_weights
         sampler: of the candidates; None takes the whole vocabulary
         noise: of the step; None drops and changes nothing, and a sampler needs it
+        total: the sum over the ranks of what each of them has; one rank's own is that already
     """
     cases, history, is_learnt_P = learnt(model, batch, noise)
     weight_P = target_weights(cases.case_P, tf.size(cases.row_C), basket_power)
@@ -50,12 +54,16 @@ def batch_loss(
             candidates = candidates.uncorrected()
     state_CD = model.encode(history, cases.row_C, cases.step_C, noise)
     scored = model.scores_to_learn(history, cases, candidates, state_CD)
-    loss_sum = LOSSES[loss](scored, weight_P)
+    loss_sum, weight_sum = LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
     if model.purchase is not None:
         pairs, is_bought_P = _with_labels(cases, batch, is_learnt_P)
         logit_P = model.purchase_logits(history, pairs, state_CD)
-        loss_sum += model.train.purchase_weight * purchase_loss_sum(logit_P, is_bought_P)
-    return loss_sum, tf.reduce_sum(weight_P)
+        own = tf.stack([weight_sum, tf.cast(tf.size(logit_P), tf.float32)])
+        weights, labelled_targets = tf.unstack(total(own))
+        # The sums over all ranks will be divided by that of the weights.
+        share = model.train.purchase_weight * tf.math.divide_no_nan(weights, labelled_targets)
+        loss_sum += share * purchase_loss_sum(logit_P, is_bought_P)
+    return loss_sum, weight_sum
 
 
 def learnt(model: Recommender, batch: Batch, noise: Noise | None) -> tuple[Cases, Batch, tf.Tensor]:

@@ -14,7 +14,7 @@ from recsys.config import Train
 from recsys.config.augment import Augment
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
-from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT
+from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, VALUE_WEIGHT
 from recsys.train.augment import augmented
 from recsys.train.batch import Cases, target_cases, trim
 from recsys.train.ensemble import Ensemble
@@ -102,8 +102,22 @@ def test_the_loss_is_added_to_that_of_the_lists(
     both, weight = batch_loss(model, batch, "cross_entropy", 0.0, None, None)
     without = {**batch, "purchase": tf.zeros_like(batch["purchase"])}
     lists, same_weight = batch_loss(model, without, "cross_entropy", 0.0, None, None)
-    assert float(both) == pytest.approx(float(lists) + 0.7 * expected, rel=1e-5)
     assert float(weight) == float(same_weight)
+    means = float(lists / weight) + 0.7 * expected / len(bought)
+    assert float(both / weight) == pytest.approx(means, rel=1e-5)
+
+
+def test_the_weights_of_the_lists_targets_leave_the_head_alone(
+    model: Recommender, batch: dict[str, tf.Tensor]
+) -> None:
+    logits, bought = (np.array(values) for values in logits_by_hand(model, batch))
+    mean = np.log1p(np.exp(np.where(bought, -logits, logits))).mean()
+    values = np.random.default_rng(5).uniform(0.1, 0.4, batch["item"].shape).astype(np.float32)
+    weighted = {**batch, VALUE_WEIGHT: tf.constant(values)}
+    both, weight = batch_loss(model, weighted, "cross_entropy", 0.0, None, None)
+    unlabelled = {**weighted, "purchase": tf.zeros_like(batch["purchase"])}
+    lists, _ = batch_loss(model, unlabelled, "cross_entropy", 0.0, None, None)
+    assert float((both - lists) / weight) == pytest.approx(0.7 * mean, rel=1e-4)
 
 
 def test_without_a_head_nothing_changes(batch: dict[str, tf.Tensor]) -> None:
@@ -174,7 +188,7 @@ def test_labels_stay_with_their_targets_when_histories_change(
     head.weights.assign(tf.zeros_like(head.weights))
     head.item_bias.assign(bias)
     noise = Noise(1, tf.constant(3))
-    whole, _ = batch_loss(model, batch, "cross_entropy", 0.0, None, noise)
+    whole, weight = batch_loss(model, batch, "cross_entropy", 0.0, None, noise)
     none = {**batch, "purchase": tf.zeros_like(batch["purchase"])}
     lists, _ = batch_loss(model, none, "cross_entropy", 0.0, None, Noise(1, tf.constant(3)))
     trimmed = trim(batch)
@@ -185,7 +199,8 @@ def test_labels_stay_with_their_targets_when_histories_change(
     assert 0 < is_asked.sum() < (label != NO_LABEL).sum()
     signs = np.where(label == BOUGHT, 1, -1)
     losses = np.log1p(np.exp(-signs * bias[item.numpy()]))
-    assert float(whole - lists) == pytest.approx(0.7 * losses[is_asked].sum(), rel=1e-4)
+    expected = 0.7 * losses[is_asked].mean()
+    assert float((whole - lists) / weight) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.fixture(scope="module")
