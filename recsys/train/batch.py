@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from recsys.arrays import pad
@@ -104,6 +105,15 @@ def target_cases(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tens
     case_C = tf.cast(tf.where(is_case > 0)[:, 0], tf.int32)
     item_P = tf.gather(tf.reshape(batch["item"], [-1]), place_P)
     return case_C // steps, case_C % steps, tf.searchsorted(case_C, of_P), item_P
+
+
+def not_finite(batch: Batch) -> list[str]:
+    """The columns that hold what is no finite number."""
+    return [
+        name
+        for name, values in batch.items()
+        if values.dtype.is_floating and not np.isfinite(values.numpy()).all()
+    ]
 
 
 def known(item: tf.Tensor) -> tf.Tensor:

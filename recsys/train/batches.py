@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from recsys.arrays import matrix, pad
 from recsys.encoding import INPUTS
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Manifest
+from recsys.train import unreadable
 from recsys.train.batch import spec
 
 # Petastorm uses long deprecated parts of pyarrow, which is pinned for that reason.
@@ -81,6 +83,11 @@ def _files(manifest: Manifest, splits: Sequence[str]) -> list[GroupFile]:
     return [file for split in sorted(splits) for file in manifest.splits[split].files]
 
 
+def own_files(manifest: Manifest, splits: Sequence[str], shard: Shard) -> list[GroupFile]:
+    """The row groups that a rank reads."""
+    return _files(manifest, splits)[shard.rank :: shard.ranks]
+
+
 def _batch_counts(groups: Sequence[GroupFile], shard: Shard, batch_targets: int) -> list[int]:
     """Into how many batches a rank cuts each of its groups.
 
@@ -128,40 +135,55 @@ def open_epoch(
         seed: of the order of groups and rows, another one each epoch; None keeps the order
         names: the columns to read
     """
-    from petastorm import make_batch_reader
-    from petastorm.tf_utils import make_petastorm_dataset
-
-    groups = _files(manifest, splits)
-    # Petastorm takes 0 for no seed; its own sharding would draw another order for each rank.
+    # Petastorm takes 0 for no seed.
     seed = None if seed is None else seed + 1
-    reader = make_batch_reader(
-        [files.join(manifest.url, group.path) for group in groups[shard.rank :: shard.ranks]],
-        schema_fields=[f"^{name}$" for name in names],
-        # The thread pool now and then loses row groups without an error.
-        reader_pool_type="dummy",
-        shuffle_row_groups=seed is not None,
-        seed=seed,
-        num_epochs=1,
-        hdfs_driver="libhdfs",
-    )
-    steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
-    counts = np.array(_batch_counts(groups, shard, batch_targets))
-    counts = tf.constant(counts[_order(len(counts), seed)], tf.int32)
+    reader = _reader(manifest, own_files(manifest, splits, shard), seed, names)
+    counts = np.array(_batch_counts(_files(manifest, splits), shard, batch_targets))
+    counts = counts[_order(len(counts), seed)]
     length = manifest.sequence_length
     nothing = {name: tf.zeros([0, length], spec(name).dtype) for name in names}
+    more = tf.data.Dataset.from_tensors(nothing).repeat()
+    steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
+    try:
+        yield _cut(reader, counts, seed, names).concatenate(more).take(steps).prefetch(4)
+    finally:
+        reader.stop()
+        reader.join()
+
+
+def _reader(
+    manifest: Manifest, groups: Sequence[GroupFile], seed: int | None, names: Sequence[str]
+) -> Any:
+    """Petastorm's, of the given row groups; its own sharding would draw another order a rank."""
+    from petastorm import make_batch_reader
+
+    with unreadable.named(manifest, groups, names):
+        return make_batch_reader(
+            [files.join(manifest.url, group.path) for group in groups],
+            schema_fields=[f"^{name}$" for name in names],
+            # The thread pool now and then loses row groups without an error.
+            reader_pool_type="dummy",
+            shuffle_row_groups=seed is not None,
+            seed=seed,
+            num_epochs=1,
+            hdfs_driver="libhdfs",
+        )
+
+
+def _cut(
+    reader: Any, counts: npt.NDArray[np.int64], seed: int | None, names: Sequence[str]
+) -> tf.data.Dataset:
+    """The batches of a reader's groups, as many of each as counts says."""
+    from petastorm.tf_utils import make_petastorm_dataset
+
+    counts_G = tf.constant(counts, tf.int32)
 
     def cut(number: tf.Tensor, group: object) -> tf.data.Dataset:
         # XLA compiles no shapes that depend on values.
         with tf.xla.experimental.jit_scope(compile_ops=False):
-            return _batches(number, group, counts[number], seed, names)
+            return _batches(number, group, counts_G[number], seed, names)
 
-    read = make_petastorm_dataset(reader).enumerate()
-    batches = read.flat_map(cut).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
-    try:
-        yield batches.take(steps).prefetch(4)
-    finally:
-        reader.stop()
-        reader.join()
+    return make_petastorm_dataset(reader).enumerate().flat_map(cut)
 
 
 def _batches(

@@ -20,8 +20,8 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
-from recsys.train import batches, exchange, ranks, rollcall
-from recsys.train.batch import Batch, known, spec, target_cases, trim
+from recsys.train import batches, exchange, ranks, rollcall, unreadable
+from recsys.train.batch import Batch, known, not_finite, spec, target_cases, trim
 from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
 from recsys.train.judge import of_purchases
@@ -177,7 +177,9 @@ class Trainer:
                 dataset = open_files.enter_context(
                     batches.open_epoch(self.manifest, splits, self.shard, targets, seed, columns)
                 )
-            yield self.watch.each(dataset.skip(done), what)
+            own = batches.own_files(self.manifest, splits, self.shard)
+            read = unreadable.named_in(dataset.skip(done), self.manifest, own, columns)
+            yield self.watch.each(read, what)
 
     def _step(self, batch: Batch, progress: Progress) -> npt.NDArray[np.float64]:
         """Trains on one batch; its rows, loss sum and weight sum on this rank."""
@@ -188,10 +190,11 @@ class Trainer:
             own = self.train_step(batch, tf.constant(rate, tf.float32))
             loss_sum, weight_sum = float(own[0]), float(own[1])
         if not math.isfinite(loss_sum):
+            wrong = "".join(f"; it has {name}s that are no number" for name in not_finite(batch))
             raise DataError(
                 f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}: "
                 f"expected a finite loss, found {loss_sum}; the batch's first row holds "
-                f"the items {batch['item'][0, :10].numpy().tolist()}"
+                f"the items {batch['item'][0, :10].numpy().tolist()}{wrong}"
             )
         return np.array([len(batch["item"]), loss_sum, weight_sum])
 

@@ -42,11 +42,7 @@ def batch_loss(
         total: the sum over the ranks of what each of them has; one rank's own is that already
     """
     cases, history, is_learnt_P = learnt(model, batch, noise)
-    weight_P = target_weights(cases.case_P, tf.size(cases.row_C), basket_power)
-    if cases.type_P is not None:
-        weight_P *= tf.gather(model.type_weights, cases.type_P)
-    if cases.value_weight_P is not None:
-        weight_P *= cases.value_weight_P
+    weight_P = _weights(model, cases, basket_power)
     candidates = EVERYTHING
     if sampler is not None and noise is not None:
         candidates = sampler(cases.item_P, noise)
@@ -64,6 +60,16 @@ def batch_loss(
         share = model.train.purchase_weight * tf.math.divide_no_nan(weights, labelled_targets)
         loss_sum += share * purchase_loss_sum(logit_P, is_bought_P)
     return loss_sum, weight_sum
+
+
+def _weights(model: Recommender, cases: Cases, basket_power: float) -> tf.Tensor:
+    """What each target weighs [P]: by its basket, its event type and its value."""
+    weight_P = target_weights(cases.case_P, tf.size(cases.row_C), basket_power)
+    if cases.type_P is not None:
+        weight_P *= tf.gather(model.type_weights, cases.type_P)
+    if cases.value_weight_P is not None:
+        weight_P *= cases.value_weight_P
+    return weight_P
 
 
 def learnt(model: Recommender, batch: Batch, noise: Noise | None) -> tuple[Cases, Batch, tf.Tensor]:

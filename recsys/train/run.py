@@ -42,6 +42,8 @@ Stage = Literal["choice", "refit"]
 class Run:
     """Checkpoints, metrics, curves, and at the end the exported model, in one version.
 
+    `best/` holds the weights of the best epoch, `last/last.json` says where the last ones are.
+
     Args:
         config: the configuration
         dataset: that is trained on
@@ -99,6 +101,8 @@ class Run:
             lambda progress: Progress(**progress).goes_on_with(trainer.shard.ranks),
         )
         progress = Progress() if found is None else Progress(**found)
+        if found is not None:
+            self._point_to_last(stage, progress)
         checkpoints.drop_behind(self._checkpoints(stage), _name(progress))
         if found is None:
             if stage == "choice" and self.folder == self.version:
@@ -123,8 +127,20 @@ class Run:
         checkpoints.save(
             self._checkpoints(stage), _name(progress), _state(trainer), progress.to_dict()
         )
+        self._point_to_last(stage, progress)
         kept, start = self.config.train.keep_checkpoints, _AT_STEP.format(0)
         checkpoints.keep_last(self._checkpoints(stage), kept, also=start)
+
+    def _point_to_last(self, stage: Stage, progress: Progress) -> None:
+        """A small file, since object stores have no links, and a copy would be as large again."""
+        weights = f"{files.join(self._checkpoints(stage), _name(progress))}.npz"
+        about = {
+            "weights": weights.removeprefix(f"{self.folder}/"),
+            "stage": stage,
+            "epoch": progress.epoch,
+            "step": progress.step,
+        }
+        files.write_json(files.join(self.folder, "last", "last.json"), about)
 
     def _after_epoch(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
         metrics = progress.history[-1]

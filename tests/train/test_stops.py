@@ -11,13 +11,15 @@ from pathlib import Path
 
 import horovod.tensorflow as hvd
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 
 from recsys import files, manifest
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
+from recsys.schemas import VALUE_WEIGHT
 from recsys.train import pipeline
 from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
@@ -67,15 +69,62 @@ def test_a_loss_that_is_not_finite_is_named_and_good_checkpoints_stay(config: Co
         assert all(np.isfinite(arrays[name]).all() for name in arrays.files)
 
 
-def test_a_feature_that_is_no_number_is_noticed_in_the_step(
-    config: Config, dataset: Manifest
+def _copy(config: Config, place: Path, split: str) -> tuple[Config, Path]:
+    """The configuration on a copy of the dataset, and the copy's last row group of a split."""
+    shutil.copytree(config.paths.dataset, place)
+    paths = dataclasses.replace(config.paths, dataset=str(place))
+    last = manifest.read(str(place)).file_urls(split)[-1]
+    return dataclasses.replace(config, paths=paths), Path(files.local_copy(last))
+
+
+def test_a_feature_that_is_no_number_is_named_before_the_first_step(
+    config: Config, tmp_path: Path
 ) -> None:
-    trainer = _trainer(config, dataset)
-    tower = trainer.model.tower
-    tower.vectors["size"] = np.full((dataset.vocabulary_size, 1), np.nan, np.float32)
-    tower.projections["size"] = tf.Variable(tf.ones([1, 8]))
-    with pytest.raises(DataError, match="epoch 1, step 0, rank 0: expected a finite loss"):
-        trainer.train_epoch(Progress(), lambda _: None)
+    copied, last = _copy(config, tmp_path / "dataset", "train")
+    where = last.parents[2] / "items.parquet" / "part-0.parquet"
+    table = pq.read_table(where)
+    values = np.array(table["size_vector"].to_pylist(), np.float32)
+    values[5, 1] = np.nan
+    column = pa.array(list(values), table.schema.field("size_vector").type)
+    place = table.schema.get_field_index("size_vector")
+    pq.write_table(table.set_column(place, "size_vector", column), where)
+    with pytest.raises(DataError, match=r"items.parquet: .* column size_vector of item_index 7, f"):
+        pipeline.train(_with(copied, item_features=("size",)), Shard(0, 1))
+
+
+def test_a_weight_that_is_no_number_is_named_with_its_step(config: Config, tmp_path: Path) -> None:
+    copied, last = _copy(config, tmp_path / "dataset", "train")
+    table = pq.read_table(last)
+    rows = table[VALUE_WEIGHT].to_pylist()
+    row, step = np.argwhere(np.array(table["target"].to_pylist()))[0]
+    rows[row][step] = float("nan")
+    place = table.schema.get_field_index(VALUE_WEIGHT)
+    column = pa.array(rows, table.schema.field(VALUE_WEIGHT).type)
+    pq.write_table(table.set_column(place, VALUE_WEIGHT, column), last)
+    about = last.parents[2] / files.MANIFEST
+    content = json.loads(about.read_text())
+    content["config"] = {"prepare": {"weight_by_value": True}}
+    about.write_text(json.dumps(content))
+    message = r"epoch 1, step \d, rank 0: expected a finite loss, found nan; the batch's .* items "
+    with pytest.raises(DataError, match=rf"{message}.*; it has {VALUE_WEIGHT}s that are no"):
+        pipeline.train(copied, Shard(0, 1))
+    # What was saved before is whole, and nothing else is published.
+    [version] = (tmp_path / "model" / "versions").iterdir()
+    for path in (version / "checkpoints").glob("*.npz"):
+        assert all(np.isfinite(values).all() for values in np.load(path).values())
+    assert not (tmp_path / "model" / files.POINTER).exists()
+
+
+def test_a_row_group_that_cannot_be_read_is_named(config: Config, tmp_path: Path) -> None:
+    copied, last = _copy(config, tmp_path / "dataset", "valid")
+    whole = last.read_bytes()
+    last.write_bytes(whole[:-20])
+    trainer = _trainer(copied, manifest.read(copied.paths.dataset))
+    with pytest.raises(DataError, match=rf"{last.name}: expected a row group of 8 rows, found A"):
+        trainer.validate()
+    last.unlink()
+    with pytest.raises(DataError, match=rf"{last.name}: expected .*, found FileNotFoundError"):
+        trainer.validate()
 
 
 def test_rows_that_do_not_match_the_manifest_stop_the_run(

@@ -137,6 +137,20 @@ def test_the_ensemble_and_its_members_are_validated(trained: Trained) -> None:
     assert lines[0] != lines[1]
 
 
+def test_the_best_and_the_last_weights_are_found(trained: Trained) -> None:
+    for folder in (trained.version, trained.version / "seed-2"):
+        last = json.loads((folder / "last" / "last.json").read_text())
+        place = files.as_url(str(folder / "checkpoints"))
+        newest = checkpoints.names(place)[-1]
+        assert last["weights"] == f"checkpoints/{newest}.npz"
+        assert (last["epoch"], last["step"]) == (2, 0)
+        last_arrays, _ = checkpoints.read(place, newest)
+        best_arrays, about = checkpoints.read(files.as_url(str(folder / "best")), "best")
+        assert about["epoch"] == 1
+        shapes = [[values.shape for values in arrays] for arrays in (last_arrays, best_arrays)]
+        assert shapes[0] == shapes[1]
+
+
 def test_whoever_waits_for_the_other_ranks_is_watched(trained: Trained) -> None:
     names = [name for name, _ in trained.collectives]
     # At the start and for the mean of both seeds, and for the ensemble.

@@ -1,0 +1,59 @@
+"""A row group that cannot be read is named; the readers' own errors seldom say which it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from recsys import files
+from recsys.errors import DataError
+from recsys.manifest import GroupFile, Manifest
+
+T = TypeVar("T")
+
+
+@contextmanager
+def named(
+    manifest: Manifest, groups: Sequence[GroupFile], columns: Sequence[str]
+) -> Iterator[None]:
+    """Inside, row groups are read.
+
+    Args:
+        manifest: of the dataset
+        groups: that are read
+        columns: of them
+
+    Raises:
+        DataError: one of the groups could not be read; names the file and what is wrong with it
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException, tf.errors.OpError) as error:
+        for group in groups:
+            _check(manifest, group, columns, error)
+        raise
+
+
+def named_in(
+    epoch: Iterable[T], manifest: Manifest, groups: Sequence[GroupFile], columns: Sequence[str]
+) -> Iterator[T]:
+    """What an epoch gives, in which a file may go, or become another, after it was opened."""
+    with named(manifest, groups, columns):
+        yield from epoch
+
+
+def _check(manifest: Manifest, group: GroupFile, columns: Sequence[str], error: Exception) -> None:
+    url = files.join(manifest.url, group.path)
+    fs, path = files.filesystem(url)
+    expected = f"{url}: expected a row group of {group.rows} rows"
+    try:
+        rows = pq.read_table(path, columns=list(columns), filesystem=fs).num_rows
+    except (OSError, pa.ArrowException) as why:
+        raise DataError(f"{expected}, found {type(why).__name__}: {why}") from error
+    if rows != group.rows:
+        raise DataError(f"{expected}, found {rows}") from error
