@@ -63,6 +63,11 @@ _ALWAYS = {
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "1",
 }
 
+_ONE_BY_ONE = {
+    "spark.sql.execution.arrow.maxRecordsPerBatch": 1,
+    "spark.sql.parquet.columnarReaderBatchSize": 1,
+}
+
 _SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
 
 
@@ -309,6 +314,7 @@ def write(
     partition_by: tuple[str, ...] = (),
     rows_per_file: int = 0,
     dictionaries: bool = True,
+    large_rows: bool = False,
 ) -> None:
     """Writes a table as Parquet, once: what is there already stays and is an error.
 
@@ -319,6 +325,7 @@ def write(
         partition_by: columns that become folders
         rows_per_file: most rows of a file; 0 is no limit
         dictionaries: whether columns may have them: they make a table smaller, and cost more
+        large_rows: of megabytes, a few of which must not wait in memory for a page to fill
 
     Raises:
         DataError: the table's schema is not the expected one
@@ -326,6 +333,10 @@ def write(
     _check(frame, url, schema)
     writer = frame.select(*schema).write.mode("errorifexists")
     writer.option("parquet.enable.dictionary", str(dictionaries).lower())
+    if large_rows:
+        # Parquet looks at a page's and a block's size every hundred rows at most.
+        writer.option("parquet.page.size.row.check.min", 1)
+        writer.option("parquet.block.size.row.check.min", 1)
     writer.option("maxRecordsPerFile", rows_per_file).partitionBy(*partition_by).parquet(url)
 
 
@@ -340,7 +351,11 @@ def read_lines(spark: SparkSession, url: str) -> DataFrame:
 
 
 def read(
-    spark: SparkSession, url: str, schema: Mapping[str, str], only: Sequence[str] = ()
+    spark: SparkSession,
+    url: str,
+    schema: Mapping[str, str],
+    only: Sequence[str] = (),
+    large_rows: bool = False,
 ) -> DataFrame:
     """Reads a table that a stage wrote.
 
@@ -348,13 +363,15 @@ def read(
         url: the folder
         schema: column to type
         only: paths of files below it; none reads all
+        large_rows: of megabytes, which are read, and handed on to Python, one by one
 
     Raises:
         DataError: nothing there, or another schema than the expected one
     """
     with reading(url):
         paths = [files.join(url, path) for path in only] or [url]
-        frame = spark.read.parquet(*paths)
+        session = _session_with(spark, _ONE_BY_ONE) if large_rows else spark
+        frame = session.read.parquet(*paths)
         _check(frame, url, schema)
         return frame.select(*schema)
 
@@ -398,15 +415,24 @@ def schema_of(frame: DataFrame) -> dict[str, str]:
     return {field.name: field.dataType.simpleString() for field in frame.schema}
 
 
-def read_in_order(spark: SparkSession, url: str, schema: Mapping[str, str]) -> DataFrame:
+def read_in_order(
+    spark: SparkSession, url: str, schema: Mapping[str, str], large_rows: bool = False
+) -> DataFrame:
     """Reads a table with one partition a file, and its rows in the order of the file.
+
+    Args:
+        spark: the session
+        url: the folder
+        schema: column to type
+        large_rows: as in read()
 
     Raises:
         DataError: nothing there, or another schema than the expected one
     """
     # Spark cuts and joins files by size; a cost to open one above that size leaves each alone.
     sizes = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
-    return read(_session_with(spark, dict.fromkeys(sizes, 2**50)), url, schema)
+    apart = _session_with(spark, dict.fromkeys(sizes, 2**50))
+    return read(apart, url, schema, large_rows=large_rows)
 
 
 def read_files(spark: SparkSession, url: str, schema: Mapping[str, str]) -> DataFrame:
@@ -419,7 +445,7 @@ def read_files(spark: SparkSession, url: str, schema: Mapping[str, str]) -> Data
         DataError: nothing there, or another schema than the expected one
     """
     read(spark, url, schema)
-    one = _session_with(spark, {"spark.sql.execution.arrow.maxRecordsPerBatch": 1})
+    one = _session_with(spark, _ONE_BY_ONE)
     files_of = one.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(url)
     return files_of.drop("modificationTime", "length")
 

@@ -6,7 +6,6 @@ anywhere: from one batch to the next go the events of the last repeat_seconds an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,20 +15,19 @@ import pyarrow.compute as pc
 from recsys.config import Clean
 from recsys.prepare.cutting import Bools, Ints, starts
 from recsys.prepare.instants import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
-from recsys.schemas import EVENTS
 
 VIEW = "view"
 _PERIODS = {MICROSECONDS_PER_DAY: "events a day", 60 * MICROSECONDS_PER_SECOND: "events a minute"}
 
-# An event that stays, or a mark: what was counted (of a user, or of all in one task).
-# `what` is null on events. One table of both, as a folder for each costs every row its path.
-MARKED: dict[str, str] = {"what": "string", "count": "bigint"}
-
 # What the marks count besides bots' events, which stand under the name of the threshold.
 DUPLICATES, REPEATS, REPEATS_OF_BOTS = "duplicates", "repeats", "repeats of bots"
 BOT_PREFIX = "bots by "
+# Of the events that stay, without those of bots: microseconds in place of a count.
+FIRST, LAST = "first event", "last event"
 
-Mark = tuple[str, str | None, int]  # what, the user, how many
+# What was counted, of a user or of all: what, the user, how many.
+Mark = tuple[str, str | None, int]
+_NEVER = (2**62, -(2**62))  # the first and the last of no events
 
 
 @dataclass
@@ -39,23 +37,26 @@ class _User:
     events: int
     views: int
     repeats: int
+    first: int = _NEVER[0]  # of the events that stay
+    last_kept: int = _NEVER[1]
     most: dict[int, int] = field(default_factory=dict)  # length of a period to its most events
     last: dict[int, tuple[int, int]] = field(default_factory=dict)  # the last one, and its events
 
 
 class Scan:
-    """Feed it batches of EVENTS in order, then finish it; it gives their columns and MARKED.
+    """Feed it batches of EVENTS in order, then finish it; it gives events and marks.
 
     A batch is sorted by user_id and timestamp, and by all other columns besides, so that equal
-    events are neighbours.
+    events are neighbours. What it lacks of EVENTS is null in all of them.
 
     Args:
         clean: what is looked for
-        names: those of EVENTS that a batch has; what it lacks is null in all of them
     """
 
-    def __init__(self, clean: Clean, names: Iterable[str] = tuple(EVENTS)) -> None:
-        self._clean, self._schema = clean, pa.schema([(name, _ARROW[name]) for name in names])
+    def __init__(self, clean: Clean) -> None:
+        self._clean = clean
+        self._marks: list[Mark] = []
+        self._first, self._last = _NEVER
         self._carried: pa.Table | None = None
         self._user = _User(0, 0, 0)
         self._duplicates = self._repeats = 0
@@ -70,10 +71,10 @@ class Scan:
         return 0 if self._carried is None else len(self._carried)
 
     def feed(self, batch: pa.RecordBatch) -> pa.Table:
-        """The events that stay, and the marks of users that are over."""
+        """The events that stay, unless their user is marked in the end."""
         new = pa.Table.from_batches([batch]).combine_chunks()
         if not len(new):
-            return _scanned(new, [])
+            return new
         old = 0 if self._carried is None else len(self._carried)
         both = new if self._carried is None else pa.concat_tables([self._carried, new])
         both = both.combine_chunks()
@@ -84,17 +85,18 @@ class Scan:
         repeat = self._repeat(both, user_change, time) & fresh & ~duplicate
         self._duplicates += int(duplicate.sum())
         self._repeats += int(repeat.sum())
-        marks = self._judge(both, user_change, time, fresh & ~duplicate, repeat)
+        self._judge(both, user_change, time, fresh & ~duplicate, repeat)
         self._carried = both.slice(self._first_to_carry(user_change, time))
-        return _scanned(both.filter(pa.array(fresh & ~duplicate & ~repeat)), marks)
+        return both.filter(pa.array(fresh & ~duplicate & ~repeat))
 
-    def finish(self) -> pa.Table:
-        """The marks that are left."""
-        marks: list[Mark] = [(DUPLICATES, None, self._duplicates), (REPEATS, None, self._repeats)]
+    def finish(self) -> list[Mark]:
+        """All that was counted."""
         if self._carried is not None:
-            marks += self._last_marks(self._carried["user_id"])
-            return _scanned(self._carried.slice(0, 0), marks)
-        return _scanned(self._schema.empty_table(), marks)
+            self._mark_last(self._carried["user_id"])
+        marks = [*self._marks, (DUPLICATES, None, self._duplicates), (REPEATS, None, self._repeats)]
+        if self._first <= self._last:
+            marks += [(FIRST, None, self._first), (LAST, None, self._last)]
+        return marks
 
     def _equal(self, both: pa.Table, user_change: Bools) -> Bools:
         """Whether an event equals the one before it."""
@@ -124,14 +126,18 @@ class Scan:
 
     def _judge(
         self, both: pa.Table, user_change: Bools, time: Ints, counted: Bools, repeat: Bools
-    ) -> list[Mark]:
-        """Counts the batch into its users; the marks of all but the last one, who may go on."""
+    ) -> None:
+        """Counts the batch into its users; marks all but the last one, who may go on."""
         first, former = np.flatnonzero(user_change), self._user
         view = pc.equal(both["event_type"], VIEW).combine_chunks().to_numpy(zero_copy_only=False)
         parts = (counted, counted & view, repeat)
         sums = [np.add.reduceat(part.astype(np.int64), first) for part in parts]
         for part, before in zip(sums, (former.events, former.views, former.repeats), strict=True):
             part[0] += before
+        stays = counted & ~repeat
+        begin = np.minimum.reduceat(np.where(stays, time, _NEVER[0]), first)
+        end = np.maximum.reduceat(np.where(stays, time, _NEVER[1]), first)
+        begin[0], end[0] = min(begin[0], former.first), max(end[0], former.last_kept)
         most, last = {}, {}
         for length in self._limits:
             most[length], last[length] = _most_in_period(
@@ -139,27 +145,34 @@ class Scan:
             )
             most[length][0] = max(most[length][0], former.most.get(length, 0))
         names = both["user_id"].take(pa.array(first[:-1]))
-        marks = self._marks(names, sums, most, slice(None, -1))
+        self._mark(names, sums, (begin, end), most, slice(None, -1))
         events, views, repeats = (int(part[-1]) for part in sums)
         self._user = _User(
             events,
             views,
             repeats,
+            int(begin[-1]),
+            int(end[-1]),
             {length: int(found[-1]) for length, found in most.items()},
             last,
         )
-        return marks
 
-    def _last_marks(self, name: pa.ChunkedArray) -> list[Mark]:
+    def _mark_last(self, name: pa.ChunkedArray) -> None:
         user = self._user
         sums = [np.array([number]) for number in (user.events, user.views, user.repeats)]
+        times = (np.array([user.first]), np.array([user.last_kept]))
         most = {length: np.array([found]) for length, found in user.most.items()}
-        return self._marks(name, sums, most, slice(None))
+        self._mark(name, sums, times, most, slice(None))
 
-    def _marks(
-        self, names: pa.ChunkedArray, sums: list[Ints], most: dict[int, Ints], users: slice
-    ) -> list[Mark]:
-        """Two marks for each of the users that is a bot."""
+    def _mark(
+        self,
+        names: pa.ChunkedArray,
+        sums: list[Ints],
+        times: tuple[Ints, Ints],
+        most: dict[int, Ints],
+        users: slice,
+    ) -> None:
+        """Two marks for each of the users that is a bot; the first and last instant of others."""
         clean = self._clean
         events, views, repeats = (part[users] for part in sums)
         reasons: list[tuple[str, Bools]] = []
@@ -169,15 +182,16 @@ class Scan:
         if clean.bot_view_share is not None:
             judged = events >= clean.bot_share_events
             reasons.append(("share of views", judged & (views > clean.bot_view_share * events)))
-        marks: list[Mark] = []
         known = np.zeros(len(events), dtype=np.bool_)
         for words, is_bot in reasons:
             for place in np.flatnonzero(is_bot & ~known).tolist():
                 name = names[place].as_py()
-                marks.append((BOT_PREFIX + words, name, int(events[place])))
-                marks.append((REPEATS_OF_BOTS, name, int(repeats[place])))
+                self._marks.append((BOT_PREFIX + words, name, int(events[place])))
+                self._marks.append((REPEATS_OF_BOTS, name, int(repeats[place])))
             known |= is_bot
-        return marks
+        begin, end = (part[users][~known] for part in times)
+        self._first = min(self._first, int(begin.min(initial=_NEVER[0])))
+        self._last = max(self._last, int(end.max(initial=_NEVER[1])))
 
     def _first_to_carry(self, user_change: Bools, time: Ints) -> int:
         """From here on events may have repeats in the next batch; the last one always goes on."""
@@ -206,31 +220,6 @@ def _most_in_period(
         own = period[first[: users[1] if len(users) > 1 else len(first)]]
         counts[np.searchsorted(own, before[0])] += before[1]
     return np.maximum.reduceat(counts, users), (int(period[-1]), int(counts[-1]))
-
-
-_ARROW = {
-    name: {
-        "string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "double": pa.float64(),
-    }[kind]
-    for name, kind in EVENTS.items()
-}  # fmt: skip
-
-
-def _scanned(events: pa.Table, marks: list[Mark]) -> pa.Table:
-    """The events, then the marks."""
-    count = len(events)
-    kept = events.append_column("what", pa.nulls(count, pa.string()))
-    kept = kept.append_column("count", pa.nulls(count, pa.int64()))
-    if not marks:
-        return kept
-    what, user, number = (list(column) for column in zip(*marks, strict=True))
-    marked = {field.name: pa.nulls(len(marks), field.type) for field in kept.schema}
-    marked |= {
-        "user_id": pa.array(user, pa.string()),
-        "what": pa.array(what, pa.string()),
-        "count": pa.array(number, pa.int64()),
-    }
-    return pa.concat_tables([kept, pa.table(marked, kept.schema)])
 
 
 def _numpy(table: pa.Table, name: str) -> Ints:

@@ -22,6 +22,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from recsys.arrays import Filling
+from recsys.prepare.bundles import opened
+from recsys.prepare.cutting import ranges
 from recsys.prepare.packed import ARRAYS, Packing
 from recsys.prepare.rows import COUNTS, MOST
 
@@ -89,7 +91,8 @@ def bucket_sizes(drawn_rows: DataFrame) -> pd.DataFrame:
 def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int) -> DataFrame:
     """One split's rows and fillers in partitions of whole groups, sorted by group.
 
-    A row's rank is its bucket's start, which is known, and its place in the bucket.
+    A row's rank is its bucket's start, which is known, and its place in the bucket. A bucket that
+    two partitions share goes to both, and each keeps its own rows of it.
 
     Args:
         drawn_rows: of one split
@@ -99,22 +102,35 @@ def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int
     """
     spark = drawn_rows.sparkSession
     columns = [name for name in drawn_rows.columns if name not in ("draw", "bucket")]
-    sizes = sizes.assign(start=sizes["rows"].cumsum() - sizes["rows"])
-    starts = spark.createDataFrame(
-        sizes[["length", "bucket", "start"]], "length int, bucket bigint, start bigint"
+    spans = spark.createDataFrame(
+        _spans(sizes, plan, tasks),
+        "length int, bucket bigint, start bigint, task int, begin bigint, end bigint",
     )
-    in_bucket = Window.partitionBy("length", "bucket").orderBy("draw", "sequence_id")
+    every = drawn_rows.join(F.broadcast(spans), on=["length", "bucket"], how="inner").unionByName(
+        _fillers(spark, plan, tasks), allowMissingColumns=True
+    )
+    in_bucket = Window.partitionBy("start", "key").orderBy("draw", "sequence_id")
     placed = (
-        drawn_rows.repartition(tasks, "length", "bucket")
-        .withColumn("place", F.row_number().over(in_bucket) - 1)
-        .join(F.broadcast(starts), on=["length", "bucket"], how="left")
-        .withColumn("rank", F.col("start") + F.col("place"))
-        .withColumn("group", _group(plan))
+        _in_tasks(every, F.col("task"), tasks)
+        .withColumn("rank", F.col("start") + F.row_number().over(in_bucket) - 1)
+        .where((F.col("begin") <= F.col("rank")) & (F.col("rank") < F.col("end")))
+        .withColumn("group", F.coalesce("group", _group(plan)))
     )
-    every = placed.select(*columns, "rank", "group").unionByName(
-        _fillers(spark, plan), allowMissingColumns=True
-    )
-    return in_groups(every, plan.groups, tasks)
+    return placed.select(*columns, "rank", "group").sortWithinPartitions("group", "rank")
+
+
+def _spans(sizes: pd.DataFrame, plan: Layout, tasks: int) -> pd.DataFrame:
+    """Each bucket with each partition that has rows of it: which one, and its ranks."""
+    first_group = -(-np.arange(tasks + 1) * plan.groups // tasks)
+    border = np.append(0, np.cumsum(_rows_of_groups(plan)))[first_group]
+    stop = sizes["rows"].cumsum().to_numpy(np.int64)
+    start = stop - sizes["rows"].to_numpy(np.int64)
+    first = np.searchsorted(border, start, side="right") - 1
+    last = np.searchsorted(border, stop, side="left")
+    task, place = ranges(first, last)
+    spans = sizes[["length", "bucket"]].assign(start=start)
+    spans = spans.loc[spans.index.repeat(np.diff(place))].reset_index(drop=True)
+    return spans.assign(task=task, begin=border[task], end=border[task + 1])
 
 
 def in_groups(placed: DataFrame, groups: int, tasks: int) -> DataFrame:
@@ -125,13 +141,19 @@ def in_groups(placed: DataFrame, groups: int, tasks: int) -> DataFrame:
         groups: how many
         tasks: partitions, at most as many as groups
     """
-    keys = [F.lit(key) for key in partition_keys(tasks)]
     task = F.floor(F.col("group") * tasks / groups).cast("int")
-    return (
-        placed.withColumn("key", F.element_at(F.array(*keys), task + 1))
-        .repartition(tasks, "key")
-        .sortWithinPartitions("group", "rank")
-    )
+    return _in_tasks(placed, task, tasks).sortWithinPartitions("group", "rank")
+
+
+def _in_tasks(rows: DataFrame, task: Column, tasks: int) -> DataFrame:
+    """Every row in the partition that task says, from 0 on; adds key."""
+    keys = [F.lit(key) for key in partition_keys(tasks)]
+    return rows.withColumn("key", F.element_at(F.array(*keys), task + 1)).repartition(tasks, "key")
+
+
+def _rows_of_groups(plan: Layout) -> NDArray[np.int64]:
+    """Without fillers, which the last groups have."""
+    return plan.group_rows - (np.arange(plan.groups) >= plan.groups - plan.fillers)
 
 
 def _group(plan: Layout) -> Column:
@@ -169,15 +191,19 @@ def _rotated(numbers: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
     return (numbers << np.uint32(bits)) | (numbers >> np.uint32(32 - bits))
 
 
-def _fillers(spark: SparkSession, plan: Layout) -> DataFrame:
+def _fillers(spark: SparkSession, plan: Layout, tasks: int) -> DataFrame:
     groups = spark.range(plan.groups - plan.fillers, plan.groups, numPartitions=1)
+    behind = F.col("id") + plan.rows
     return groups.select(
         F.concat(F.lit("#"), F.col("id")).alias("sequence_id"),
         F.lit("").alias("user_id"),
         F.lit(0).alias("length"),
         F.lit(b"").alias(ARRAYS),
-        F.lit(plan.rows).cast("bigint").alias("rank"),
+        behind.alias("start"),
+        F.floor(F.col("id") * tasks / plan.groups).cast("int").alias("task"),
         F.col("id").cast("int").alias("group"),
+        behind.alias("begin"),
+        (behind + 1).alias("end"),
     )
 
 
@@ -191,23 +217,22 @@ def widths(sizes: pd.DataFrame, plan: Layout) -> NDArray[np.int64]:
     >>> widths(pd.DataFrame({"length": [2, 3, 7], "rows": [1, 2, 1]}), Layout(4, 3, 2))
     array([3, 3, 7])
     """
-    group = np.arange(plan.groups)
-    rows = plan.group_rows - (group >= plan.groups - plan.fillers)
+    rows = _rows_of_groups(plan)
     of_last = np.searchsorted(sizes["rows"].cumsum(), np.cumsum(rows) - 1, side="right")
     length = np.append(sizes["length"].to_numpy(np.int64), 1)
     return np.where(rows > 0, length[of_last], 1)
 
 
 def unpacked(
-    rows: DataFrame, schema: dict[str, str], packing: Packing, widths: NDArray[np.int64] | None
+    rows: DataFrame, schema: dict[str, str], packing: Packing, widths: NDArray[np.int64]
 ) -> DataFrame:
     """Packed rows in their order with their arrays; rows without events get weight 0.
 
     Args:
-        rows: packed
-        schema: SEQUENCES or HISTORIES, with_inputs()
+        rows: packed, with group
+        schema: SEQUENCES, with_inputs()
         packing: of the rows
-        widths: up to which the arrays of each `group` are filled; none leaves them as they are
+        widths: up to which the arrays of each group are filled
     """
     arrays = {name for name, kind in schema.items() if kind.startswith("array")}
     scalars = [name for name in schema if name not in arrays and name != "weight"]
@@ -215,8 +240,7 @@ def unpacked(
     def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             sizes, entries = packing.unpacked(batch.column(ARRAYS))
-            width = sizes if widths is None else widths[batch.column("group").to_numpy()]
-            filling = Filling(sizes, width)
+            filling = Filling(sizes, widths[batch.column("group").to_numpy()])
             ends = pa.array(np.append(0, filling.ends_B), pa.int32())
             columns = []
             for name in schema:
@@ -229,8 +253,22 @@ def unpacked(
                     columns.append(batch.column(name))
             yield pa.RecordBatch.from_arrays(columns, names=list(schema))
 
-    group = [] if widths is None else ["group"]
-    return rows.select(*scalars, ARRAYS, *group).mapInArrow(unpack, _without_nulls(schema))
+    return rows.select(*scalars, ARRAYS, "group").mapInArrow(unpack, _without_nulls(schema))
+
+
+def histories(bundled: DataFrame, schema: dict[str, str]) -> DataFrame:
+    """The histories that sequences.packed() put together.
+
+    Args:
+        bundled: rows of them
+        schema: HISTORIES, with_inputs()
+    """
+
+    def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for table in opened(batches):
+            yield from table.to_batches()
+
+    return bundled.select(ARRAYS).mapInArrow(unpack, _without_nulls(schema))
 
 
 def _without_nulls(schema: dict[str, str]) -> T.StructType:

@@ -128,9 +128,9 @@ def _with_sessions(work: Work, cleaned: Clean, by_session: bool) -> _Sessions:
         if not cleaned.in_order:
             tasks, targets = work.tasks(cleaned.rows), config.prepare.target_event_types
             events = in_order(events, "user_id", tasks, config.seed, targets)
-        work.stage(sessions.named(events.select(*names), rules), "sessions", schema)
         # A user's sessions come one after another, so that they are in order as well.
-        staged = work.staged_in_order("sessions", schema)
+        named_events = sessions.named(events.select(*names), rules)
+        staged = work.stage_in_order(named_events, "sessions", schema)
         return _Sessions(staged, schema, named=True, in_order=True)
     named = config.events.columns.session_id is not None
     if by_session:

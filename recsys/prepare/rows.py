@@ -12,7 +12,7 @@ from recsys.prepare.packed import Packing
 from recsys.prepare.purchases import Purchases
 from recsys.prepare.queries import Queries
 from recsys.prepare.sessions import Rules
-from recsys.schemas import SPLITS, with_inputs
+from recsys.schemas import HISTORIES, SPLITS, VALUE_WEIGHT, with_inputs
 
 HISTORY = "history"
 KINDS = (*SPLITS, HISTORY)
@@ -76,6 +76,11 @@ class Cutting:
     def schema(self) -> dict[str, str]:
         """Of the rows."""
         return rows_schema(self.inputs)
+
+    @property
+    def history_schema(self) -> dict[str, str]:
+        """HISTORIES with the arrays of this log."""
+        return with_inputs(HISTORIES, [name for name in self.inputs if name != VALUE_WEIGHT])
 
     @property
     def packing(self) -> Packing:

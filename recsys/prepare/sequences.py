@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys.prepare.bundles import as_bytes
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.ordering import may_be_target, order
+from recsys.prepare.packed import ARRAYS
 from recsys.prepare.parts import PART
-from recsys.prepare.rows import Cutting
+from recsys.prepare.rows import COUNTS, HISTORY, MOST, Cutting
 from recsys.prepare.stream import RowStream
 from recsys.prepare.weighting import Weighting
 from recsys.schemas import FIRST_ITEM, UNKNOWN, VALUE_WEIGHT, ddl
@@ -78,7 +81,7 @@ def _index(column: str, names: tuple[str, ...]) -> Column:
 
 
 def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFrame:
-    """Cuts every subject's history into the rows of the splits and its latest events, packed.
+    """Cuts every subject's history into the rows of the splits and its latest events, packed().
 
     Args:
         encoded: of encode(), in_order(); session_id may be null where cutting has rules
@@ -103,7 +106,28 @@ def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFr
         stream = RowStream(cutting)
         for batch in batches:
             batch = cutting.queries.hashed(batch) if cutting.queries else batch
-            yield cutting.packing.packed(stream.feed(batch))
-        yield cutting.packing.packed(stream.finish())
+            yield from packed(stream.feed(batch), cutting)
+        yield from packed(stream.finish(), cutting)
 
     return encoded.select(*columns).mapInArrow(rows, ddl(cutting.packing.schema))
+
+
+def packed(rows: pa.RecordBatch, cutting: Cutting) -> Iterator[pa.RecordBatch]:
+    """The rows of splits packed one by one, and the histories together in one row.
+
+    That row has the number of histories as its length, the greatest of MOST, the sums of COUNTS and
+    the bytes of a table of HISTORIES in place of arrays.
+    """
+    is_history = pc.equal(rows["kind"], HISTORY)
+    of_splits = cutting.packing.packed(rows.filter(pc.invert(is_history)))
+    yield of_splits
+    histories = pa.Table.from_batches([rows.filter(is_history)])
+    if len(histories):
+        row = {
+            "kind": HISTORY,
+            "length": len(histories),
+            ARRAYS: as_bytes(histories.select(list(cutting.history_schema))),
+            **{name: pc.max(histories[name]).as_py() for name in MOST},
+            **{name: pc.sum(histories[name]).as_py() for name in COUNTS},
+        }
+        yield pa.RecordBatch.from_pylist([row], schema=of_splits.schema)

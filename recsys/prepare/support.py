@@ -6,6 +6,9 @@ set of such items only ever shrinks, and what is left does not depend on the ord
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,8 +17,55 @@ from recsys.prepare.behaviour import changes
 from recsys.prepare.cutting import ends, starts
 
 
+@dataclass(frozen=True)
+class Gone:
+    """Whose events go.
+
+    Args:
+        bots: users
+        rare: items
+        end: events of rare items stay from this instant on; none for no such instant
+    """
+
+    bots: frozenset[str]
+    rare: frozenset[str] = frozenset()
+    end: int | None = None
+
+    def left(self, events: pa.Table) -> pa.Table:
+        """The events that stay."""
+        if self.bots:
+            events = events.filter(pc.invert(_among(events["user_id"], self.bots)))
+        if self.rare:
+            goes = _among(events["item_id"], self.rare)
+            if self.end is not None:
+                goes = pc.and_(goes, pc.less(events["timestamp"], self.end))
+            events = events.filter(pc.invert(goes))
+        return events
+
+
+def _among(column: pa.ChunkedArray, names: frozenset[str]) -> pa.Array:
+    """Whether each text is one of the names; a null never is."""
+    # Arrow's is_in would hash all names for every table.
+    encoded = column.combine_chunks().dictionary_encode()
+    known = pa.array([name in names for name in encoded.dictionary.to_pylist()], pa.bool_())
+    return pc.fill_null(known.take(encoded.indices), False)
+
+
+def supported(
+    tables: Iterable[pa.Table], min_events: int | None, end: int | None
+) -> Iterator[pa.Table]:
+    """The events of users that have enough; all where none are asked for."""
+    if min_events is None:
+        yield from tables
+        return
+    stream = Supported(min_events, end)
+    yield from map(stream.feed, tables)
+    if (rest := stream.finish()) is not None:
+        yield rest
+
+
 class Supported:
-    """Feed it batches of events sorted by user, then finish it; it gives those that stay.
+    """Feed it tables of events sorted by user, then finish it; it gives those that stay.
 
     Args:
         min_events: of a user
@@ -33,12 +83,11 @@ class Supported:
         """Events that are kept for the next batch, fewer than a user needs."""
         return 0 if self._carried is None else len(self._carried)
 
-    def feed(self, batch: pa.RecordBatch) -> pa.Table:
+    def feed(self, events: pa.Table) -> pa.Table:
         """Events of users that have enough, or are over."""
-        new = pa.Table.from_batches([batch])
         if self._carried is not None:
-            new = pa.concat_tables([self._carried, new])
-        return self._advance(new.combine_chunks(), final=False)
+            events = pa.concat_tables([self._carried, events])
+        return self._advance(events.combine_chunks(), final=False)
 
     def finish(self) -> pa.Table | None:
         """What is left; none where nothing ever came."""

@@ -67,13 +67,33 @@ class Work:
         partition_by: tuple[str, ...] = (),
     ) -> DataFrame:
         """Computes a table once: written below staging/, which goes at the end, and read back."""
-        # Dictionaries of users, items and sessions took 1 us of each of 20 million events.
-        tables.write(frame, self._staging(name), schema, partition_by, dictionaries=False)
+        self._stage(frame, name, schema, partition_by)
         return tables.read(self.spark, self._staging(name), schema)
 
-    def staged_in_order(self, name: str, schema: Mapping[str, str]) -> DataFrame:
-        """A staged table, or one of its folders, with the partitions and the order of its rows."""
-        return tables.read_in_order(self.spark, self._staging(name), schema)
+    def stage_in_order(
+        self, frame: DataFrame, name: str, schema: Mapping[str, str], large_rows: bool = False
+    ) -> DataFrame:
+        """Like stage(), but what is read back has the partitions and the order of its rows."""
+        self._stage(frame, name, schema, large_rows=large_rows)
+        return tables.read_in_order(self.spark, self._staging(name), schema, large_rows)
+
+    def staged(self, name: str, schema: Mapping[str, str]) -> DataFrame:
+        """What stage() wrote, for passes over its large rows."""
+        return tables.read(self.spark, self._staging(name), schema, large_rows=True)
+
+    def _stage(
+        self,
+        frame: DataFrame,
+        name: str,
+        schema: Mapping[str, str],
+        partition_by: tuple[str, ...] = (),
+        large_rows: bool = False,
+    ) -> None:
+        # Dictionaries of users, items and sessions took 1 us of each of 20 million events.
+        tables.write(
+            frame, self._staging(name), schema, partition_by, dictionaries=False,
+            large_rows=large_rows,
+        )  # fmt: skip
 
     def _staging(self, name: str) -> str:
         return files.join(self.version, _STAGING, name)

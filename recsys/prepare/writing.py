@@ -15,7 +15,16 @@ from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
 from recsys.prepare.events import input_arrays, sequence_arrays
 from recsys.prepare.facts import FACTS, facts
-from recsys.prepare.groups import Layout, bucket_sizes, drawn, grouped, layout, unpacked, widths
+from recsys.prepare.groups import (
+    Layout,
+    bucket_sizes,
+    drawn,
+    grouped,
+    histories,
+    layout,
+    unpacked,
+    widths,
+)
 from recsys.prepare.packed import Packing
 from recsys.prepare.rows import HISTORY, rows_schema
 from recsys.prepare.work import Work, together
@@ -80,7 +89,7 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
 
     Args:
         work: where to
-        rows: packed, of all kinds
+        rows: of sequences.cut(), staged as "rows"
 
     Raises:
         DataError: a file that is not one row group of the planned size
@@ -101,18 +110,19 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         plans[split] = plan
         writes.append(partial(write_groups, work, wide, split, plan))
     schema = with_inputs(HISTORIES, input_arrays(work.config))
-    latest = unpacked(rows.where(F.col("kind") == HISTORY), schema, packing, None)
+    together_in_rows = work.staged("rows", packing.schema).where(F.col("kind") == HISTORY)
+    latest = histories(together_in_rows, schema)
     writes.append(partial(tables.write, latest, work.url("histories"), schema))
     group_files = dict(zip(SPLITS, together(*writes), strict=False))
-    histories = sizes[sizes["kind"] == HISTORY]
+    latest_sizes = sizes[sizes["kind"] == HISTORY]
     return Written(
         plans=plans,
         files=group_files,
-        users=int(histories["rows"].sum()),
-        cut_events=int(histories["cut_events"].sum()),
-        planned_steps={split: int(histories[f"{split}_steps"].sum()) for split in SPLITS},
-        most_steps=int(histories["steps"].max()),
-        most_step_events=int(histories["most_step_events"].max()),
+        users=int((latest_sizes["rows"] * latest_sizes["length"]).sum()),
+        cut_events=int(latest_sizes["cut_events"].sum()),
+        planned_steps={split: int(latest_sizes[f"{split}_steps"].sum()) for split in SPLITS},
+        most_steps=int(latest_sizes["steps"].max()),
+        most_step_events=int(latest_sizes["most_step_events"].max()),
     )
 
 

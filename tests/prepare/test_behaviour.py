@@ -11,7 +11,7 @@ import pytest
 
 from recsys.config import Clean
 from recsys.prepare.behaviour import Scan
-from recsys.prepare.support import ItemCounts, Supported
+from recsys.prepare.support import Gone, ItemCounts, Supported
 from recsys.schemas import EVENTS
 from tests.prepare.cleaned import Event, in_order, with_support, without_noise
 
@@ -69,20 +69,23 @@ def test_noise_is_found_whatever_the_batches(clean: Clean) -> None:
     for seed in range(12):
         events = drawn(seed)
         expected, gone = without_noise(events, clean)
-        scan, rows = Scan(clean), []
+        scan, stay = Scan(clean), []
         for batch in batches(events, random.Random(seed)):
-            rows += scan.feed(batch).to_pylist()
-        rows += scan.finish().to_pylist()
+            stay.append(scan.feed(batch))
         marks: dict[str, list[int]] = {}
-        for row in rows:
-            if row["what"] is not None:
-                found = marks.setdefault(row["what"], [0, 0])
-                found[0] += row["user_id"] is not None
-                found[1] += row["count"]
-        bots = {row["user_id"] for row in rows if (row["what"] or "").startswith("bots by ")}
-        kept = [Event(*(row[name] for name in EVENTS)) for row in rows
-                if row["what"] is None and row["user_id"] not in bots]  # fmt: skip
-        assert kept == expected
+        bots = set()
+        for what, user, count in scan.finish():
+            found = marks.setdefault(what, [0, 0])
+            found[0] += user is not None
+            found[1] += count
+            if what.startswith("bots by "):
+                bots.add(user)
+        kept = Gone(frozenset(bots)).left(pa.concat_tables(stay)).to_pylist()
+        assert [Event(**row) for row in kept] == expected
+        times = [event.timestamp for event in expected]
+        assert [marks[name][1] for name in ("first event", "last event")] == [
+            min(times), max(times)
+        ]  # fmt: skip
         assert marks["duplicates"][1] == gone.get("duplicates", [0, 0])[1]
         repeats = marks["repeats"][1] - marks.get("repeats of bots", [0, 0])[1]
         assert repeats == gone.get("repeats", [0, 0])[1]
@@ -100,9 +103,7 @@ def test_what_is_carried_does_not_grow_with_the_user() -> None:
         ]
         scan.feed(next(batches_of(events)))
         assert scan.carried_events <= 21
-    marks = [row for row in scan.finish().to_pylist() if row["user_id"] == "u"]
-    assert marks[0]["what"] == "bots by events a day"
-    assert marks[0]["count"] == 4000
+    assert ("bots by events a day", "u", 4000) in scan.finish()
 
 
 def batches_of(events: list[Event]) -> Iterator[pa.RecordBatch]:
@@ -120,9 +121,7 @@ def test_support_is_the_core_whatever_the_batches(items: int, users: int, end: i
         expected = with_support(events, items, users, end)
         rare: set[str] = set()
         while True:
-            late = {e for e in events if end is not None and e.timestamp >= end}
-            left = [e for e in events if e.item_id not in rare or e in late]
-            kept, counts = supported(left, users, end, draw)
+            kept, counts = counted(events, Gone(frozenset(), frozenset(rare), end), users, draw)
             more = {item for item, count in counts.items() if count < items}
             rare |= more
             if not more:
@@ -132,16 +131,16 @@ def test_support_is_the_core_whatever_the_batches(items: int, users: int, end: i
     assert max(sizes) > 0
 
 
-def supported(
-    events: list[Event], users: int, end: int | None, draw: random.Random
+def counted(
+    events: list[Event], gone: Gone, users: int, draw: random.Random
 ) -> tuple[list[Event], dict[str, int]]:
-    stream, tables = Supported(users, end), []
+    stream, tables = Supported(users, gone.end), []
     for batch in batches(events, draw):
-        tables.append(stream.feed(batch))
+        tables.append(stream.feed(gone.left(pa.Table.from_batches([batch]))))
         assert stream.carried_events < users
     if (rest := stream.finish()) is not None:
         tables.append(rest)
-    counting, counts = ItemCounts(end, most=draw.choice((1, 5, 1000))), Counter[str]()
+    counting, counts = ItemCounts(gone.end, most=draw.choice((1, 5, 1000))), Counter[str]()
     for table in (*map(counting.feed, tables), counting.finish()):
         for row in table.to_pylist():
             counts[row["item_id"]] += row["count"]

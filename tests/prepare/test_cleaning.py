@@ -175,7 +175,7 @@ def test_impossible_values_are_named(make: Callable[[], Clean], message: str) ->
 
 
 def test_the_manifest_of_a_user_without_noise_names_no_bot() -> None:
-    steps = across._noise_steps(Clean(bot_events_per_day=3), rows=5, found={})
+    steps = across._noise_steps(Clean(bot_events_per_day=3), rows=5, marks=[])
     assert [(step.rows_in, step.rows_out, step.decision) for step in steps] == [
         (5, 5, "dropped: users with more than 3, 0 of them")
     ]

@@ -52,7 +52,7 @@ def test_a_driver_that_is_killed_leaves_what_was_there(
     before, published = manifest.read(place), set(files.published(place))
     assert before.url == undisturbed.url
     with started("local[2]", arguments(config, tmp_path), tmp_path / "job.log") as job:
-        wait_for(lambda: staged(config, "supported", published), job)
+        wait_for(lambda: staged(config, "left", published), job)
         kill_all(job)
     assert job.returncode == -signal.SIGKILL
     assert manifest.read(place) == before

@@ -15,6 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys import tables
+from recsys.prepare.bundles import opened
+from recsys.prepare.cutting import Limits
 from recsys.prepare.groups import (
     bucket_sizes,
     drawn,
@@ -26,8 +28,9 @@ from recsys.prepare.groups import (
     widths,
 )
 from recsys.prepare.packed import ARRAYS
-from recsys.prepare.rows import PACKING, ROWS, empty
-from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, ddl
+from recsys.prepare.rows import HISTORY, PACKING, ROWS, Cutting, empty
+from recsys.prepare.sequences import packed
+from recsys.schemas import HISTORIES, SEQUENCE_ARRAYS, SEQUENCES, ddl
 
 
 @given(st.integers(0, 10**6), st.integers(1, 1000), st.integers(1, 128))
@@ -107,6 +110,35 @@ def test_files_are_groups_in_the_order_of_lengths(
     assert max(fillers) <= 1
     empty = [row for group in groups for row in group if row["weight"] == 0]
     assert all(set(row["item"]) == {0} and set(row["step"]) == {-1} for row in empty)
+
+
+def test_what_two_partitions_share_is_in_one_of_them(spark: SparkSession) -> None:
+    count, tasks = 3000, 7
+    frame = drawn(_frame(spark, _rows(count, most=3)), seed=1)
+    sizes, plan = bucket_sizes(frame), layout(count, 100, 2)
+    assert (sizes["rows"].cumsum() % 100).between(1, 99).mean() > 0.9  # they lie across borders
+    placed = grouped(frame, sizes, plan, tasks).withColumn("task", F.spark_partition_id())
+    found = placed.where("length > 0").orderBy("rank").collect()
+    assert [row.rank for row in found] == list(range(count))
+    assert len({row.sequence_id for row in found}) == count
+    assert [row.group for row in found] == [rank // 100 for rank in range(count)]
+    assert [row.task for row in found] == [row.group * tasks // plan.groups for row in found]
+
+
+def test_histories_travel_together() -> None:
+    cutting = Cutting(Limits(6, 3), sessions=None, by_session=True)
+    rows = _rows(9, most=4)
+    for row in rows[::2]:
+        row["kind"] = HISTORY
+    batch = pa.RecordBatch.from_pylist(rows, schema=empty().schema)
+    of_splits, together = packed(batch, cutting)
+    assert of_splits["sequence_id"].to_pylist() == [row["sequence_id"] for row in rows[1::2]]
+    (row,) = together.to_pylist()
+    lengths = [int(row["length"]) for row in rows[::2]]  # type: ignore[call-overload]
+    assert (row["kind"], row["length"], row["sequence_id"]) == (HISTORY, 5, None)
+    assert (row["steps"], row["cut_events"]) == (max(lengths), sum(lengths))
+    (found,) = opened([together.select([ARRAYS])])
+    assert found.to_pylist() == [{name: row[name] for name in HISTORIES} for row in rows[::2]]
 
 
 def test_the_order_is_that_of_the_seed_and_not_of_the_input(spark: SparkSession) -> None:

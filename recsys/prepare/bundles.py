@@ -1,0 +1,88 @@
+"""Sorted events on their way through several passes, many in a row, as bytes of Arrow's format.
+
+Spark moves the values of a row one by one, into Parquet, out of it and to Python; bytes move whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys.config import Clean
+from recsys.prepare.behaviour import Mark, Scan
+from recsys.schemas import ddl
+
+# A bundle of events and how many they are, or a Mark, whose `what` is not null.
+BUNDLES: dict[str, str] = {
+    "what": "string",
+    "user_id": "string",
+    "count": "bigint",
+    "events": "binary",
+}
+_SCHEMA = pa.schema(
+    {"what": pa.string(), "user_id": pa.string(), "count": pa.int64(), "events": pa.binary()}
+)
+_PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+
+
+def scanned(events: DataFrame, clean: Clean) -> DataFrame:
+    """BUNDLES of the events that Scan lets stay, and its marks.
+
+    Args:
+        events: columns of EVENTS, in order of user_id
+        clean: what is looked for
+    """
+
+    def scan(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stream = Scan(clean)
+        for batch in batches:
+            yield _bundle(stream.feed(batch))
+        yield _marks(stream.finish())
+
+    return events.mapInArrow(scan, ddl(BUNDLES))
+
+
+def marks(bundles: DataFrame) -> list[Mark]:
+    """The marks among BUNDLES."""
+    found = bundles.where(F.col("what").isNotNull()).select("what", "user_id", "count")
+    return [(row.what, row.user_id, row["count"]) for row in found.collect()]
+
+
+def events(bundles: DataFrame) -> DataFrame:
+    """The others, for opened()."""
+    return bundles.where(F.col("what").isNull()).select("events")
+
+
+def opened(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The table of one row's bytes after another.
+
+    Args:
+        batches: of one column, as_bytes()
+    """
+    options = pa.ipc.IpcReadOptions(use_threads=False)
+    for batch in batches:
+        for content in batch.column(0):
+            with pa.ipc.open_stream(content.as_buffer(), options=options) as reader:
+                yield reader.read_all()
+
+
+def as_bytes(table: pa.Table) -> bytes:
+    """For opened()."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=_PACKED) as writer:
+        writer.write(table)
+    return bytes(sink.getvalue())
+
+
+def _bundle(events: pa.Table) -> pa.RecordBatch:
+    none = pa.nulls(1, pa.string())
+    content = pa.array([as_bytes(events)], pa.binary())
+    return pa.RecordBatch.from_arrays([none, none, [len(events)], content], schema=_SCHEMA)
+
+
+def _marks(marks: list[Mark]) -> pa.RecordBatch:
+    rows = [dict(zip(_SCHEMA.names, mark, strict=False)) for mark in marks]
+    return pa.RecordBatch.from_pylist(rows, schema=_SCHEMA)
