@@ -1,34 +1,38 @@
-"""Run under horovodrun: the gradients that ranks with unequal parts of a batch agree on.
+"""Run under horovodrun: what ranks with unequal parts of the rows agree on."""
 
-At the end rank 1 stands still, and rank 0 waits for it.
-"""
-
-import os
-import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from recsys.config import Train
-from recsys.manifest import read
+from recsys import manifest
+from recsys.config import Config, Paths, Train
 from recsys.schemas import BOUGHT
-from recsys.train import batches, exchange, ranks, rollcall
+from recsys.train import batches, exchange, pipeline, ranks
 from recsys.train.batch import Batch, joined
 from recsys.train.batches import Shard
+from recsys.train.loop import Trainer
 from recsys.train.model import Recommender
 from recsys.train.objective import batch_loss
+from recsys.train.progress import Progress
+from recsys.train.run import Run
 from recsys.train.tower import Catalogue
-from recsys.train.watch import Watch
 
 TRAIN = Train(embedding_size=8, cpu_threads=1, purchase_weight=0.7)
+# Without what each rank draws on its own.
+ALIKE = replace(
+    TRAIN, purchase_weight=0.0, input_dropout=0.0, state_dropout=0.0, negatives=10,
+    batch_targets_per_rank=20, warmup_steps=1, learning_rate=0.05,
+)  # fmt: skip
+ENSEMBLE = replace(ALIKE, epochs=2, average_checkpoints=2, ensemble_seeds=(2,))
 
 
 def build(dataset_place: str) -> tuple[Recommender, Batch]:
     """A model and all rows of the first row groups as one batch."""
-    dataset = read(dataset_place)
+    dataset = manifest.read(dataset_place)
     size = dataset.vocabulary_size
     catalogue = Catalogue(size, dataset.event_type_size, np.arange(size), {}, {})
     model = Recommender(TRAIN, catalogue, seed=1)
@@ -39,8 +43,43 @@ def build(dataset_place: str) -> tuple[Recommender, Batch]:
     return model, {**batch, "purchase": batch["target"] * label_BL}
 
 
+def uneven(dataset_place: str, shard: Shard) -> Trainer:
+    """On three row groups: of two ranks the second has one, and batches without rows after it."""
+    dataset = manifest.read(dataset_place)
+    train = dataset.splits["train"]
+    splits = {**dataset.splits, "train": replace(train, files=train.files[:3])}
+    config = Config(paths=Paths(dataset=dataset_place), train=ALIKE)
+    return pipeline.build(config, replace(dataset, splits=splits), shard, ("train",), 1)
+
+
+def together(dataset_place: str, folder: Path) -> Config:
+    """Of an ensemble, each of whose members may be the mean of its checkpoints."""
+    paths = Paths(dataset=dataset_place, model=str(folder / "model"))
+    return Config(paths=paths, train=ENSEMBLE)
+
+
 def main(dataset_place: str, folder: Path, powers: list[float]) -> None:
     shard = ranks.start(TRAIN)
+    tf.config.run_functions_eagerly(True)  # the graphs would take longer than the steps
+    _agree_on_gradients(dataset_place, folder, powers, shard)
+    trainer = uneven(dataset_place, shard)
+    trainer.train_epoch(Progress(), lambda _: None)
+    _save(folder / f"uneven-{shard.rank}.npz", trainer)
+    config = together(dataset_place, folder)
+    dataset = manifest.read(dataset_place)
+    own = Run(config, dataset) if shard.rank == 0 else None
+    first, chosen = pipeline._train(config, dataset, shard, own)
+    trainer, metrics = pipeline._with_others(first, chosen, own)
+    _save(folder / f"ensemble-{shard.rank}.npz", trainer, recall=metrics["recall@20"])
+
+
+def _save(path: Path, trainer: Trainer, **more: float) -> None:
+    np.savez(path, *[variable.numpy() for variable in trainer.variables], **more)
+
+
+def _agree_on_gradients(
+    dataset_place: str, folder: Path, powers: list[float], shard: Shard
+) -> None:
     model, batch = build(dataset_place)
     # Rank 0 takes a quarter of the rows, the last rank what is left.
     edges = [0, 8] if shard.rank == 0 else [8, 32]
@@ -58,10 +97,6 @@ def main(dataset_place: str, folder: Path, powers: list[float]) -> None:
         if shard.rank == 0:
             arrays = [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
             np.savez(folder / f"{power}.npz", *arrays, gathered=gathered)
-    if shard.rank == 1:
-        os.kill(os.getpid(), signal.SIGSTOP)
-    with Watch(1.0).waiting("rank 0: expected both", lambda: rollcall.found(shard, "the-end")):
-        ranks.sum_tensor(tf.constant(1.0), "the-end")
 
 
 if __name__ == "__main__":

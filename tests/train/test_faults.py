@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from tests.processes import ROOT, environment, horovod_command, kill_all
 pytestmark = pytest.mark.slow
 
 _DEADLINE_SECONDS = 120
+_STALL_SECONDS = 8
+# The mean of the last checkpoints may be better than the best epoch, and is refitted then, too.
+REFIT = ("--train.refit", "true", "--train.average_checkpoints", "2")
 
 
 class Runs:
@@ -43,18 +47,18 @@ class Runs:
             "--train.negatives", "10", "--train.embedding_size", "8",
             "--train.readout", "attention", *more,
         )  # fmt: skip
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / f"{model}.log").open("wb") as log:
             return subprocess.Popen(
                 command, cwd=ROOT, env=environment(), stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
 
     def run(self, model: str, *more: str) -> None:
-        assert self.start(model, *more).wait(_DEADLINE_SECONDS) == 0, self.log()[-3000:]
+        assert self.start(model, *more).wait(_DEADLINE_SECONDS) == 0, self.log(model)[-3000:]
 
-    def log(self) -> str:
-        """What the last run has said."""
-        return (self.folder / "log").read_text()
+    def log(self, model: str) -> str:
+        """What the last run for a model has said."""
+        return (self.folder / f"{model}.log").read_text()
 
     def checkpoints(self, model: str, folder: str = "checkpoints") -> list[Path]:
         """Those that are finished, oldest first."""
@@ -81,7 +85,7 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     made = Runs(tmp_path_factory.mktemp("faults"))
-    made.run("undisturbed", "--train.refit", "true")
+    made.run("undisturbed", *REFIT)
     return made
 
 
@@ -95,18 +99,22 @@ def _is_rank(process: psutil.Process) -> bool:
     return command[:1] == [sys.executable] and command[1:2] == ["jobs/train.py"]
 
 
-def _until(holds: Callable[[], bool], launcher: subprocess.Popen[bytes], runs: Runs) -> None:
+def _until_saved(
+    runs: Runs, model: str, launcher: subprocess.Popen[bytes], folder: str = "checkpoints",
+    after: str = "epoch-00001-step-000000003.npz",
+) -> None:  # fmt: skip
+    """Waits until a run has a finished checkpoint behind that of the name."""
     end = time.monotonic() + _DEADLINE_SECONDS
-    while not holds():
+    while not any(path.name > after for path in runs.checkpoints(model, folder)):
         assert time.monotonic() < end, "waited too long"
-        assert launcher.poll() is None, runs.log()[-3000:]
+        assert launcher.poll() is None, runs.log(model)[-3000:]
         time.sleep(0.02)
 
 
 def test_killed_and_damaged_runs_go_on_as_if_never_stopped(runs: Runs) -> None:
     # A rank dies while the epochs are chosen, and the last checkpoint has a bit flipped.
-    launcher = runs.start("killed", "--train.refit", "true")
-    _until(lambda: len(runs.checkpoints("killed")) > 1, launcher, runs)
+    launcher = runs.start("killed", *REFIT)
+    _until_saved(runs, "killed", launcher)
     killed = time.monotonic()
     _ranks_of(launcher)[1].send_signal(signal.SIGKILL)
     assert launcher.wait(timeout=_DEADLINE_SECONDS) != 0
@@ -118,16 +126,16 @@ def test_killed_and_damaged_runs_go_on_as_if_never_stopped(runs: Runs) -> None:
     last.write_bytes(content)
 
     # All die in the refit, and the last checkpoint is cut short.
-    launcher = runs.start("killed", "--train.refit", "true", "--train.resume", "true")
-    _until(lambda: len(runs.checkpoints("killed", "refit")) > 1, launcher, runs)
-    assert f"{last.name}: expected the content that was written" in runs.log()
-    assert "found another hash; the checkpoint before it is tried" in runs.log()
+    launcher = runs.start("killed", *REFIT, "--train.resume", "true")
+    _until_saved(runs, "killed", launcher, "refit")
+    assert f"{last.name}: expected the content that was written" in runs.log("killed")
+    assert "found another hash; the checkpoint before it is tried" in runs.log("killed")
     kill_all(launcher)
     last = runs.checkpoints("killed", "refit")[-1]
     last.write_bytes(last.read_bytes()[:-100])
 
-    runs.run("killed", "--train.refit", "true", "--train.resume", "true")
-    assert f"{last.name}: expected the content that was written" in runs.log()
+    runs.run("killed", *REFIT, "--train.resume", "true")
+    assert f"{last.name}: expected the content that was written" in runs.log("killed")
     assert len(list((runs.folder / "killed" / "versions").iterdir())) == 1
     (weights, metrics), (expected, expected_metrics) = map(runs.result, ("killed", "undisturbed"))
     for values, wanted in zip(weights, expected, strict=True):
@@ -144,15 +152,48 @@ def test_an_elastic_run_survives_the_death_of_the_rank_that_writes(runs: Runs) -
     )  # fmt: skip
     # Two ranks have done an epoch, and a part of the next, which the one that is left begins again.
     started = "epoch-00002-step-000000000.npz"
-    _until(lambda: any(path.name > started for path in runs.checkpoints("elastic")), launcher, runs)
+    _until_saved(runs, "elastic", launcher, after=started)
     first = {process.environ()["HOROVOD_HOSTNAME"]: process for process in _ranks_of(launcher)}
     first["localhost"].send_signal(signal.SIGKILL)
-    assert launcher.wait(timeout=_DEADLINE_SECONDS) == 0, runs.log()[-3000:]
-    assert "ranks have changed: this is rank 0 of 1" in runs.log()
-    assert re.search(r"going on with the choice of .* at epoch [2-6], step 0", runs.log())
+    assert launcher.wait(timeout=_DEADLINE_SECONDS) == 0, runs.log("elastic")[-3000:]
+    assert "ranks have changed: this is rank 0 of 1" in runs.log("elastic")
+    assert re.search(r"going on with the choice of .* at epoch [2-6], step 0", runs.log("elastic"))
     # Rows of every epoch are counted against the manifest, or the job would have failed.
     version = runs.version("elastic")
     lines = (version / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert json.loads((version / "model.json").read_text())["ranks"] == 1
     assert len(list((runs.folder / "elastic" / "versions").iterdir())) == 1
+
+
+def test_a_rank_and_a_reader_that_stand_still_are_named_and_stop_the_job(runs: Runs) -> None:
+    endless = ("--train.epochs", "100000", "--train.patience_epochs", "100000")
+    endless += ("--train.stall_seconds", str(_STALL_SECONDS))
+    own = write_dataset(runs.folder / "stopping", groups=4, rows_per_group=16)
+    warm = ("--train.warm_start", str(runs.folder / "undisturbed"))
+    halted = runs.start("halted", *endless, *warm)
+    stopping = ("--paths.dataset", str(runs.folder / "stopping"))
+    reading = runs.start("reading", *endless, *stopping, hosts=("-np", "1"))
+    try:
+        _until_saved(runs, "halted", halted)
+        [second] = [rank for rank in _ranks_of(halted) if rank.environ()["HOROVOD_RANK"] == "1"]
+        second.send_signal(signal.SIGSTOP)
+        _until_saved(runs, "reading", reading)
+        # Whoever opens a pipe waits for a writer, as for a server that no longer answers.
+        os.mkfifo(runs.folder / "pipe")
+        (runs.folder / "pipe").rename(files.local_copy(own.file_urls("train")[2]))
+        for launcher in (halted, reading):
+            assert launcher.wait(timeout=_DEADLINE_SECONDS) != 0
+    finally:
+        kill_all(halted)
+        kill_all(reading)
+
+    missing = rf"rank 0: expected all 2 ranks at \S+; found no rank 1 in {_STALL_SECONDS} seconds"
+    assert re.search(missing, runs.log("halted")), runs.log("halted")[-3000:]
+    assert "which knows 40 of 40 items" in runs.log("halted")  # the warm start, on two ranks
+    assert not second.is_running() or second.status() == psutil.STATUS_ZOMBIE
+    place = f"rank 0: expected a batch of train of {own.url}"
+    nothing = rf"{place}(, \d+ of which came)?; found none in {_STALL_SECONDS} seconds"
+    assert re.search(nothing, runs.log("reading")), runs.log("reading")[-3000:]
+    for model in ("halted", "reading"):
+        assert not (runs.folder / model / files.POINTER).exists()
