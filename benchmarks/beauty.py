@@ -1,6 +1,6 @@
 """Amazon Beauty, 5-core, leave-one-out: all items ranked, those of the history masked.
 
-python benchmarks/beauty.py [--events FILE --items FILE] [--ranks 2]
+python benchmarks/beauty.py [--events FILE --items FILE] [--ranks 2] [--work FOLDER] [--step test]
 
 Prepare, train and evaluate with conf/beauty.yaml. Validation, the last item but one of each user,
 chooses the number of epochs; the model is then fitted to train and validation, and the choice
@@ -8,6 +8,8 @@ written down before test is read. The last line is JSON:
     hr@10, ndcg@10      on test
     seconds             of all three jobs, and of each
     epochs              as chosen
+--ranks 2 trains on two ranks, which share each batch: the targets of a step stay as many. --step
+choose ends with the choice, --step test goes on from it in the same --work, and from nothing else.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 python benchmarks/catalogue.py [--items 1000000]
 
 The training job's own step, 100 units and 2,048 sampled negatives, on random sequences of items by
-their popularity (Zipf), with two threads. Both catalogues take turns. The last line is JSON:
+their popularity (Zipf), on one rank with two threads. Both catalogues take turns. The last line is
+JSON:
     step_ratio_1m_to_50k    milliseconds of a step at --items over those at 50,000, median of the
                             rounds
     milliseconds_50k        of a step at 50,000 items, likewise
@@ -25,7 +26,7 @@ import training  # noqa: F401
 
 from recsys.config import Config, Train
 from recsys.schemas import FIRST_ITEM
-from recsys.train import optimizer
+from recsys.train import optimizer, ranks
 from recsys.train.batches import Shard
 from recsys.train.candidates import Sampler
 from recsys.train.loop import Trainer
@@ -36,11 +37,12 @@ _FEW = 50_000
 _TARGETS = 1024
 _ROUNDS = 7
 _STEPS = 20
+_TRAIN = Train(embedding_size=100, negatives=2048, normalize=True, cpu_threads=2)
 
 
 def trainer(items: int) -> Trainer:
     """Ready to train on random sequences of so many items."""
-    config = Config(train=Train(embedding_size=100, negatives=2048, normalize=True))
+    config = Config(train=_TRAIN)
     counts = np.zeros(FIRST_ITEM + items, np.int64)
     counts[FIRST_ITEM:] = 1 + 10_000_000 / np.arange(1, items + 1)
     catalogue = Catalogue(len(counts), FIRST_ITEM + 1, counts)
@@ -74,6 +76,7 @@ def milliseconds(trained: Trainer, rows: list[dict[str, tf.Tensor]]) -> float:
 
 
 def main(items: int) -> None:
+    ranks.start(_TRAIN)
     made = {count: (trainer(count), batches(count)) for count in (_FEW, items)}
     rounds = [{count: milliseconds(*pair) for count, pair in made.items()} for _ in range(_ROUNDS)]
     rounds = rounds[1:]  # in the first the graphs are made

@@ -16,9 +16,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from recsys import files  # noqa: E402
+from recsys.command import parse, parser  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
 _CHOICE = "choice.json"
+_SPARK = ("spark-submit", "--master", "local[2]", "--driver-memory", "3g")
 
 
 def arguments(purpose: str | None, events: Path, items: Path | None = None) -> argparse.Namespace:
@@ -29,16 +31,22 @@ def arguments(purpose: str | None, events: Path, items: Path | None = None) -> a
         events: where the log is, unless told
         items: where the catalogue is, unless told; None where the protocol has none
     """
-    parser = argparse.ArgumentParser(
+    line = argparse.ArgumentParser(
         description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--events", type=Path, default=events, help="the log")
+    line.add_argument("--events", type=Path, default=events, help="the log")
     if items is not None:
-        parser.add_argument("--items", type=Path, default=items, help="the catalogue")
-    parser.add_argument("--ranks", type=int, default=1, help="that horovodrun starts")
-    parser.add_argument("--work", type=Path, help="a folder that stays; else one that goes")
-    parser.add_argument("more", nargs="*", help="overrides of the configuration: --key=value")
-    options, unknown = parser.parse_known_args()
+        line.add_argument("--items", type=Path, default=items, help="the catalogue")
+    line.add_argument(
+        "--ranks", type=int, default=1, help="that horovodrun starts, and that share a batch"
+    )
+    line.add_argument(
+        "--step", choices=("both", "choose", "test"), default="both",
+        help="choose: stop before test is read; test: go on from there, in the same --work",
+    )  # fmt: skip
+    line.add_argument("--work", type=Path, help="a folder that stays; else one that goes")
+    line.add_argument("more", nargs="*", help="overrides of the configuration: --key=value")
+    options, unknown = line.parse_known_args()
     options.more += unknown
     return options
 
@@ -54,14 +62,22 @@ def run(conf: str, metrics: dict[str, str], options: argparse.Namespace) -> None
     Raises:
         SystemExit: a job failed, or the choice was not written down before test
     """
+    if options.work is None and options.step != "both":
+        sys.exit(f"--step {options.step}: expected --work FOLDER, where the choice stays")
     with tempfile.TemporaryDirectory() as temporary:
-        print(json.dumps(_figures(conf, metrics, options, options.work or Path(temporary))))
+        work = options.work or Path(temporary)
+        settings = _settings(conf, options, work)
+        figures: dict[str, float] = {}
+        if options.step != "test":
+            figures |= choose(settings, options.ranks, work)
+        if options.step != "choose":
+            figures = read_test(settings, metrics, work) | figures
+        seconds = [value for name, value in figures.items() if name.endswith("_seconds")]
+        print(json.dumps({**figures, "seconds": round(sum(seconds), 1)}))
 
 
-def _figures(
-    conf: str, metrics: dict[str, str], options: argparse.Namespace, work: Path
-) -> dict[str, float]:
-    started = time.monotonic()
+def _settings(conf: str, options: argparse.Namespace, work: Path) -> list[str]:
+    """What all jobs are told. Several ranks share the batch that one would have."""
     paths = [
         f"--paths.{name}={work / name}"
         for name in ("dataset", "model", "report", "recommendations")
@@ -70,24 +86,45 @@ def _figures(
     if getattr(options, "items", None):
         settings.append(f"--items.path=[{options.items}]")
     settings += options.more
-    spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "3g"]
-    ranks = [sys.executable, ".make/horovodrun_local.py", "-np", str(options.ranks)]
+    batch = parse(parser("train", ""), settings)[0].train.batch_targets_per_rank
+    return [*settings, f"--train.batch_targets_per_rank={max(1, batch // options.ranks)}"]
+
+
+def choose(settings: list[str], ranks: int, work: Path) -> dict[str, float]:
+    """Prepares and trains; the model and what validation said of it are written down, last.
+
+    A choice that was written down before counts no longer.
+    """
+    (work / _CHOICE).unlink(missing_ok=True)
+    launcher = [sys.executable, ".make/horovodrun_local.py", "-np", str(ranks)]
     seconds = {
-        "prepare_seconds": job([*spark, "jobs/prepare.py", *settings]),
-        "train_seconds": job([*ranks, sys.executable, "jobs/train.py", *settings]),
+        "prepare_seconds": job([*_SPARK, "jobs/prepare.py", *settings]),
+        "train_seconds": job([*launcher, sys.executable, "jobs/train.py", *settings]),
     }
-    _write_choice(work)
-    seconds["evaluate_seconds"] = _evaluate([*spark, "jobs/evaluate.py", *settings], work)
-    report = files.read_json(
-        files.join(files.current(str(work / "report"), "jobs/evaluate.py"), "metrics.json")
-    )
-    found = {name: report["systems"]["model"][key] for name, key in metrics.items()}
-    return {
-        **{name: round(value, 4) for name, value in found.items()},
-        "seconds": round(time.monotonic() - started, 1),
-        **{name: round(value, 1) for name, value in seconds.items()},
-        "epochs": float(_chosen(work)["validation"]["epoch"]),
-    }
+    about = _model(work)
+    chosen = {"model_version": about["model_version"], "validation": about["best"]}
+    (work / _CHOICE).write_text(json.dumps(chosen, indent=2))
+    return {**seconds, "epochs": float(about["best"]["epoch"])}
+
+
+def read_test(settings: list[str], metrics: dict[str, str], work: Path) -> dict[str, float]:
+    """Evaluates on test, with the model that was chosen and no other.
+
+    Raises:
+        SystemExit: no choice was written down, or that of another model; test was not read
+    """
+    choice = work / _CHOICE
+    if not choice.exists():
+        sys.exit(f"{choice}: expected the choice by validation before test is read, found none")
+    chosen = json.loads(choice.read_text())["model_version"]
+    found = _model(work)["model_version"]
+    if chosen != found:
+        sys.exit(f"{choice}: expected the choice of model {found}, found that of {chosen}")
+    seconds = job([*_SPARK, "jobs/evaluate.py", *settings])
+    report = files.current(str(work / "report"), "jobs/evaluate.py")
+    of_model = files.read_json(files.join(report, "metrics.json"))["systems"]["model"]
+    figures = {name: round(of_model[key], 4) for name, key in metrics.items()}
+    return {**figures, "evaluate_seconds": seconds}
 
 
 def job(command: list[str]) -> float:
@@ -98,31 +135,9 @@ def job(command: list[str]) -> float:
     )
     if ended.returncode:
         sys.exit(f"{command[0]}: exit code {ended.returncode}")
-    return time.monotonic() - started
-
-
-def _write_choice(work: Path) -> None:
-    """What validation chose, as it stands before test is read."""
-    about = _model(work)
-    chosen = {"model_version": about["model_version"], "validation": about["best"]}
-    (work / _CHOICE).write_text(json.dumps(chosen, indent=2))
+    return round(time.monotonic() - started, 1)
 
 
 def _model(work: Path) -> dict[str, Any]:
     model = files.current(str(work / "model"), "jobs/train.py")
     return dict(files.read_json(files.join(model, "model.json")))
-
-
-def _chosen(work: Path) -> dict[str, Any]:
-    choice = work / _CHOICE
-    if not choice.exists():
-        sys.exit(f"{choice}: expected the choice by validation before test is read, found none")
-    return dict(json.loads(choice.read_text()))
-
-
-def _evaluate(command: list[str], work: Path) -> float:
-    """Reads test, with the model that was chosen and no other."""
-    chosen, found = _chosen(work)["model_version"], _model(work)["model_version"]
-    if chosen != found:
-        sys.exit(f"{work / _CHOICE}: expected the choice of model {found}, found {chosen}")
-    return job(command)

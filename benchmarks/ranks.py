@@ -14,6 +14,7 @@ The last line is JSON:
     ideal_speedup   of apart over one, likewise
     share_of_ideal  speedup over ideal_speedup, likewise
     exchange_share  of the time of a step of ranks, what it takes longer than one of apart, likewise
+    step_milliseconds  of a step of ranks, likewise
 """
 
 from __future__ import annotations

@@ -1,0 +1,53 @@
+"""The benchmarks' guard of the test split: without a choice written down nothing reads it."""
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from recsys import files
+from tests.processes import ROOT
+
+
+@pytest.fixture
+def protocol(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("protocol")
+
+
+def _options(work: Path, step: str, ranks: int = 1) -> argparse.Namespace:
+    return argparse.Namespace(
+        work=work, step=step, ranks=ranks, events=work / "none.parquet", more=[]
+    )
+
+
+def _publish_model(work: Path, model_version: str) -> None:
+    version = files.new_version(str(work / "model"))
+    files.write_json(files.join(version, "model.json"), {"model_version": model_version})
+    files.publish(version)
+
+
+def test_without_a_choice_test_is_not_read(protocol: ModuleType, tmp_path: Path) -> None:
+    _publish_model(tmp_path, "first")
+    with pytest.raises(SystemExit, match=r"choice.json: expected the choice by validation before "):
+        protocol.run("yoochoose64", {"mrr@20": "mrr@20"}, _options(tmp_path, "test"))
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_model_that_was_not_chosen_is_not_tested(protocol: ModuleType, tmp_path: Path) -> None:
+    _publish_model(tmp_path, "second")
+    (tmp_path / "choice.json").write_text(json.dumps({"model_version": "first"}))
+    with pytest.raises(SystemExit, match="expected the choice of model second, found that of fir"):
+        protocol.run("yoochoose64", {"mrr@20": "mrr@20"}, _options(tmp_path, "test"))
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(("ranks", "targets"), [(1, 1024), (2, 512)])
+def test_ranks_share_the_batch(
+    protocol: ModuleType, tmp_path: Path, ranks: int, targets: int
+) -> None:
+    settings = protocol._settings("yoochoose64", _options(tmp_path, "both", ranks), tmp_path)
+    assert settings[-1] == f"--train.batch_targets_per_rank={targets}"
