@@ -2,7 +2,8 @@
 
 python benchmarks/evaluate.py [--cases 1000000 --items 100000 --dimensions 100]
 
-Random histories of 1 to 50 events, each followed by one target: a user and a case each. One
+Random histories of 1 to 50 events, each followed by one target: a user, a row and a case each. A
+row begins with its user's first step, so that no earlier events have to be joined to it. One
 system, a model with drawn weights, ranks every item for every case, on local[2]; then all metrics
 with their intervals, slices, and the report. The last line is JSON:
     cases_per_second    over the whole job, start-up included
