@@ -20,7 +20,8 @@ def product(
 
     With float16 and bfloat16 that is mixed precision (Micikevicius et al., ICLR 2018), backward,
     too. The loss is not scaled: it is a sum over the targets, and no mean that float16 would round
-    to zero. On two CPU cores bfloat16 made a step of YooChoose 1/64 5 % faster.
+    to zero. On two CPU cores with AVX-512 BF16 bfloat16 made a step of YooChoose 1/64 5 % faster,
+    and one on 50,000 random items 13 %, which float16 made 18 % slower.
     """
     if precision == "float32":
         return tf.matmul(left, right, transpose_a, transpose_b)
