@@ -129,8 +129,7 @@ def _assert_weights(found: Mapping[str, np.ndarray], trainer: Trainer) -> None:
         np.testing.assert_allclose(found[f"arr_{place}"], variable.numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_agree_on_the_sum_of_their_gradients(ranks: int) -> None:
-    job = horovodrun(ranks, str(ROOT / "tests" / "train" / "exchange_of_rank.py"))
+def test_more_than_two_ranks_agree_on_the_sum_of_their_gradients() -> None:
+    job = horovodrun(3, str(ROOT / "tests" / "train" / "exchange_of_rank.py"))
     assert job.returncode == 0, job.stderr[-2000:]
-    assert all(f"rank {rank} agrees" in job.stdout for rank in range(ranks))
+    assert all(f"rank {rank} agrees" in job.stdout for rank in range(3))
