@@ -78,6 +78,11 @@ class Trainer:
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
         self._valid_step = compiled(self._valid_batch, input_signature=[batch])
 
+    def make_graph(self) -> None:
+        """Makes that of a step, which takes seconds, before others wait for it."""
+        if not tf.config.functions_run_eagerly():
+            self.train_step.get_concrete_function()
+
     def noise(self) -> Noise:
         """What the next step draws on this rank."""
         return Noise(self.config.seed, self.optimizer.steps, self.shard.rank)

@@ -115,6 +115,7 @@ def _with_others(
 
 def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
     """Trains from where the stage was, on all ranks alike."""
+    trainer.make_graph()
     progress = own.restore(trainer, stage) if own is not None else Progress()
     with trainer.together(f"start-of-{stage}"):
         ranks.share_start([*trainer.variables, *trainer.optimizer.state()])
