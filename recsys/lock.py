@@ -9,8 +9,10 @@ atomically.
 
 A holder touches its claim while it works. A claim is over when it is withdrawn, when its process on
 this machine is gone, or when nobody has touched it for a while, so that a run that was killed
-stands in nobody's way for long. One that was stopped for so long and goes on finds its claim gone:
-it must ask before it publishes (Held.check).
+stands in nobody's way for long. What the clock of another machine says is believed only as long as
+it agrees with this one's: a claim that looks old, or of the future, is watched for some beats, and
+is over if nobody touches it meanwhile. One that was stopped for so long and goes on finds its claim
+gone: it must ask before it publishes (Held.check).
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+# So long is a claim of a machine with another clock watched.
+_WATCHED_BEATS = 3
 # For others who started at the same moment to give up.
 _PATIENCE_SECONDS = 20.0
 # For a file that is seen before all of it is written, as on HDFS.
@@ -78,11 +82,11 @@ class Held:
         self._write()
         try:
             self._wait_for_others()
+            self._about["is_held"] = True
+            self._write()
         except BaseException:
             self.release()
             raise
-        self._about["is_held"] = True
-        self._write()
 
     def _wait_for_others(self) -> None:
         until = time.monotonic() + _PATIENCE_SECONDS
@@ -92,13 +96,21 @@ class Held:
                 raise self._refusal(_named(first))
             time.sleep(0.05)
 
+    def is_ours(self) -> bool:
+        """Whether the lock is still this run's, and why not in the log."""
+        try:
+            self.check()
+        except DataError as error:  # as after this process was stopped for long
+            log.error("%s", error)
+            return False
+        return True
+
     def touch(self) -> None:
         """Says that the run is alive.
 
         Raises:
-            DataError: as check
+            DataError: the disk is full
         """
-        self.check()
         self._write()
 
     def release(self) -> None:
@@ -108,11 +120,18 @@ class Held:
 
     def _others(self) -> list[dict[str, Any]]:
         """The claims of others; removes those that are over."""
+        claims = self._claims()
+        claims.pop(self._run, None)
+        doubtful = {run for run, found in claims.items() if _is_doubtful(found)}
+        after = claims
+        if doubtful:
+            watched = ", ".join(_named(claims[run]) for run in doubtful)
+            log.warning("%s: waiting whether %s is alive", self._place, watched)
+            time.sleep(_WATCHED_BEATS * BEAT_SECONDS)
+            after = self._claims()
         others = []
-        for run, found in self._claims().items():
-            if run == self._run:
-                continue
-            if _is_over(found):
+        for run, found in claims.items():
+            if _is_over(found) or (run in doubtful and after.get(run) in (None, found)):
                 self._over.add(run)
                 _remove(self._url(run))
             else:
@@ -167,12 +186,10 @@ def held(place: str, by: str) -> Iterator[Held]:
 def _beat(lock: Held, done: threading.Event) -> None:
     while not done.wait(BEAT_SECONDS):
         try:
+            if not lock.is_ours():
+                return
             lock.touch()
-        except DataError as error:
-            # As after this process was stopped for long.
-            log.error("%s", error)
-            return
-        except OSError as error:
+        except (DataError, OSError) as error:  # a disk that is full, or out of reach
             log.warning("the lock was not touched, tried again: %s", error)
 
 
@@ -194,7 +211,10 @@ def _read(url: str) -> dict[str, Any] | None:
             if not files.exists(url):
                 return None
             if time.monotonic() > until:
-                raise
+                raise DataError(
+                    f"{url}: expected the claim of a run, found what is no JSON; remove the file "
+                    "if no job writes to the place"
+                ) from None
         time.sleep(0.02)
 
 
@@ -204,9 +224,20 @@ def _remove(url: str) -> None:
 
 
 def _is_over(found: dict[str, Any]) -> bool:
-    if found["host"] == socket.gethostname() and not _is_alive(int(found["pid"])):
-        return True
-    return time.time() - float(found["touched"]) > STALE_SECONDS
+    """Whether a claim of this machine is."""
+    if found["host"] != socket.gethostname():
+        return False
+    return not _is_alive(int(found["pid"])) or _age(found) > STALE_SECONDS
+
+
+def _is_doubtful(found: dict[str, Any]) -> bool:
+    """Whether another machine's run has ended, or its clock is another."""
+    return found["host"] != socket.gethostname() and abs(_age(found)) > STALE_SECONDS
+
+
+def _age(found: dict[str, Any]) -> float:
+    """Seconds since it was touched, by the clock of whoever did."""
+    return time.time() - float(found["touched"])
 
 
 def _is_alive(pid: int) -> bool:

@@ -62,12 +62,42 @@ def test_a_lock_of_a_process_that_ended_unasked_is_over(tmp_path: Path) -> None:
     ended.wait()
 
 
-def test_a_lock_of_another_machine_is_over_when_nobody_touched_it_for_long(tmp_path: Path) -> None:
+def test_a_lock_of_another_machine_holds_while_it_is_touched(tmp_path: Path) -> None:
     _left(tmp_path, host="elsewhere", touched=time.time() - lock.STALE_SECONDS / 2)
     with pytest.raises(DataError, match="elsewhere"), lock.held(str(tmp_path), "jobs/score.py"):
         pass
-    _left(tmp_path, host="elsewhere", touched=time.time() - lock.STALE_SECONDS - 1)
-    with lock.held(str(tmp_path), "jobs/score.py"):
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_another_machines_clock_is_not_believed_but_its_beats_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.1)
+    clock = time.time() + 3600 * hours
+    path = _left(tmp_path, host="elsewhere", touched=clock)
+    beats = threading.Event()
+
+    def beat() -> None:
+        while not beats.wait(0.05):
+            _left(tmp_path, host="elsewhere", touched=clock + time.monotonic())
+
+    alive = threading.Thread(target=beat)
+    alive.start()
+    with pytest.raises(DataError, match="elsewhere"), lock.held(str(tmp_path), "jobs/score.py"):
+        pass
+    beats.set()
+    alive.join()
+    with lock.held(str(tmp_path), "jobs/score.py"):  # nobody touches it any more
+        assert not path.exists()
+
+
+def test_a_claim_that_nobody_can_read_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_WRITTEN_SECONDS", 0.1)
+    _left(tmp_path).write_text('{"run"')
+    message = r"lock-other.json: expected the claim of a run, found .* remove the file"
+    with pytest.raises(DataError, match=message), lock.held(str(tmp_path), "jobs/score.py"):
         pass
 
 
