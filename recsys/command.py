@@ -10,6 +10,7 @@ import difflib
 import logging
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from typing import NoReturn
@@ -17,6 +18,7 @@ from typing import NoReturn
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from recsys import files
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError, FloorError
 
@@ -125,4 +127,10 @@ def run(
         for line in str(error).splitlines():
             print(f"{job}: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in files.FULL:
+            raise
+        where = error.filename or tempfile.gettempdir()
+        print(f"{job}: {where}: expected room to write, found a full disk", file=sys.stderr)
+        sys.exit(DataError.exit_code)
     sys.exit(0)

@@ -1,29 +1,38 @@
 """Versions, pointers, manifests and hashes on any file system (fsspec).
 
 A place holds `versions/<id>/`, each written once, and `current.json`, one small file written
-last: a reader sees the old version or the new, never half. Nothing is renamed, so that object
+last: a reader sees the old version or the new, never half. No folder is renamed, so that object
 stores serve as well as disks.
 """
 
 from __future__ import annotations
 
 import datetime
+import errno
 import hashlib
 import json
 import os
 import posixpath
-import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import fsspec
 
+from recsys import cache
 from recsys.errors import DataError
 
 POINTER = "current.json"
 MANIFEST = "manifest.json"
+
+# What the system says of a full disk, or of a quota that is used up.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_DRAFT = ".writing"
+# Where a file is seen before it is whole, and a rename does not go over one that is there. On an
+# object store a file is there at once, and a rename would be a copy.
+_HDFS = ("hdfs", "arrow_hdfs", "webhdfs")
 
 
 def as_url(path: str) -> str:
@@ -55,7 +64,35 @@ def publish(version: str) -> None:
     place, version_id = version.rsplit("/versions/", 1)
     former = [name for name in published(place) if name != version_id]
     content = {"version": version_id, "published": [*former, version_id]}
-    write_json(join(place, POINTER), content)
+    _write_pointer(place, content)
+
+
+def _write_pointer(place: str, content: Any) -> None:
+    pointer = join(as_url(place), POINTER)
+    fs, path = filesystem(pointer)
+    if not _is_of(fs, _HDFS):
+        write_json(pointer, content)
+        return
+    if not fs.exists(path) and _pointer(place) is not None:
+        fs.mv(path + _DRAFT, path)  # as the last run would have done, had it not been killed
+    write_json(pointer + _DRAFT, content)
+    if fs.exists(path):
+        fs.rm(path)  # until the draft has its name it is read in its place
+    fs.mv(path + _DRAFT, path)
+
+
+def _pointer(place: str) -> Any:
+    """What the pointer says; none where there is no pointer."""
+    pointer = join(as_url(place), POINTER)
+    on_hdfs = _is_of(filesystem(pointer)[0], _HDFS)
+    for url in (pointer, pointer + _DRAFT, pointer) if on_hdfs else (pointer,):
+        if exists(url):
+            try:
+                return read_json(url)
+            except DataError:  # just moved, or half a draft
+                if url == pointer and exists(url):
+                    raise
+    return None
 
 
 @contextmanager
@@ -83,16 +120,14 @@ def removed_on_failure(url: str) -> Iterator[None]:
 
 def published(place: str) -> list[str]:
     """The ids of the versions that were published and not removed, in that order."""
-    pointer = join(as_url(place), POINTER)
-    return list(read_json(pointer).get("published", [])) if exists(pointer) else []
+    return list((_pointer(place) or {}).get("published", []))
 
 
 def forget(place: str, version_ids: Iterable[str]) -> None:
     """Takes removed versions from those that were published."""
-    pointer = join(as_url(place), POINTER)
     gone = set(version_ids)
     kept = [name for name in published(place) if name not in gone]
-    write_json(pointer, {**read_json(pointer), "published": kept})
+    _write_pointer(place, {**_pointer(place), "published": kept})
 
 
 def current(place: str, made_by: str) -> str:
@@ -102,9 +137,9 @@ def current(place: str, made_by: str) -> str:
         DataError: nothing was published there; names the place and the job that fills it
     """
     pointer = join(as_url(place), POINTER)
-    if not exists(pointer):
+    content = _pointer(place)
+    if content is None:
         raise DataError(f"{place}: expected a version published by {made_by}, found none")
-    content = read_json(pointer)
     if not isinstance(content, dict) or "version" not in content:
         raise DataError(f"{pointer}: expected the key version, found {content!r}")
     return join(as_url(place), "versions", str(content["version"]))
@@ -163,29 +198,55 @@ def read_bytes(url: str) -> bytes:
 
 
 def write_bytes(url: str, content: bytes) -> None:
-    """Writes a whole file; on a local disk a reader never sees half of it."""
+    """Writes a whole file; on a local disk a reader never sees half of it.
+
+    Raises:
+        DataError: the disk is full
+    """
     fs, path = filesystem(url)
-    fs.makedirs(posixpath.dirname(path), exist_ok=True)
-    if "file" in fs.protocol:
-        try:
-            fs.pipe_file(path + ".writing", content)
-        except OSError:
-            with suppress(OSError):
-                fs.rm(path + ".writing")
+    try:
+        fs.makedirs(posixpath.dirname(path), exist_ok=True)
+        if _is_of(fs, ("file",)):
+            _write_local(fs, path, content)
+        else:
+            fs.pipe_file(path, content)
+    except OSError as error:
+        if error.errno not in FULL:
             raise
-        fs.mv(path + ".writing", path)
-    else:
-        fs.pipe_file(path, content)
+        raise DataError(f"{url}: expected room to write, found a full disk") from error
+
+
+def _write_local(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+    try:
+        fs.pipe_file(path + _DRAFT, content)
+    except OSError:
+        with suppress(OSError):
+            fs.rm(path + _DRAFT)
+        raise
+    fs.mv(path + _DRAFT, path)
+
+
+def _is_of(fs: fsspec.AbstractFileSystem, protocols: Sequence[str]) -> bool:
+    own = [fs.protocol] if isinstance(fs.protocol, str) else fs.protocol
+    return any(name in protocols for name in own)
 
 
 def local_copy(url: str) -> str:
-    """A local path with the file's or folder's content: itself where it is local already."""
+    """A local path with the file's or folder's content: itself where it is local already.
+
+    A copy is the machine's (recsys.cache): its processes share it, and it goes when none uses it.
+    """
     fs, path = filesystem(url)
-    if "file" in fs.protocol:
+    if _is_of(fs, ("file",)):
         return str(path)
-    target = os.path.join(tempfile.mkdtemp(prefix="recsys-"), posixpath.basename(path))
-    fs.get(path, target, recursive=True)
-    return target
+    name = posixpath.basename(path)
+
+    def copy_to(folder: Path) -> None:
+        folder.mkdir()
+        fs.get(path, str(folder / name), recursive=True)
+
+    content = [f"{found} {fs.ukey(found)}" for found in sorted(fs.find(path))]
+    return str(cache.shared(fingerprint([url, *content]), copy_to) / name)
 
 
 def copy(source: str, target: str) -> None:

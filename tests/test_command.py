@@ -1,9 +1,11 @@
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonargparse import Namespace
 
 from recsys import command
 from recsys.config import Config
@@ -129,6 +131,21 @@ def test_a_wrong_configuration_exits_2_at_once(job: str) -> None:
     assert ended.returncode == 2
     expected = f"{job}: paths.dataste: unknown key; the nearest known one is paths.dataset\n"
     assert ended.stderr == expected
+
+
+def test_a_disk_that_is_full_exits_3_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["jobs/score.py"])
+
+    def work(config: Config, options: Namespace) -> None:
+        Path("/dev/full").write_text("more than there is room for")
+
+    with pytest.raises(SystemExit) as ended:
+        command.run("score", "Purpose.", work)
+    assert ended.value.code == 3
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"score: \S+: expected room to write, found a full disk", line)
 
 
 @pytest.mark.parametrize("job", ["prepare", "train", "evaluate", "score"])
