@@ -43,6 +43,11 @@ def needed(requirements: list[str], extras: tuple[str, ...], found: dict[str, st
         needed(requires, tuple(requirement.extras), found)
 
 
+def is_installed(name: str) -> bool:
+    """Whether this environment has the distribution."""
+    return bool(list(metadata.distributions(name=name)))
+
+
 def files_of(name: str) -> Iterator[str]:
     """The distribution's files below site-packages; scripts in bin/ name another interpreter."""
     for path in map(str, metadata.distribution(name).files or []):
@@ -80,7 +85,8 @@ def pack(wheel: str, tar: tarfile.TarFile, python: Path) -> None:
             add(tar, f"{SITE_PACKAGES}/{name}", packed.read(name))
     (recsys,) = metadata.distributions(path=[wheel])
     found: dict[str, str] = {}
-    needed(recsys.requires or [], ("cpu",), found)
+    extras = ("cpu", "neighbours") if is_installed("faiss-cpu") else ("cpu",)
+    needed(recsys.requires or [], extras, found)
     site = Path(sysconfig.get_path("purelib"))
     for path in sorted({path for name in found.values() for path in files_of(name)}):
         if (site / path).exists():  # pip lists compiled files that may be gone

@@ -5,7 +5,10 @@ Shapes: B users, W width of a vector, N items, M best, C candidates, Q pairs of 
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from socket import gethostname
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +16,7 @@ import numpy.typing as npt
 from recsys import ranking
 from recsys.config import Neighbours
 from recsys.encoding import Pairs
+from recsys.errors import DataError
 from recsys.score.vectors import Floats
 
 Ints = npt.NDArray[np.int32]
@@ -23,8 +27,7 @@ _VECTORS_PER_CELL = 64
 
 def build(path: Path, vectors_NW: Floats, settings: Neighbours, threads: int) -> None:
     """Writes an index of the vectors, by their inner product."""
-    import faiss
-
+    faiss = _faiss()
     faiss.omp_set_num_threads(threads)
     items, width = vectors_NW.shape
     cells = min(settings.cells or round(4 * items**0.5), items)
@@ -36,6 +39,23 @@ def build(path: Path, vectors_NW: Floats, settings: Neighbours, threads: int) ->
     index.train(np.ascontiguousarray(vectors_NW))
     index.add(np.ascontiguousarray(vectors_NW))
     faiss.write_index(index, str(path))
+
+
+def _faiss() -> Any:
+    """The package, in a worker.
+
+    Raises:
+        DataError: this node does not have it
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise DataError(
+            "score.neighbours.above_items: expected the package faiss-cpu on every executor "
+            f"(pip install recsys[neighbours] before make package), found on {gethostname()} in "
+            f"{sys.prefix}: {error}"
+        ) from None
+    return faiss
 
 
 class NeighbourShelf:
@@ -57,8 +77,7 @@ class NeighbourShelf:
         self, items: Ints, vectors_NW: Floats, index: Path, settings: Neighbours, size: int,
         threads: int,
     ) -> None:  # fmt: skip
-        import faiss
-
+        faiss = _faiss()
         faiss.omp_set_num_threads(threads)
         self.items = items
         self._vectors_NW = vectors_NW
