@@ -41,19 +41,24 @@ def where(_: int) -> dict[str, Any]:
 
 
 @contextmanager
-def killed_in_the_middle(executor: int, recommendations: str) -> Iterator[None]:
-    """Kills an executor as soon as a part of the lists is done."""
+def killed_in_the_middle(executor: int, recommendations: str) -> Iterator[list[str]]:
+    """Kills an executor as soon as a part of the lists is done; those that were done by then."""
     ended = threading.Event()
+    done: list[str] = []
 
     def kill() -> None:
-        while not any(Path(recommendations).glob("versions/*/parts/*.json")) and not ended.is_set():
+        while not done and not ended.is_set():
             time.sleep(0.02)
+            found = Path(recommendations).glob("versions/*/parts/*.json")
+            done.extend(path.stem for path in found)
         os.kill(executor, signal.SIGKILL)
+        found = Path(recommendations).glob("versions/*/parts/*.json")
+        done[:] = sorted(path.stem for path in found)
 
     thread = threading.Thread(target=kill)
     thread.start()
     try:
-        yield
+        yield done
     finally:
         ended.set()
         thread.join()
@@ -65,9 +70,9 @@ def main(config: Config, options: Namespace) -> None:
             job.run(spark, config)
         tasks = 4 * spark.sparkContext.defaultParallelism
         asked = spark.sparkContext.parallelize(range(tasks), tasks).map(where).collect()
-        with killed_in_the_middle(asked[0]["executor"], config.paths.recommendations):
+        with killed_in_the_middle(asked[0]["executor"], config.paths.recommendations) as done:
             score.run(spark, config)
-        print(json.dumps(asked))
+        print(json.dumps({"workers": asked, "parts_before_the_kill": done}))
 
 
 if __name__ == "__main__":

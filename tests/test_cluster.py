@@ -30,11 +30,12 @@ def distant(shop: Shop, cluster: Cluster) -> Shop:
     """The same shop, everything but its model made on the cluster."""
     made = Shop(cluster.folder / "shop")
     made.arguments += ["--paths.model", str(shop.folder / "model")]
+    made.arguments += ["--score.users_per_part", "1"]  # a part for every file of histories
     return made
 
 
 @pytest.fixture(scope="module")
-def workers(cluster: Cluster, distant: Shop) -> list[dict[str, Any]]:
+def said(cluster: Cluster, distant: Shop) -> dict[str, Any]:
     """What the executors who made it say of themselves; they ran as the README says."""
     archive = f"{environment_archive()}#environment"
     command = ["--archives", archive, "tests/jobs_and_ask.py", *distant.arguments]
@@ -42,7 +43,13 @@ def workers(cluster: Cluster, distant: Shop) -> list[dict[str, Any]]:
     ended = spark_submit(*command, master=cluster.url, variables=python)
     assert ended.returncode == 0, f"{command}: {ended.stderr[-3000:]}"
     assert "Lost executor" in ended.stderr  # one is killed in the middle of the lists
-    return list(json.loads(ended.stdout.splitlines()[-1]))
+    return dict(json.loads(ended.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def workers(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """The executors' Python workers."""
+    return list(said["workers"])
 
 
 @pytest.mark.usefixtures("workers")
@@ -69,6 +76,15 @@ def test_the_recommendations_are_the_same(shop: Shop, distant: Shop) -> None:
     scores = [np.stack(table.pop("score")) for table in (here, there)]
     pd.testing.assert_frame_equal(here, there)
     np.testing.assert_allclose(*scores, rtol=1e-5)
+
+
+def test_the_executor_was_killed_between_the_parts(distant: Shop, said: dict[str, Any]) -> None:
+    about = json.loads((distant.current("recommendations") / "manifest.json").read_text())
+    parts = {f"{part['kind']}-{part['number']:05d}" for part in about["parts"]}
+    home = {name for name in parts if name.startswith("home")}
+    before = set(said["parts_before_the_kill"])
+    assert before
+    assert before < home
 
 
 @pytest.mark.usefixtures("workers")
