@@ -80,11 +80,18 @@ class Rules:
             else may be recommended they are in it all the same, so that nobody is without a list
         popularity: added to a score for each unit of log(1 + the item's events in train)
         own_items: added to a score for each unit of log(1 + the item's events in the history)
+        half_life_days: an event counts half for popularity after so many days before the lists'
+            instant, and for own_items before the user's latest event; popularity then counts the
+            events that the histories hold; null counts all alike
         diversity: from 0, by score alone, to 1, by difference from the items before
             (maximal marginal relevance, Carbonell and Goldstein, 1998)
         diversity_pool: this many best items are put in a diverse order
-        at_most: attribute to the most items of a list that share a value
-        explore_share: share of a list for items that are new or sell little
+        at_most: attribute to the most items of a list that share a value; an item with several
+            values counts for each
+        explore_share: share of the places of all lists for items that are new or sell little; a
+            part of a place is a place for as many of the users; items that nobody has seen are
+            among them where the model tells them apart by their features
+            (prepare.vocabulary_tail catalogue, train.item_features)
         explore_max_train_count: those with at most this many events in train
     """
 
@@ -94,6 +101,7 @@ class Rules:
     leave_out: dict[str, float | None] = field(default_factory=dict)
     popularity: float = 0.0
     own_items: float = 0.0
+    half_life_days: float | None = None
     diversity: float = 0.0
     diversity_pool: int = 100
     at_most: dict[str, int] = field(default_factory=dict)
@@ -104,6 +112,10 @@ class Rules:
         for key in ("diversity", "explore_share"):
             value = getattr(self, key)
             require(0 <= value <= 1, f"score.rules.{key}", "a share from 0 to 1", value)
+        half_life = self.half_life_days
+        is_time = half_life is None or half_life > 0
+        key = "score.rules.half_life_days"
+        require(is_time, key, "a positive number of days, or null", half_life)
         for key in ("diversity_pool", "explore_max_train_count"):
             value = getattr(self, key)
             require(value > 0, f"score.rules.{key}", "a positive number", value)
@@ -146,7 +158,8 @@ class Score:
 
     Args:
         lists: home is for a user, next for a session, similar for an item, pairs for the
-            probability that a user who sees an item next buys it in that session
+            probability that a user who sees an item next buys it in that session; home needs a
+            dataset of users, next one of sessions (prepare.sequence_unit)
         top_k: length of a list
         layout: one array a subject, or one row a recommendation
         as_of: the instant that the lists are made for (ISO 8601, UTC): no later event counts, save
@@ -159,7 +172,8 @@ class Score:
         fallback_by: what those without history get is popular among the subjects of their group
             (group), in the events of the platform that their group names, else their last event
             (platform), or among the items whose attribute of this name is their group; null, or a
-            group that nobody knows, is popular with all
+            group that nobody knows, is popular with all; the score is log(1 + the item's events
+            there), 0 where what is popular with all fills up a group's list
         reason: name the past event without which the score would be lowest; takes as many times
             longer as a history has events
         neighbours: an index of neighbours in place of the exact search

@@ -1,6 +1,7 @@
 """From the best items of each user to its list: order, limits, shares.
 
-Shapes: B users, M candidates best first, K length of a list, D width, V vocabulary.
+Shapes: B users, M candidates best first, K length of a list, D width, V vocabulary, C values that
+an item has of an attribute at most, X values that there are, R lists that go on, N items.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ class Lists:
     Args:
         users: how many lists
         length: of a list
-        values: attribute to the value of each item [V]
-        at_most: attribute to the most items of a list with the same known value
+        values: attribute to the values of each item [V, C]; one below FIRST_ITEM is none
+        at_most: attribute to the most items of a list with the same value; an item that has several
+            counts for each of them
 
     Attributes:
         item: indexes in the vocabulary [B, K]; PADDING where a list has ended
@@ -46,8 +48,8 @@ class Lists:
         self.size = np.zeros(users, np.int64)
         self._limits = [(values[name], most) for name, most in at_most.items()]
         self._counts = [
-            np.zeros((users, int(value_V.max(initial=0)) + 1), np.int32)
-            for value_V, _ in self._limits
+            np.zeros((users, int(value_VC.max(initial=0)) + 1), np.int32)
+            for value_VC, _ in self._limits
         ]
 
     @property
@@ -74,14 +76,20 @@ class Lists:
         is_there = np.arange(self.length) < self.size[:, None]
         return np.asarray(is_there & (self.source == SOURCES.index(source)))
 
-    def take(self, score_BM: Floats, item_BM: Ints, source: str, up_to: int | None = None) -> None:
+    def take(
+        self,
+        score_BM: Floats,
+        item_BM: Ints,
+        source: str,
+        up_to: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         """Goes through the candidates in their order and takes what the limits allow.
 
         Args:
             score_BM: -inf where there is no candidate
             item_BM: indexes in the vocabulary
             source: of schemas.SOURCES
-            up_to: fill the lists to this size; none fills them
+            up_to: fill each list to this size [B]; none fills them
         """
         full = self.length if up_to is None else up_to
         may_repeat = bool(self.size.any())
@@ -89,10 +97,10 @@ class Lists:
             fits_B = (score_B > -np.inf) & (self.size < full)
             if may_repeat:
                 fits_B &= ~(self.item == item_B[:, None]).any(axis=1)
-            for (value_V, most), count_BX in zip(self._limits, self._counts, strict=True):
-                value_B = value_V[item_B]
-                count_B = count_BX[np.arange(len(value_B)), value_B]
-                fits_B &= (count_B < most) | (value_B < FIRST_ITEM)
+            for (value_VC, most), count_BX in zip(self._limits, self._counts, strict=True):
+                value_BC = value_VC[item_B]
+                count_BC = np.take_along_axis(count_BX, value_BC, axis=1)
+                fits_B &= ((count_BC < most) | (value_BC < FIRST_ITEM)).all(axis=1)
             row = np.flatnonzero(fits_B)
             if len(row) == 0 and (self.size >= full).all():
                 return
@@ -122,16 +130,28 @@ class Lists:
         self.score[row, place] = score
         self.source[row, place] = source
         self.size[row] += 1
-        for (value_V, _), count_BX in zip(self._limits, self._counts, strict=True):
-            count_BX[row, value_V[item]] += 1
+        for (value_VC, _), count_BX in zip(self._limits, self._counts, strict=True):
+            count_BX[row[:, None], value_VC[item]] += 1
 
 
 def most_possible(allowed: Ints, values: Mapping[str, Ints], at_most: Mapping[str, int]) -> int:
-    """How many items a list under these limits can have at most."""
+    """How many items a list under these limits can have at most.
+
+    Of an item with several values the one that most items have is looked at: no bound is lower
+    where values are nested, as those of a path are; elsewhere a list may end before.
+
+    Args:
+        allowed: items that may be recommended [N]
+        values: as for Lists
+        at_most: as for Lists
+    """
     possible = len(allowed)
     for name, most in at_most.items():
-        value_N = values[name][allowed]
-        items_X = np.bincount(value_N)
+        value_NC = values[name][allowed]
+        items_X = np.bincount(value_NC.ravel(), minlength=FIRST_ITEM)
+        items_X[:FIRST_ITEM] = 0
+        widest_N1 = items_X[value_NC].argmax(axis=1)[:, None]
+        items_X = np.bincount(np.take_along_axis(value_NC, widest_N1, axis=1)[:, 0])
         known = np.minimum(items_X[FIRST_ITEM:], most).sum()
         possible = min(possible, int(known + items_X[:FIRST_ITEM].sum()))
     return possible

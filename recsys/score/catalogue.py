@@ -1,6 +1,7 @@
 """The items that may be recommended, and what lists need to know of them.
 
-Shapes: V vocabulary, N items that may be recommended.
+Shapes: V vocabulary, N items that may be recommended, C values that an item has of an attribute at
+most.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
 from recsys import files
+from recsys.arrays import matrix
 from recsys.config import Rules
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM, UNKNOWN
@@ -33,15 +35,13 @@ class Catalogue:
         item_id: by index [V]; empty where no item is
         train_count: events of train by index [V]
         allowed: indexes of the items that may be recommended [N], rising
-        values: attribute to the index of each item's value [V]
-        value_names: attribute to its values, each with its index
+        values: attribute to the indexes of each item's values [V, C]; below FIRST_ITEM is none
     """
 
     item_id: pa.StringArray
     train_count: npt.NDArray[np.int64]
     allowed: Ints
     values: dict[str, Ints]
-    value_names: dict[str, dict[str, int]]
 
     @cached_property
     def log_count(self) -> npt.NDArray[np.float32]:
@@ -77,7 +77,7 @@ def catalogue(
         DataError: nothing is left to recommend
     """
     indexes = [f"{name}_index" for name in attributes]
-    columns = ("item_index", "item_id", "train_count", "allowed", *attributes, *indexes)
+    columns = ("item_index", "item_id", "train_count", "allowed", *indexes)
     table = _marked(items, rules, stock).select(*columns).toArrow().combine_chunks()
     allowed_V = _by_index(table, "allowed", size, False, np.bool_)
     allowed_V[:FIRST_ITEM] = False
@@ -90,10 +90,7 @@ def catalogue(
         item_id=pa.array(_by_index(table, "item_id", size, "", object), pa.string()),
         train_count=_by_index(table, "train_count", size, 0, np.int64),
         allowed=np.flatnonzero(allowed_V).astype(np.int32),
-        values={
-            name: _by_index(table, f"{name}_index", size, UNKNOWN, np.int32) for name in attributes
-        },
-        value_names={name: _names(table, name) for name in attributes},
+        values={name: _values(table, f"{name}_index", size) for name in attributes},
     )
 
 
@@ -104,10 +101,14 @@ def _by_index(table: pa.Table, name: str, size: int, missing: Any, kind: Any) ->
     return values_V
 
 
-def _names(table: pa.Table, attribute: str) -> dict[str, int]:
-    values = table.column(attribute).to_pylist()
-    indexes = table.column(f"{attribute}_index").to_pylist()
-    return {name: index for name, index in zip(values, indexes, strict=True) if name is not None}
+def _values(table: pa.Table, name: str, size: int) -> Ints:
+    """The indexes of each item's values [V, C]."""
+    column = table.column(name).combine_chunks()
+    is_list = pa.types.is_list(column.type)
+    value_NC = matrix(column, name) if is_list else column.to_numpy()[:, None]
+    value_VC = np.full((size, value_NC.shape[1]), UNKNOWN, np.int32)
+    value_VC[table.column("item_index").to_numpy()] = value_NC
+    return value_VC
 
 
 def check_attributes(key: str, named: Iterable[str], known: Collection[str]) -> None:

@@ -23,10 +23,12 @@ def coming(plan: Plan) -> list[Column]:
 
 def totals(plan: Plan) -> list[Column]:
     """What is counted while the rows go by."""
-    return [
-        *rows_and_content(*plan.schema),
-        *(_of_pairs() if plan.kind == "pairs" else _of_lists(plan)),
-    ]
+    rows = rows_and_content(*plan.schema)
+    if plan.is_lists:
+        return [*rows, *_of_lists(plan)]
+    sources = PAIR_SOURCES if plan.kind == "pairs" else ()
+    counts = [F.count_if(F.col("source") == name).alias(name) for name in sources]
+    return [*rows, F.count(F.lit(1)).alias("lists"), *counts]
 
 
 def rows_and_content(*columns: Column | str) -> list[Column]:
@@ -43,19 +45,12 @@ def fingerprint(hashes: Any) -> str:
 def _of_lists(plan: Plan) -> list[Column]:
     is_array = plan.has_arrays
     is_first = F.lit(True) if is_array else F.col("rank") == 1
-    first_source = F.element_at("source", 1) if is_array else F.col("source")
+    first_source = F.get("source", 0) if is_array else F.col("source")
     size = F.size("item_id") if is_array else F.lit(1)
     return [
         _count(is_first.cast("bigint")).alias("lists"),
         _count(size).alias("recommendations"),
         _count((is_first & (first_source == "fallback")).cast("bigint")).alias("fallbacks"),
-    ]
-
-
-def _of_pairs() -> list[Column]:
-    return [
-        F.count(F.lit(1)).alias("lists"),
-        *[F.count_if(F.col("source") == name).alias(name) for name in PAIR_SOURCES],
     ]
 
 

@@ -13,9 +13,12 @@ import pyarrow as pa
 
 from recsys import encoding
 from recsys.arrays import matrix, pad
+from recsys.config import Rules
 from recsys.encoding import Encoded, Ints, Pairs, Rows
 from recsys.ranking import Ranker
 from recsys.schemas import FIRST_ITEM
+from recsys.score.subjects import SECONDS_PER_DAY
+from recsys.score.vectors import require_finite
 
 
 def read(batch: pa.RecordBatch, users: int, inputs: Iterable[str]) -> Rows:
@@ -42,24 +45,42 @@ def by_length(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.take(pa.array(np.argsort((steps >= 0).sum(axis=1), kind="stable")))
 
 
-def encode(ranker: Ranker, rows: Rows, own_items: float = 0.0) -> Encoded:
+def encode(
+    ranker: Ranker, rows: Rows, names: pa.StringArray, rules: Rules | None = None
+) -> Encoded:
     """The users' vectors, and what their own items add.
 
     Args:
         ranker: the model
         rows: of `read`
-        own_items: added for each unit of log(1 + events of the item)
+        names: of the users, who may be fewer than the rows
+        rules: what own items gain beyond what the model says; none is nothing
+
+    Raises:
+        DataError: the model says of a user what is no number
     """
     encoded = encoding.encode(ranker, rows)
-    if not own_items:
+    require_finite(encoded.vectors, names, "user")
+    own = encoded.pairs
+    is_of_user_P = own.row < len(names)
+    of_pairs = names.take(pa.array(own.row[is_of_user_P]))
+    require_finite(own.score[is_of_user_P], of_pairs, "user")
+    if rules is None or not rules.own_items:
         return encoded
-    own = _own(rows["item"], own_items)
-    return Encoded(encoded.vectors, Pairs.joined([encoded.pairs, own]))
+    gained = _own(rows, rules.own_items, rules.half_life_days)
+    return Encoded(encoded.vectors, Pairs.joined([encoded.pairs, gained]))
 
 
-def _own(item_BL: Ints, weight: float) -> Pairs:
-    row, place = np.nonzero(item_BL >= FIRST_ITEM)
-    both, count = np.unique(np.stack([row, item_BL[row, place]]), axis=1, return_counts=True)
+def _own(rows: Rows, weight: float, half_life_days: float | None) -> Pairs:
+    """What own items gain for each unit of log(1 + their events, recent ones more)."""
+    row, place = np.nonzero(rows["item"] >= FIRST_ITEM)
+    both, pair = np.unique(np.stack([row, rows["item"][row, place]]), axis=1, return_inverse=True)
+    value = np.ones(len(row))
+    if half_life_days is not None:
+        latest = rows["timestamp"].max(axis=1)[row]
+        days = (latest - rows["timestamp"][row, place]) / SECONDS_PER_DAY
+        value = np.exp2(-days / half_life_days)
+    count = np.bincount(pair, value)
     return Pairs(both[0], both[1], np.float32(weight) * np.log1p(count).astype(np.float32))
 
 

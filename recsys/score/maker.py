@@ -15,6 +15,7 @@ from recsys.score.shelf import Shelf
 from recsys.score.vectors import Floats
 
 Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
 
 # Scores of candidates that are in memory at once when a list needs many of them.
 _CANDIDATES_AT_ONCE = 1 << 22
@@ -41,14 +42,21 @@ class ListMaker:
         pool = rules.diversity_pool if rules.diversity else 0
         self._first_count = min(len(shelf), max(wanted, pool))
 
-    def make(self, vectors_BW: Floats, pairs: Pairs) -> Lists:
+    def make(self, vectors_BW: Floats, pairs: Pairs, explored_B: Longs | None = None) -> Lists:
         """The lists of users with these vectors.
 
         Limits may use up all candidates of a user before its list is full: then more of them are
         looked at, of this user alone, until the list is full or there is no more.
+
+        Args:
+            vectors_BW: of the users
+            pairs: what theirs score more or less
+            explored_B: places of each list that are for the explored items; none gives them none
         """
         count = self._first_count
-        lists, is_short_B = self._filled(vectors_BW, pairs, count)
+        if explored_B is None:
+            explored_B = np.zeros(len(vectors_BW), np.int64)
+        lists, is_short_B = self._filled(vectors_BW, pairs, explored_B, count)
         users = len(vectors_BW)
         while count < len(self._shelf) and is_short_B.any():
             count = min(count * _GROWTH, len(self._shelf))
@@ -58,14 +66,15 @@ class ListMaker:
                 row = short[start : start + at_once]
                 padded = np.resize(row, at_once)  # one shape, so that all get the same last bits
                 own = pairs.of_rows(row, users)
-                again, is_short_B[row] = _first(self._filled(vectors_BW[padded], own, count), row)
+                filled = self._filled(vectors_BW[padded], own, explored_B[padded], count)
+                again, is_short_B[row] = _first(filled, row)
                 lists.replace(row, again)
         if self._explored is not None:
             lists.spread("exploration")
         return lists
 
     def _filled(
-        self, vectors_BW: Floats, pairs: Pairs, count: int
+        self, vectors_BW: Floats, pairs: Pairs, explored_B: Longs, count: int
     ) -> tuple[Lists, npt.NDArray[np.bool_]]:
         """Lists out of so many candidates, and which of them more candidates would change [B]."""
         plan = self._plan
@@ -76,9 +85,9 @@ class ListMaker:
         lists = plan.lists(len(vectors_BW))
         is_short_B = np.zeros(len(vectors_BW), np.bool_)
         if self._explored is not None:
-            model_places = plan.list_length - plan.explore_places
-            lists.take(score_BM, item_BM, "model", model_places)
-            lacks_B = lists.size < model_places  # what is new would take these places, too
+            model_places_B = plan.list_length - explored_B
+            lists.take(score_BM, item_BM, "model", model_places_B)
+            lacks_B = lists.size < model_places_B  # what is new would take these places, too
             few = min(len(self._explored), count)
             rare_BM, rare_item_BM = self._explored.best(vectors_BW, pairs, few)
             lists.take(rare_BM, rare_item_BM, "exploration")

@@ -14,6 +14,7 @@ from recsys.encoding import Ints, Rows
 from recsys.schemas import PAIR_SOURCES
 from recsys.score import histories
 from recsys.score.plan import Plan
+from recsys.score.vectors import require_finite
 
 _MODEL, _NO_HISTORY, _UNKNOWN_ITEM = range(len(PAIR_SOURCES))
 # M is always the same, as the last bits of a product may depend on its shape.
@@ -48,8 +49,10 @@ class Purchases:
         source_P[~has_history_B[row_P]] = _NO_HISTORY
         is_asked_P = source_P == _MODEL
         probability_P = np.zeros(len(item_P), np.float32)
-        probability_P[is_asked_P] = self._probability(rows, row_P[is_asked_P], item_P[is_asked_P])
         subject = batch.column("user_id").take(pa.array(row_P))
+        asked_P = self._probability(rows, row_P[is_asked_P], item_P[is_asked_P])
+        require_finite(asked_P, subject.filter(pa.array(is_asked_P)), "user")
+        probability_P[is_asked_P] = asked_P
         columns = [
             pa.array(["pairs"]).take(pa.array(np.zeros(len(row_P), np.int32))),
             subject,

@@ -8,6 +8,7 @@ versions/<id>/home/date=…/model=…/part=00003/*.parquet    its lists
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -99,8 +100,7 @@ class Run:
             version = files.join(files.as_url(place), "versions", version_id)
             if version_id in published:
                 continue
-            marker = files.join(version, _RUN)
-            if found is None and files.exists(marker) and files.read_json(marker) == about:
+            if found is None and _read(files.join(version, _RUN)) == about:
                 found = version
             elif not files.exists(files.join(version, files.MANIFEST)):
                 files.remove(version)
@@ -169,11 +169,20 @@ class Run:
         return files.join(self.version, "parts", f"{kind}-{number:05d}.json")
 
     def _recorded(self, kind: str) -> list[Part]:
-        folder = files.join(self.version, "parts")
         # Beside them may lie the draft of one that a full disk or a kill has cut off.
-        names = [name for name in files.names(folder) if name.endswith(".json")]
-        names = [name for name in names if name.startswith(f"{kind}-")]
-        return [Part(**files.read_json(files.join(folder, name))) for name in names]
+        names = files.names(files.join(self.version, "parts"))
+        numbers = [re.fullmatch(rf"{kind}-(\d+)\.json", name) for name in names]
+        found = [self._part(kind, int(number[1])) for number in numbers if number]
+        return [part for part in found if part is not None]
+
+    def _part(self, kind: str, number: int) -> Part | None:
+        """A part that is done; none where nobody recorded it, or the record cannot be read."""
+        content = _read(self._record(kind, number))
+        try:
+            return None if content is None else Part(**content)
+        except TypeError as error:
+            log.warning("%s: not the record of a part: %s", self._record(kind, number), error)
+            return None
 
     def finish(self) -> None:
         """Removes what only the run needed."""
@@ -198,18 +207,27 @@ class Run:
                 taken the place
         """
         self._held.check()  # the other run may go on with this very version
-        record = self._record(plan.kind, number)
-        if files.exists(record):
-            part = Part(**files.read_json(record))
-        else:
+        part = self._part(plan.kind, number)
+        if part is None:
             url = self.lists_url(plan, number)
             if files.exists(url):
                 files.remove(url)  # of a try that was cut short
             part = _write(subjects, plan, number, url, expected)
-            files.write_json(record, asdict(part))
+            files.write_json(self._record(plan.kind, number), asdict(part))
             log.info("%s: part %d, %d subjects", plan.kind, number, part.subjects)
         self.done.append(part)
         return part
+
+
+def _read(url: str) -> Any:
+    """A file of JSON; none where it is not there, or damaged: what it says is done again then."""
+    if not files.exists(url):
+        return None
+    try:
+        return files.read_json(url)
+    except DataError as error:
+        log.warning("%s; taken as not there", error)
+        return None
 
 
 def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int | None) -> Part:
@@ -220,7 +238,7 @@ def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int
     came, found = incoming.get, outgoing.get
     for what, wanted, got in (
         ("subjects read", expected, came["subjects"]),
-        ("lists", came["lists"], found["lists"]),
+        ("lists", came["lists"] - plan.lists_without_row, found["lists"]),
     ):
         if wanted is not None and got != wanted:
             raise DataError(f"{url}: expected {wanted} {what}, found {got}")

@@ -15,10 +15,9 @@ from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.score import counting, export, planning
 from recsys.score.parts import Run, total
-from recsys.score.plan import Plan
+from recsys.score.plan import VECTORS, Plan
 from recsys.score.recall import recall
 from recsys.score.sources import pieces
-from recsys.score.users import write_vectors
 from recsys.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -45,26 +44,24 @@ def run(spark: SparkSession, config: Config) -> str:
         about = _about(spark, config, dataset, plan)
         date = datetime.datetime.fromtimestamp(about["as_of"], datetime.UTC).date().isoformat()
         work = Run.open(config.paths.recommendations, about, date, held)
-        found = {
-            kind: _score(spark, work, plan.of(kind), config, dataset) for kind in config.score.lists
-        }
-        vectors = 0
-        if config.score.user_vectors:
-            vectors = write_vectors(spark, work, plan.of("home"), config, dataset)
+        kinds = [*config.score.lists, *([VECTORS] if config.score.user_vectors else [])]
+        found = {kind: _score(spark, work, plan.of(kind), config, dataset) for kind in kinds}
         work.finish()
-        for kind in config.score.lists:
+        for kind in kinds:
             work.verify(spark, plan.of(kind))
-            if config.score.json_lines:
+            if "json_lines" in found[kind]:
                 export.verify(spark, work.version, kind, found[kind]["json_lines"])
         content = {
-            **_manifest(work, plan, dataset, model), "lists": found, "user_vectors": vectors,
+            **_manifest(work, plan, dataset, model),
+            VECTORS: found.pop(VECTORS, None), "lists": found,
             "started_at": started, "finished_at": _now(),
         }  # fmt: skip
         files.write_json(files.join(work.version, files.MANIFEST), content)
         files.write_bytes(files.join(work.version, "config.yaml"), command.to_yaml(config).encode())
         held.check()
         files.publish(work.version)
-    log.info("%d lists written to %s", sum(part.subjects for part in work.done), work.version)
+    subjects = sum(part.subjects for part in work.done if part.kind != VECTORS)
+    log.info("%d lists written to %s", subjects, work.version)
     return work.version
 
 
@@ -93,14 +90,14 @@ def _score(
     spark: SparkSession, work: Run, plan: Plan, config: Config, dataset: Manifest
 ) -> dict[str, Any]:
     """Scores the subjects of a kind of list; what the manifest says of it."""
-    parts = []
     found: dict[str, Any] = {}
     work.begin(spark, plan)
-    for piece in pieces(spark, work, plan, config, dataset):
-        parts.append(work.write(piece.frame, plan, piece.number, piece.subjects))
-        if plan.uses_neighbours and piece.number == 0:
-            found["recall_of_neighbours"] = recall(piece.frame, plan)
-    if plan.score.json_lines:
+    everybody = list(pieces(spark, work, plan, config, dataset))
+    parts = [work.write(piece.frame, plan, piece.number, piece.subjects) for piece in everybody]
+    if plan.uses_neighbours and everybody:
+        subjects = sum(part.subjects for part in parts)
+        found |= recall([piece.frame for piece in everybody], subjects, plan)
+    if plan.score.json_lines and plan.kind != VECTORS:
         found["json_lines"] = export.export(spark, work.version, plan)
     if plan.kind == "pairs":
         found["given"] = work.about["pairs"][0]

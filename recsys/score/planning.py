@@ -7,7 +7,7 @@ import logging
 from importlib.util import find_spec
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -15,19 +15,25 @@ from recsys import files, hashing, tables
 from recsys.config import Config
 from recsys.errors import ConfigError
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, HISTORIES, items_schema, with_inputs
+from recsys.schemas import CATEGORIES, FIRST_ITEM, HISTORIES, items_schema, with_inputs
 from recsys.score.catalogue import Catalogue, catalogue, check_attributes
-from recsys.score.plan import Plan
-from recsys.score.subjects import named, popular_in_groups, popular_on_platforms, until
+from recsys.score.plan import Floats, Plan, Popular
+from recsys.score.subjects import (
+    RECENT_UNIT,
+    SECONDS_PER_DAY,
+    best_of_groups,
+    named,
+    popular_in_groups,
+    popular_on_platforms,
+    recent_counts,
+    until,
+)
 from recsys.trained import Trained
 
 log = logging.getLogger(__name__)
 
-Ints = npt.NDArray[np.int32]
-
 # What score.fallback_by may name beside an attribute of the items.
 _GROUP, PLATFORM = "group", "platform"
-_SECONDS_PER_DAY = 86400
 
 
 def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained) -> Plan:
@@ -60,19 +66,19 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
         known_items=model.known_items,
         of_sessions=is_of_sessions(dataset),
         exclude_history=config.ranking.exclude_history,
+        bias=_bias(spark, config, dataset, found),
     )
-    return result.with_fallback(_popular(spark, config, dataset, found))
+    return result.with_fallback(_popular(spark, config, dataset, result))
 
 
 def _check(config: Config, dataset: Manifest, model: Trained) -> None:
     score, rules = config.score, config.score.rules
     known = list(dataset.categories)
-    single = [name for name, kind in dataset.attributes.items() if kind == "category"]
-    check_attributes("score.rules.at_most", rules.at_most, single)
+    check_attributes("score.rules.at_most", rules.at_most, known)
     check_attributes("score.rules.allow", rules.allow, ["item_id", *known])
     check_attributes("score.rules.deny", rules.deny, ["item_id", *known])
     by = [score.fallback_by] if score.fallback_by else []
-    check_attributes("score.fallback_by", by, [_GROUP, PLATFORM, *single])
+    check_attributes("score.fallback_by", by, [_GROUP, PLATFORM, *known])
     if score.fallback_by == PLATFORM and not dataset.platforms:
         raise ConfigError(
             "score.fallback_by: expected a dataset with platforms (events.columns.platform) for "
@@ -97,7 +103,7 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
         if name not in (kind, "similar", "pairs"):
             raise ConfigError(
                 f"score.lists: expected {kind}, similar or pairs for {dataset.url}, a dataset of "
-                f"{'sessions' if kind == 'next' else 'users'}, found {name}"
+                f"{'sessions' if kind == 'next' else 'users'} (prepare.sequence_unit), found {name}"
             )
 
 
@@ -120,32 +126,71 @@ def is_of_sessions(dataset: Manifest) -> bool:
 
 
 def _popular(
-    spark: SparkSession, config: Config, dataset: Manifest, found: Catalogue
-) -> dict[str, Ints]:
-    """Group to its popular items, best first; of equal ones the lower index."""
+    spark: SparkSession, config: Config, dataset: Manifest, plan: Plan
+) -> dict[str, Popular]:
+    """Group to what is popular there and may be recommended."""
     by = config.score.fallback_by
     if by is None:
         return {}
     if by not in (_GROUP, PLATFORM):
-        order = np.argsort(-found.train_count, kind="stable").astype(np.int32)
-        order = order[order >= FIRST_ITEM]
-        return {
-            name: order[found.values[by][order] == index]
-            for name, index in found.value_names[by].items()
-        }
-    schema = with_inputs(HISTORIES, dataset.inputs)
-    stored = tables.read(spark, files.join(dataset.url, "histories"), schema)
-    histories = until(stored, cut_after(config, dataset))
+        return _of_values(spark, dataset, plan, by)
+    histories = _histories(spark, config, dataset)
     if by == PLATFORM:
         counts = popular_on_platforms(histories, dataset.platforms)
     else:
         counts = popular_in_groups(histories, subjects(spark, config))
-    in_order = counts.orderBy("group", "count", "item_index", ascending=[True, False, True])
+    allowed = spark.createDataFrame(pa.table({"item_index": plan.catalogue.allowed}))
+    best = best_of_groups(counts, allowed, plan.popular_items).orderBy("group", "place")
     with tables.reading("the histories or score.subjects, for score.fallback_by"):
-        table = in_order.toArrow().to_pandas()
+        table = best.toArrow().to_pandas()
     return {
-        str(group): np.asarray(rows["item_index"], np.int32)
+        str(group): Popular.counted(rows["item_index"].to_numpy(), rows["count"].to_numpy())
         for group, rows in table.groupby("group", sort=False)
+    }
+
+
+def _histories(spark: SparkSession, config: Config, dataset: Manifest) -> DataFrame:
+    """Of everybody, up to the lists' instant."""
+    schema = with_inputs(HISTORIES, dataset.inputs)
+    stored = tables.read(spark, files.join(dataset.url, "histories"), schema)
+    return until(stored, cut_after(config, dataset))
+
+
+def _bias(spark: SparkSession, config: Config, dataset: Manifest, found: Catalogue) -> Floats:
+    """What each item scores with everybody, beyond what the model says [V]."""
+    rules = config.score.rules
+    if not rules.popularity or rules.half_life_days is None:
+        return np.asarray(rules.popularity * found.log_count, np.float32)
+    histories = _histories(spark, config, dataset)
+    counts = recent_counts(histories, as_of(config, dataset), rules.half_life_days)
+    with tables.reading("the histories, for score.rules.half_life_days"):
+        table = counts.toArrow()
+    count_V = np.zeros(len(found.train_count))
+    count_V[table.column("item_index").to_numpy()] = table.column("count").to_numpy() / RECENT_UNIT
+    return np.asarray(rules.popularity * np.log1p(count_V), np.float32)
+
+
+def _of_values(
+    spark: SparkSession, dataset: Manifest, plan: Plan, attribute: str
+) -> dict[str, Popular]:
+    """Value of an attribute to the popular items that have it."""
+    url = files.join(dataset.url, "categories.parquet")
+    named = tables.read(spark, url, CATEGORIES).where(F.col("attribute") == attribute)
+    with tables.reading(url):
+        names = {row["value_index"]: row["value"] for row in named.collect()}
+    everything = plan.catalogue
+    by_count = np.argsort(-everything.train_count[everything.allowed], kind="stable")
+    item_N = everything.allowed[by_count]
+    value_NC = everything.values[attribute][item_N]
+    value, item = value_NC.ravel(), np.repeat(item_N, value_NC.shape[1])
+    by_value = np.argsort(value, kind="stable")
+    value, item = value[by_value], item[by_value]
+    found, first = np.unique(value, return_index=True)
+    ends = np.minimum(np.append(first[1:], len(value)), first + plan.popular_items)
+    return {
+        names[index]: Popular.counted(item[start:end], everything.train_count[item[start:end]])
+        for index, start, end in zip(found.tolist(), first, ends, strict=True)
+        if index >= FIRST_ITEM
     }
 
 
@@ -173,7 +218,7 @@ def left_out_since(config: Config, dataset: Manifest) -> dict[int, int | None]:
     now = as_of(config, dataset)
     return {
         dataset.event_types.index(name) + FIRST_ITEM: (
-            None if days is None else int(now - days * _SECONDS_PER_DAY)
+            None if days is None else int(now - days * SECONDS_PER_DAY)
         )
         for name, days in config.score.rules.leave_out.items()
     }

@@ -162,7 +162,7 @@ def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[tuple
 
 def _spread(frame: DataFrame, rows: int, plan: Plan) -> DataFrame:
     """What the worker reads, in enough partitions to keep every core at work."""
-    narrow = subjects.inputs(frame, plan.inputs)
+    narrow = subjects.inputs(frame, plan.arrays)
     tasks = _tasks(frame.sparkSession, rows, plan)
     return narrow if frame.rdd.getNumPartitions() >= tasks else narrow.repartition(tasks, "user_id")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys.schemas import FIRST_ITEM, UNKNOWN
+
+SECONDS_PER_DAY = 86400
+RECENT_UNIT = 1 << 20
 
 
 def until(histories: DataFrame, instant: int | None) -> DataFrame:
@@ -172,6 +175,42 @@ def _counted(events: DataFrame) -> DataFrame:
     """The events of each known item in each group that has a name."""
     known = events.where((F.col("item_index") >= FIRST_ITEM) & (F.col("group") != ""))
     return known.groupBy("group", "item_index").count()
+
+
+def recent_counts(histories: DataFrame, instant: int, half_life_days: float) -> DataFrame:
+    """The events of each known item, where one counts half after every half-life.
+
+    Args:
+        histories: schemas.HISTORIES
+        instant: from which the time is counted back, seconds since the epoch
+        half_life_days: of an event
+
+    Returns:
+        item_index and count, in parts of RECENT_UNIT: whole, so that no order of events matters
+    """
+    events = histories.select(F.explode(F.arrays_zip("item", "timestamp")).alias("event"))
+    known = events.where(F.col("event.item") >= FIRST_ITEM)
+    days = (F.lit(instant) - F.col("event.timestamp")) / F.lit(SECONDS_PER_DAY)
+    weight = F.pow(F.lit(2.0), -days / F.lit(half_life_days)) * F.lit(RECENT_UNIT)
+    count = F.sum(F.round(weight).cast("bigint")).alias("count")
+    return known.groupBy(F.col("event.item").alias("item_index")).agg(count)
+
+
+def best_of_groups(counts: DataFrame, allowed: DataFrame, most: int) -> DataFrame:
+    """Of each group the items with the most events; of equal ones the lower index.
+
+    Args:
+        counts: group, item_index, count
+        allowed: item_index of the items that may be recommended
+        most: items of a group
+
+    Returns:
+        group, item_index, count, and place from 1 on
+    """
+    in_order = Window.partitionBy("group").orderBy(F.desc("count"), "item_index")
+    known = counts.join(F.broadcast(allowed), on="item_index", how="left_semi")
+    ranked = known.withColumn("place", F.row_number().over(in_order))
+    return ranked.where(F.col("place") <= most).select("group", "item_index", "count", "place")
 
 
 def with_left_out(

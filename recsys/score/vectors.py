@@ -1,20 +1,16 @@
-"""Item vectors on a machine's disk: written once, mapped by every worker, one copy in memory.
+"""Item vectors on a machine's disk (recsys.cache): mapped by every worker, one copy in memory.
 
 Shapes: N items, W width: D of the embedding, and 1 for what an item scores with everybody.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from recsys.errors import DataError
 
@@ -23,52 +19,39 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-# Files that no run has used for so long are removed.
-_KEEP_SECONDS = 7 * 86400
 _ROWS_AT_ONCE = 65536
 # TensorFlow reads an array in place only where it starts at a multiple of so many bytes.
 _ALIGNMENT = 64
 
 
-def folder() -> Path:
-    """The machine's folder of this user, which nobody else may write to."""
-    place = Path(tempfile.gettempdir()) / f"recsys-vectors-{os.getuid()}"
-    place.mkdir(mode=0o700, exist_ok=True)
-    if place.stat().st_uid != os.getuid():
-        raise DataError(f"{place}: expected a folder of this user, found one of another")
-    return place
-
-
-def mapped(key: str, make: Callable[[Path], None], suffix: str = ".npy") -> Path:
-    """The machine's file of a key, made by the first that needs it.
+def require_finite(values: Floats, names: pa.Array, what: str) -> None:
+    """Makes sure that a model's output is numbers.
 
     Args:
-        key: a fingerprint of all that the file depends on
-        make: writes it to the path it is given
-        suffix: of the file
+        values: a row (or value) for each name; there may be more rows
+        names: of users or items [N]
+        what: they are, in the singular
+
+    Raises:
+        DataError: some are infinite or no numbers; names the first whose are
     """
-    path = folder() / f"{key}{suffix}"
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            _remove_old()
-            draft = path.with_suffix(f".writing{suffix}")
-            try:
-                make(draft)
-                os.replace(draft, path)
-            finally:
-                draft.unlink(missing_ok=True)  # of a try that failed
-        os.utime(path)
-    return path
+    is_finite = np.isfinite(values[: len(names)])
+    is_broken_N = ~is_finite.all(axis=tuple(range(1, is_finite.ndim)))
+    if is_broken_N.any():
+        first = names[int(is_broken_N.argmax())].as_py()
+        raise DataError(
+            f"the model's export: expected finite numbers for the {what} {first!r}, found others; "
+            "train again, or go back to an earlier model"
+        )
 
 
-def _remove_old() -> None:
-    for path in folder().iterdir():
-        if time.time() - path.stat().st_mtime > _KEEP_SECONDS:
-            path.unlink(missing_ok=True)
-
-
-def write(path: Path, vectors_VW: Any, chosen_N: npt.NDArray[np.int32], bias_V: Floats) -> None:
+def write(
+    path: Path,
+    vectors_VW: Any,
+    chosen_N: npt.NDArray[np.int32],
+    bias_V: Floats,
+    names_V: pa.StringArray,
+) -> None:
     """Writes the vectors of the chosen items, a part at a time, with more added to their bias.
 
     Raises:
@@ -84,14 +67,21 @@ def write(path: Path, vectors_VW: Any, chosen_N: npt.NDArray[np.int32], bias_V: 
             chosen = chosen_N[start : start + _ROWS_AT_ONCE]
             part = np.array(vectors_VW[chosen], "<f4")
             part[:, -1] += bias_V[chosen]
-            if not np.isfinite(part).all():
-                raise DataError("export: expected finite item vectors, found others; train again")
+            require_finite(part, names_V.take(pa.array(chosen)), "item")
             file.write(part.data)
 
 
-def write_directions(path: Path, vectors_VW: Any, chosen_N: npt.NDArray[np.int32]) -> None:
-    """Writes the vectors of the chosen items without their bias, each of length 1."""
-    directions_ND = normalised(np.asarray(vectors_VW)[chosen_N, :-1])
+def write_directions(
+    path: Path, vectors_VW: Any, chosen_N: npt.NDArray[np.int32], names_V: pa.StringArray
+) -> None:
+    """Writes the vectors of the chosen items without their bias, each of length 1.
+
+    Raises:
+        DataError: the model has vectors that are no numbers
+    """
+    chosen_ND = np.asarray(vectors_VW)[chosen_N, :-1]
+    require_finite(chosen_ND, names_V.take(pa.array(chosen_N)), "item")
+    directions_ND = normalised(chosen_ND)
     np.save(path, directions_ND)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
-from recsys import files, ranking
+from recsys import cache, files, ranking
 from recsys.encoding import Encode, Pairs, Rows
 from recsys.ranking import Ranker
 from recsys.reasons import reasons
@@ -26,9 +27,10 @@ from recsys.score.arrange import Lists
 from recsys.score.maker import ListMaker
 from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.pairs import Purchases
-from recsys.score.plan import EVERYBODY, Ints, Plan
+from recsys.score.plan import EVERYBODY, VECTORS, Ints, Plan
 from recsys.score.shelf import ExactShelf, Shelf
 from recsys.score.table import to_table
+from recsys.score.users import Vectors
 from recsys.score.vectors import Floats
 
 Batches = Iterable[pa.RecordBatch]
@@ -63,13 +65,26 @@ def _work(plan: Plan) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     return work
 
 
-_workers: dict[str, Histories | Items | Purchases] = {}
+class Maker(Protocol):
+    """Makes the rows of a kind of list; a process keeps one of them."""
+
+    def __init__(self, plan: Plan) -> None: ...
+
+    def in_order(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The subjects of a batch, those that are scored together side by side."""
+
+    def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of a block of at most batch_users subjects."""
 
 
-def _worker(plan: Plan) -> Histories | Items | Purchases:
+_workers: dict[str, Maker] = {}
+
+
+def _worker(plan: Plan) -> Maker:
     """The process's own, kept from task to task."""
     if plan.fingerprint not in _workers:
         _workers.clear()
+        cache.let_go()
         ranking.limit_threads(_cores())
         _workers[plan.fingerprint] = _MAKERS.get(plan.kind, Histories)(plan)
     return _workers[plan.fingerprint]
@@ -83,7 +98,7 @@ class Histories:
         self._ranker = ranking.load(plan.export)
         allowed = plan.catalogue.allowed
         self._shelf = _with_index(plan, _shelf(plan, self._ranker, allowed), "scores")
-        explored = plan.explored if plan.explore_places else allowed[:0]
+        explored = plan.explored if plan.score.rules.explore_share else allowed[:0]
         rare = _shelf(plan, self._ranker, explored) if len(explored) else None
         self._maker = ListMaker(plan, self._shelf, rare, width=-1)
 
@@ -95,8 +110,11 @@ class Histories:
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The lists of a block of at most batch_users."""
         plan, count = self._plan, batch.num_rows
-        rows = histories.read(batch, plan.score.batch_users, plan.inputs)
-        encode = partial(histories.encode, self._ranker, own_items=plan.score.rules.own_items)
+        rows = histories.read(batch, plan.score.batch_users, plan.arrays)
+        encode = partial(
+            histories.encode, self._ranker, names=batch.column("user_id"),
+            rules=plan.score.rules,
+        )  # fmt: skip
         has_history_B = plan.is_known(rows["item"]).any(axis=1)
         if has_history_B.any():
             lists = self._lists(batch, rows, encode)
@@ -119,7 +137,8 @@ class Histories:
             pairs.append(histories.in_history(rows["item"]))
         if self._plan.score.rules.leave_out:
             pairs.append(histories.left_out(batch))
-        return self._maker.make(encoded.vectors, Pairs.joined(pairs))
+        explored_B = self._plan.explore_places(batch.column("user_id"), len(encoded.vectors))
+        return self._maker.make(encoded.vectors, Pairs.joined(pairs), explored_B)
 
     def _fall_back(self, lists: Lists, batch: pa.RecordBatch) -> None:
         """Fills the lists that are empty."""
@@ -177,7 +196,7 @@ class Items:
         return to_table(self._plan, subject, lists.first(len(item)), None)
 
 
-_MAKERS: dict[str, type[Histories | Items | Purchases]] = {"similar": Items, "pairs": Purchases}
+_MAKERS: dict[str, type[Maker]] = {"similar": Items, "pairs": Purchases, VECTORS: Vectors}
 
 
 def _cores() -> int:
@@ -188,10 +207,10 @@ def _cores() -> int:
 
 def _shelf(plan: Plan, ranker: Ranker, items: Ints) -> ExactShelf:
     """The items with their vectors and what they score with everybody."""
-    bias_V = plan.score.rules.popularity * plan.catalogue.log_count
-    path = vectors.mapped(
-        _key(plan, items, "scores", repr(plan.score.rules.popularity)),
-        lambda path: vectors.write(path, ranker.items(), items, bias_V),
+    path = cache.shared(
+        _key(plan, items, "scores", plan.bias.tobytes()),
+        lambda path: vectors.write(path, ranker.items(), items, plan.bias, plan.catalogue.item_id),
+        suffix=".npy",
     )
     return _exact(plan, items, vectors.load(path))
 
@@ -201,8 +220,8 @@ def _with_index(plan: Plan, shelf: ExactShelf, what: str) -> Shelf:
     settings = plan.score.neighbours
     if not plan.uses_neighbours:
         return shelf
-    path = vectors.mapped(
-        _key(plan, shelf.items, what, repr(settings), repr(plan.score.rules.popularity)),
+    path = cache.shared(
+        _key(plan, shelf.items, what, repr(settings), plan.bias.tobytes()),
         lambda path: build(path, shelf.vectors_NW, settings, _cores()),
         suffix=".faiss",
     )
@@ -211,14 +230,15 @@ def _with_index(plan: Plan, shelf: ExactShelf, what: str) -> Shelf:
 
 
 def _directions(plan: Plan, ranker: Ranker, items: Ints) -> Floats:
-    path = vectors.mapped(
+    path = cache.shared(
         _key(plan, items, "directions"),
-        lambda path: vectors.write_directions(path, ranker.items(), items),
+        lambda path: vectors.write_directions(path, ranker.items(), items, plan.catalogue.item_id),
+        suffix=".npy",
     )
     return vectors.load(path)
 
 
-def _key(plan: Plan, items: Ints, *more: str) -> str:
+def _key(plan: Plan, items: Ints, *more: str | bytes) -> str:
     return files.fingerprint([plan.model_version, plan.export, items.tobytes(), *more])
 
 

@@ -34,7 +34,7 @@ class Rules:
         k: its length
         allowed: items that it may hold
         left_out: items that it may not
-        at_most: (value of each item [V], the most of a value)
+        at_most: (values of each item [V, C], the most of a value)
         diversity: weight of similarity, over the pool of the best
         explored: items that have so many of the places
     """
@@ -65,9 +65,10 @@ def brute(score_V: np.ndarray, vector_VD: np.ndarray, rules: Rules) -> list[tupl
         for item in items:
             chosen = [other for other, _ in taken]
             fits = all(
-                value_V[item] < FIRST_ITEM
-                or sum(value_V[other] == value_V[item] for other in chosen) < most
-                for value_V, most in rules.at_most
+                sum(value in value_VC[other] for other in chosen) < most
+                for value_VC, most in rules.at_most
+                for value in value_VC[item]
+                if value >= FIRST_ITEM
             )
             if len(taken) < up_to and item not in chosen and fits:
                 taken.append((item, source))

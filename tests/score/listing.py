@@ -47,16 +47,24 @@ def known(world: World, user: int) -> set[int]:
 
 
 def values(world: World, attribute: str) -> np.ndarray:
-    value_V = np.ones(len(world.items) + FIRST_ITEM, np.int64)
-    value_V[FIRST_ITEM:] = world.items.column(f"{attribute}_index").to_numpy()
-    return value_V
+    """The indexes of each item's values [V, C]; 0 where it has no more."""
+    found = [np.atleast_1d(value) for value in world.items.column(f"{attribute}_index").to_pylist()]
+    value_VC = np.zeros((len(found) + FIRST_ITEM, max(map(len, found))), np.int64)
+    for item, value in enumerate(found, FIRST_ITEM):
+        value_VC[item, : len(value)] = value
+    return value_VC
 
 
 def popular(world: World, platform: int) -> list[int]:
     """The items that the histories hold most often on a platform; of equal ones the lower."""
-    is_there = world.histories["platform"] == platform
-    counts = Counter(world.histories["item"][is_there].tolist())
+    counts = counts_on(world, platform)
     return sorted(counts.keys() - {0, 1}, key=lambda item: (-counts[item], item))[:K]
+
+
+def counts_on(world: World, platform: int) -> Counter[int]:
+    """How often the histories hold each item on a platform."""
+    is_there = world.histories["platform"] == platform
+    return Counter(world.histories["item"][is_there].tolist())
 
 
 def log_counts(world: World) -> np.ndarray:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,10 @@ def test_a_full_disk_leaves_what_was_there(
     filler.write_bytes(bytes(free - 16384))
     with pytest.raises(DataError, match="expected room to write, found a full disk"):
         pipeline.run(spark, config)
+    with suppress(OSError):  # until nothing is left
+        filler.write_bytes(bytes(free))
+    with pytest.raises(DataError, match=r"json: expected room to write, found a full disk"):
+        pipeline.run(spark, config)  # of a file that the driver writes
     assert files.current(config.paths.recommendations, "") == former
     assert current(whole) == before
     filler.unlink()

@@ -90,16 +90,31 @@ def test_stock_allow_and_deny(spark: SparkSession, world: World, tmp_path: Path)
     )
 
 
-def test_blended_with_popularity_and_own_items(spark: SparkSession, world: World) -> None:
-    found = lists(spark, world, score=small(rules=Rules(popularity=0.8, own_items=1.5)))
-    scores = brute.model_scores(world) + 0.8 * log_counts(world)
+@pytest.mark.parametrize("half_life", [None, 3.0])
+def test_blended_with_popularity_and_own_items(
+    spark: SparkSession, world: World, half_life: float | None
+) -> None:
+    rules = Rules(popularity=0.8, own_items=1.5, half_life_days=half_life)
+    found = lists(spark, world, score=small(rules=rules))
+    scores = brute.model_scores(world)
+    recent = np.zeros(scores.shape[1])
     for user in range(USERS):
-        items, counts = np.unique(world.histories["item"][user], return_counts=True)
-        scores[user, items[items >= 2]] += 1.5 * np.log1p(counts[items >= 2])
+        own = np.zeros(scores.shape[1])
+        rows = {name: values_BL[user] for name, values_BL in world.histories.items()}
+        for item, when in zip(rows["item"], rows["timestamp"], strict=True):
+            days = (rows["timestamp"].max() - when) / DAY, 30 - when / DAY
+            value = [1.0 if half_life is None else 0.5 ** (age / half_life) for age in days]
+            if item >= FIRST_ITEM:
+                own[item] += value[0]
+                recent[item] += value[1]
+        scores[user] += 1.5 * np.log1p(own)
+    scores += 0.8 * (log_counts(world) if half_life is None else np.log1p(recent))
     compare(world, found, scores, lambda user: brute.Rules(K, all_items(world)))
 
 
-@pytest.mark.parametrize("most", [{"colour": 3}, {"colour": 4, "brand": 5}, {"brand": 1}])
+@pytest.mark.parametrize(
+    "most", [{"colour": 3}, {"colour": 4, "brand": 5}, {"brand": 1}, {"tags": 2}]
+)
 def test_at_most_so_many_of_a_value(
     spark: SparkSession, world: World, most: dict[str, int]
 ) -> None:
@@ -162,6 +177,22 @@ def test_similar_items(spark: SparkSession, world: World) -> None:
         cosines = np.array([brute.cosine(vectors[item], other) for other in vectors])
         expected = brute.brute(cosines, vectors, brute.Rules(K, allowed, left_out={item}))
         assert indexes(found[row["item_id"]]) == [other for other, _ in expected]
+
+
+@pytest.mark.parametrize("layout", ["arrays", "rows"])
+def test_nothing_is_similar_to_the_only_item(
+    spark: SparkSession, world: World, layout: str
+) -> None:
+    rules = Rules(allow={"item_id": ["item-5"]})
+    score = small(lists=("similar",), layout=layout, rules=rules)
+    version = pipeline.run(spark, world.config(score=score))
+    table = pq.read_table(files.local_copy(files.join(version, "similar")), partitioning=None)
+    found = {row["similar_to"]: row["item_id"] for row in table.to_pylist()}
+    assert found.pop("item-5", []) == []
+    assert len(found) == len(world.items) - 1
+    only = "item-5" if layout == "rows" else ["item-5"]
+    assert all(items == only for items in found.values())
+    assert _manifest(version)["lists"]["similar"]["recommendations"] == len(found)
 
 
 def test_rows_say_what_arrays_say(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,14 +11,16 @@ import pytest
 from recsys.config import Rules, Score
 from recsys.encoding import Pairs
 from recsys.schemas import FIRST_ITEM, SOURCES, UNKNOWN
+from recsys.score.arrange import most_possible
 from recsys.score.catalogue import Catalogue
 from recsys.score.maker import ListMaker
-from recsys.score.plan import EVERYBODY, Plan
+from recsys.score.plan import EVERYBODY, Plan, Popular
 from recsys.score.shelf import ExactShelf
 from tests.score import brute
 
 ITEMS, LENGTH, EXPLORED = 300, 10, 2
 USERS, WIDTH = 5, 3
+NAMES = pa.array([f"user-{number}" for number in range(10_000)])
 ALL = np.arange(FIRST_ITEM, FIRST_ITEM + ITEMS, dtype=np.int32)
 
 
@@ -24,12 +28,11 @@ def plan_of(values: dict[str, np.ndarray], count_V: np.ndarray, rules: Rules) ->
     catalogue = Catalogue(
         item_id=pa.array([f"item-{number}" for number in range(len(count_V))]),
         train_count=count_V, allowed=ALL, values=values,
-        value_names={name: {} for name in values},
     )  # fmt: skip
     return Plan(
         kind="home", export="", model_version="", inputs=(), catalogue=catalogue,
         score=Score(top_k=LENGTH, rules=rules), known_items=ITEMS, of_sessions=False,
-        exclude_history=False,
+        exclude_history=False, bias=np.zeros(len(count_V), np.float32),
     )  # fmt: skip
 
 
@@ -46,31 +49,47 @@ def test_what_is_new_does_not_fill_places_of_what_is_further_down() -> None:
     rules = Rules(
         at_most={"kind": 1}, explore_share=EXPLORED / LENGTH, explore_max_train_count=1
     )  # fmt: skip
-    plan = plan_of({"kind": kind_V}, count_V, rules)
+    plan = plan_of({"kind": kind_V[:, None]}, count_V, rules)
     vectors = np.linspace(2, 1, ITEMS, dtype=np.float32)[:, None]  # the first is the best
     maker = ListMaker(plan, shelf_of(ALL, vectors), shelf_of(ALL[-20:], vectors), width=1)
     none = np.zeros(0, np.int32)
-    lists = maker.make(np.ones((1, 1), np.float32), Pairs(none, none, np.zeros(0, np.float32)))
+    pairs = Pairs(none, none, np.zeros(0, np.float32))
+    lists = maker.make(np.ones((1, 1), np.float32), pairs, plan.explore_places(NAMES[:1], 1))
     sources = [SOURCES[number] for number in lists.source[0]]
     assert sources.count("exploration") == EXPLORED
     best = [2, *range(FIRST_ITEM + 200, FIRST_ITEM + 207)]
     assert sorted(lists.item[0]) == [*best, *ALL[-20:-18]]
 
 
-def drawn(rng: np.random.Generator, values: int) -> np.ndarray:
-    """A value of each item, some of them unknown."""
-    value_V = rng.integers(FIRST_ITEM, FIRST_ITEM + values, FIRST_ITEM + ITEMS).astype(np.int32)
-    value_V[rng.random(len(value_V)) < 0.01] = UNKNOWN
-    return value_V
+@pytest.mark.parametrize("share", [0.02, 0.25, 0.5])
+def test_a_share_that_is_no_whole_place_holds_over_all_users(share: float) -> None:
+    plan = plan_of({}, np.ones(FIRST_ITEM + ITEMS, np.int64), Rules(explore_share=share))
+    places = plan.explore_places(NAMES, len(NAMES) + 7)
+    assert set(places) <= {int(share * LENGTH), int(share * LENGTH) + 1, 0}
+    assert places[: len(NAMES)].mean() == pytest.approx(share * LENGTH, abs=0.02)
+    np.testing.assert_array_equal(plan.explore_places(NAMES[100:], len(NAMES))[:9], places[100:109])
+    others = replace(plan, model_version="of the next day").explore_places(NAMES, len(NAMES))
+    assert (others != places[: len(NAMES)]).any() == (share * LENGTH % 1 > 0)
 
 
+def drawn(rng: np.random.Generator, values: int, of_item: int = 1) -> np.ndarray:
+    """Up to so many values of each item, some of them unknown."""
+    value_VC = np.zeros((FIRST_ITEM + ITEMS, of_item), np.int32)
+    for value_C in value_VC:
+        own = rng.permutation(values)[: rng.integers(1, of_item + 1)] + FIRST_ITEM
+        value_C[: len(own)] = own
+    value_VC[rng.random(len(value_VC)) < 0.01] = UNKNOWN
+    return value_VC
+
+
+@pytest.mark.parametrize("of_item", [1, 3])
 @pytest.mark.parametrize("most", [{"colour": 2, "brand": 3}, {"colour": 1, "brand": 1}])
-def test_two_limits_on_random_items(most: dict[str, int]) -> None:
+def test_two_limits_on_random_items(most: dict[str, int], of_item: int) -> None:
     """Of many lists the second limits leave less than either of them alone would."""
     sizes = set()
     for seed in range(4):
         rng = np.random.default_rng(seed)
-        values = {"colour": drawn(rng, 6), "brand": drawn(rng, 4)}
+        values = {"colour": drawn(rng, 6, of_item), "brand": drawn(rng, 4)}
         plan = plan_of(values, np.ones(FIRST_ITEM + ITEMS, np.int64), Rules(at_most=most))
         vectors = rng.integers(-3, 4, size=(ITEMS, WIDTH)).astype(np.float32)
         users = rng.integers(-3, 4, size=(USERS, WIDTH)).astype(np.float32)
@@ -91,13 +110,25 @@ def test_two_limits_on_random_items(most: dict[str, int]) -> None:
     assert most["colour"] > 1 or True in sizes
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_of_nested_values_the_widest_bound_a_list(most: int) -> None:
+    """Departments of 100 items, each in 20 shelves: the departments leave less than the shelves."""
+    item = np.arange(FIRST_ITEM + ITEMS) - FIRST_ITEM
+    path = np.stack([FIRST_ITEM + item // 100, FIRST_ITEM + 3 + item // 5], axis=1)
+    values = {"path": path.astype(np.int32)}
+    assert most_possible(ALL, values, {"path": most}) == 3 * most
+    assert most_possible(ALL[:2], values, {"path": most}) == min(most, 2)
+    assert most_possible(ALL[99:101], values, {"path": most}) == 2
+
+
 @pytest.mark.parametrize("most", [{}, {"colour": 2, "brand": 3}])
 def test_popular_items_without_some_go_on_until_the_list_is_full(most: dict[str, int]) -> None:
     rng = np.random.default_rng(7)
     values = {"colour": drawn(rng, 6), "brand": drawn(rng, 4)}
     count_V = rng.integers(0, 30, FIRST_ITEM + ITEMS)
     of_group = rng.permutation(ALL)[:120]
-    plan = plan_of(values, count_V, Rules(at_most=most)).with_fallback({"app": of_group})
+    app = Popular.counted(of_group, np.arange(len(of_group), 0, -1))
+    plan = plan_of(values, count_V, Rules(at_most=most)).with_fallback({"app": app})
     for left_out in (0, 20, 200, ITEMS - 3, ITEMS):
         # Those first of which a list would be made.
         without = np.concatenate([of_group, np.setdiff1d(ALL, of_group)])[:left_out]
@@ -111,4 +142,8 @@ def test_popular_items_without_some_go_on_until_the_list_is_full(most: dict[str,
             )  # fmt: skip
             expected = [item for item, _ in brute.brute(score_V, np.zeros((1, 1)), rules)]
             found = plan.fallback_without(group, without)
-            assert found.item[0][: found.size[0]].tolist() == expected
+            items = found.item[0][: found.size[0]].tolist()
+            assert items == expected
+            count = dict(zip(app.item.tolist(), range(len(app.item), 0, -1), strict=True))
+            counts = [count.get(item, 0) if group else count_V[item] for item in items]
+            np.testing.assert_allclose(found.score[0][: len(items)], np.log1p(counts), rtol=1e-6)

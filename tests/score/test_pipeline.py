@@ -13,12 +13,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import command, files, lock, manifest
-from recsys.config import Neighbours, Pairs, Rules, Score, Stock
+from recsys.config import Neighbours, Pairs, Rules, Score, Stock, Subjects
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import RECOMMENDATION_FOLDERS, recommendations
 from recsys.score import pipeline
 from recsys.score.parts import Run
 from recsys.tables import read
+from tests.score.damage import spoil
 from tests.score.worlds import ITEMS, USERS, World, write_model
 
 K = 6
@@ -26,11 +27,6 @@ K = 6
 
 def small(**changes: object) -> Score:
     return Score(**{"top_k": K, "batch_users": 8, "block_items": 16, **changes})  # type: ignore[arg-type]
-
-
-def histories_of(world: World) -> Path:
-    url = files.current(str(world.folder / "dataset"), "")
-    return Path(files.local_copy(files.join(url, "histories")))
 
 
 def test_what_is_written(spark: SparkSession, own: World) -> None:
@@ -115,64 +111,6 @@ def test_a_rerun_has_the_same_rows(spark: SparkSession, own: World) -> None:
     assert one["lists"] == other["lists"]
 
 
-def test_a_run_that_ended_before_it_was_published_goes_on(
-    spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = own.config(score=small())
-    with monkeypatch.context() as patched:
-        patched.setattr(files, "publish", _interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            pipeline.run(spark, config)
-    place = own.folder / "recommendations"
-    written = {path: path.stat().st_mtime_ns for path in place.glob("versions/*/home/**/*.parquet")}
-    assert written
-    version = pipeline.run(spark, config)
-    assert files.current(config.paths.recommendations, "") == version
-    assert {path: path.stat().st_mtime_ns for path in written} == written  # not scored again
-    assert len(files.versions(config.paths.recommendations)) == 1
-
-
-def test_parts_that_are_damaged_are_not_published_and_scored_again(
-    spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = own.config(score=small(users_per_part=1))
-    former = pipeline.run(spark, own.config(score=small()))
-
-    def damage(work: Run) -> None:  # after the last part, before the pointer
-        place = Path(files.local_copy(work.version))
-        for number, fault in enumerate((_cut, _change_a_score, Path.unlink), start=1):
-            [victim] = place.glob(f"home/**/part={number:05d}/*.parquet")
-            (victim.parent / f".{victim.name}.crc").unlink()  # a check that not every disk has
-            fault(victim)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Run, "finish", damage)
-        with pytest.raises(DataError, match=r"part=00001: expected the 15 rows that were written"):
-            pipeline.run(spark, config)
-    assert files.current(config.paths.recommendations, "") == former
-    place = own.folder / "recommendations" / "versions"
-    done = {path: path.stat().st_mtime_ns for path in place.glob("*/parts/*.json")}
-    version = pipeline.run(spark, config)
-    again = {path.stem for path in done if path.stat().st_mtime_ns != done[path]}
-    assert again == {"home-00001", "home-00002", "home-00003"}
-    about, before = (files.read_json(files.join(url, files.MANIFEST)) for url in (version, former))
-    assert about["lists"] == before["lists"]
-
-
-def _change_a_score(path: Path) -> None:
-    """The file is as whole as it was, and one score in it is another."""
-    table = pq.read_table(path)
-    scores = table.column("score").to_pylist()
-    scores[0][0] += 0.25
-    column = table.schema.get_field_index("score")
-    changed = pa.array(scores, table.schema.field(column).type)
-    pq.write_table(table.set_column(column, "score", changed), path)
-
-
-def _interrupted(version: str) -> None:
-    raise KeyboardInterrupt(version)
-
-
 def test_an_index_writes_what_it_finds_of_the_models_lists(spark: SparkSession, own: World) -> None:
     def models(**changes: object) -> tuple[dict, dict[str, set[str]]]:
         version = pipeline.run(spark, own.config(score=small(**changes)))
@@ -189,12 +127,24 @@ def test_an_index_writes_what_it_finds_of_the_models_lists(spark: SparkSession, 
     about, _ = models(neighbours=few, rules=explored)
     assert about["recommendations"] == USERS * K
     _, exact = models()
-    by_index, found = models(neighbours=few)
+    by_index, found = models(neighbours=few, users_per_part=1)
     shares = [len(found[user] & items) / len(items) for user, items in exact.items()]
     assert 0 < len(shares) < USERS  # some have a fallback
     assert 0.1 < float(np.mean(shares)) < 1
     for manifest_of in (about, by_index):
         assert manifest_of["recall_of_neighbours"] == pytest.approx(float(np.mean(shares)))
+        assert manifest_of["compared_subjects"] == len(shares)
+
+
+def test_an_index_that_was_compared_with_nothing_says_so(spark: SparkSession, own: World) -> None:
+    path = own.folder / "users.parquet"
+    pq.write_table(pa.table({"user_id": ["new", "newer"]}), path)
+    score = small(neighbours=Neighbours(above_items=10), subjects=Subjects(path=(str(path),)))
+    version = pipeline.run(spark, own.config(score=score))
+    about = files.read_json(files.join(version, files.MANIFEST))["lists"]["home"]
+    assert about["fallbacks"] == 2
+    assert about["recall_of_neighbours"] is None
+    assert about["compared_subjects"] == 0
 
 
 @pytest.mark.parametrize(
@@ -215,76 +165,13 @@ def test_a_wrong_configuration(spark: SparkSession, own: World, score: Score, me
         pipeline.run(spark, own.config(score=score))
 
 
-def test_a_failure_leaves_what_was_there(spark: SparkSession, own: World) -> None:
-    former = pipeline.run(spark, own.config(score=small()))
-    before = _files(former)
-    damages = {
-        "a model of another vocabulary": lambda: write_model(
-            own.folder / "model", manifest.read(str(own.folder / "dataset")), 1, "another"
-        ),
-        "a history cut off": lambda: _cut(histories_of(own) / "part-1.parquet"),
-        "a history gone": lambda: (histories_of(own) / "part-1.parquet").unlink(),
-    }
-    messages = {
-        "a model of another vocabulary": "vocabulary_fingerprint of-this-world of .*found another",
-        "a history cut off": r"part-1.parquet: expected a whole Parquet file",
-        "a history gone": "expected the histories of 60, found those of 45",
-    }
-    for name, damage in damages.items():
-        damage()
-        with pytest.raises(DataError, match=messages[name]):
-            pipeline.run(spark, own.config(score=small()))
-        assert files.current(str(own.folder / "recommendations"), "") == former
-        assert _files(former) == before
-        if name.startswith("a model"):
-            write_model(own.folder / "model", manifest.read(str(own.folder / "dataset")), 0)
-
-
-def _files(url: str) -> dict[str, bytes]:
-    folder = Path(files.local_copy(url))
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def _cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def _damage(path: Path, start: int = 100) -> None:
-    whole, end = path.read_bytes(), start + 300
-    path.write_bytes(whole[:start] + bytes(byte ^ 0x5A for byte in whole[start:end]) + whole[end:])
-
-
-def test_a_corrupt_history_is_named_and_the_rest_is_kept_for_a_next_try(
+def test_a_model_that_makes_of_a_user_no_number_is_named_with_the_user(
     spark: SparkSession, own: World
 ) -> None:
-    victim = histories_of(own) / "part-2.parquet"
-    whole = victim.read_bytes()
-    _damage(victim)
-    config = own.config(score=small(users_per_part=1))
-    with pytest.raises(DataError, match=r"part-2.parquet: expected readable data"):
-        pipeline.run(spark, config)
-    [unfinished] = files.versions(config.paths.recommendations)
-    place = Path(own.folder / "recommendations" / "versions" / unfinished)
-    done = {path: path.stat().st_mtime_ns for path in (place / "home").rglob("*.parquet")}
-    assert len({path.parent for path in done}) == 2
-    victim.write_bytes(whole)
-    (place / "parts" / "home-00002.json.writing").write_text('{"kind"')  # cut off by a kill
-    version = pipeline.run(spark, config)
-    assert version.endswith(unfinished)
-    assert {path: path.stat().st_mtime_ns for path in done} == done  # not scored again
-    about = files.read_json(files.join(version, files.MANIFEST))
-    fresh = pipeline.run(spark, own.config(score=small(users_per_part=2)))
-    assert about["lists"] == files.read_json(files.join(fresh, files.MANIFEST))["lists"]
-
-
-def test_what_another_run_left_is_not_gone_on_with(spark: SparkSession, own: World) -> None:
-    config = own.config(score=small())
-    left = files.join(
-        files.as_url(config.paths.recommendations), "versions", "00000000T000000-left"
-    )
-    files.write_json(files.join(left, "run.json"), {"plan": "another"})
-    version = pipeline.run(spark, config)
-    assert files.versions(config.paths.recommendations) == [version.rsplit("/", 1)[-1]]
+    write_model(own.folder / "model", manifest.read(str(own.folder / "dataset")), is_broken=True)
+    with pytest.raises(DataError, match="export: expected finite numbers for the user 'user-"):
+        pipeline.run(spark, own.config(score=small()))
+    assert files.published(str(own.folder / "recommendations")) == []
 
 
 def test_a_second_run_to_the_same_place_is_refused(spark: SparkSession, own: World) -> None:
@@ -305,7 +192,7 @@ def test_stock_that_cannot_be_read_or_leaves_nothing(
         pipeline.run(spark, own.config(score=small(rules=nowhere)))
     damaged = tmp_path / "damaged.parquet"
     pq.write_table(pa.table({"item_id": [f"item-{n}" for n in range(ITEMS)]}), damaged)
-    _damage(damaged, start=4)
+    spoil(damaged, start=4)
     with pytest.raises(DataError, match=r"damaged.parquet: expected readable data"):
         pipeline.run(spark, own.config(score=small(rules=Rules(stock=Stock(path=(str(damaged),))))))
     (tmp_path / "stock.csv").write_text("item_id,left\nitem-2,0\nother,5\n")

@@ -3,17 +3,20 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from recsys.config import Neighbours
 from recsys.encoding import Pairs
+from recsys.errors import DataError
 from recsys.schemas import FIRST_ITEM
 from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.shelf import ExactShelf
-from recsys.score.vectors import write
+from recsys.score.vectors import require_finite, write, write_directions
 
 USERS, ITEMS, WIDTH = 16, 150, 6
 SIZE = ITEMS + FIRST_ITEM + 10
+NAMES = pa.array([f"item-{index}" for index in range(ITEMS)])
 
 
 def _world(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, Pairs]:
@@ -124,4 +127,17 @@ def test_pairs_of_some_rows() -> None:
 def test_vectors_that_a_disk_has_no_room_for_are_an_error() -> None:
     vectors, items = np.ones((ITEMS, WIDTH), np.float32), np.arange(ITEMS, dtype=np.int32)
     with pytest.raises(OSError, match="No space left on device"):
-        write(Path("/dev/full"), memoryview(vectors), items, np.zeros(ITEMS, np.float32))
+        write(Path("/dev/full"), memoryview(vectors), items, np.zeros(ITEMS, np.float32), NAMES)
+
+
+def test_items_and_users_that_a_broken_model_has_no_numbers_for_are_named(tmp_path: Path) -> None:
+    vectors, items = np.ones((ITEMS, WIDTH), np.float32), np.arange(ITEMS, dtype=np.int32)
+    vectors[5, 2], vectors[9, 0] = np.nan, np.inf
+    message = r"export: expected finite numbers for the item 'item-5', found others; train again"
+    with pytest.raises(DataError, match=message):
+        write(tmp_path / "scores", memoryview(vectors), items, np.zeros(ITEMS, np.float32), NAMES)
+    with pytest.raises(DataError, match=message):
+        write_directions(tmp_path / "directions.npy", vectors, items, NAMES)
+    with pytest.raises(DataError, match="for the user 'item-5'"):
+        require_finite(vectors, NAMES, "user")
+    require_finite(vectors, NAMES.slice(0, 5), "user")  # the others only fill up the block

@@ -16,9 +16,20 @@ from recsys.config import Rules, Score, Subjects
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.score import pipeline
+from recsys.score import subjects as subjects_of
 from tests.score import brute
-from tests.score.listing import K, all_items, compare, indexes, lists, log_counts, popular, small
-from tests.score.worlds import DAY, ITEMS, PLATFORMS, USERS, World, write_model
+from tests.score.listing import (
+    K,
+    all_items,
+    compare,
+    counts_on,
+    indexes,
+    lists,
+    log_counts,
+    popular,
+    small,
+)
+from tests.score.worlds import DAY, ITEMS, PLATFORMS, TAGS, USERS, World, write_model
 
 
 def test_everybody_without_a_known_item_gets_what_is_popular(
@@ -49,6 +60,23 @@ def test_given_users_with_fallback_by_group(
     blue = [row["item_index"] for row in rows if row["colour"] == "blue"]
     others = [item for item in range(FIRST_ITEM, FIRST_ITEM + 90) if item not in blue]
     assert indexes(found["nobody"]) == (blue + others)[:K]
+    of_blue = [log_counts(world)[item] if item in blue else 0 for item in indexes(found["nobody"])]
+    np.testing.assert_allclose(found["nobody"]["score"], of_blue, rtol=1e-6)
+
+
+def test_fallback_of_one_of_several_values(
+    spark: SparkSession, world: World, tmp_path: Path
+) -> None:
+    table = pa.table({"user_id": list(TAGS), "likes": list(TAGS)})
+    pq.write_table(table, tmp_path / "users.parquet")
+    subjects = Subjects(path=(str(tmp_path / "users.parquet"),), group="likes")
+    found = lists(spark, world, score=small(subjects=subjects, fallback_by="tags"))
+    rows = world.items.to_pylist()
+    for tag in TAGS:
+        tagged = [row["item_index"] for row in rows if tag in row["tags"]]
+        others = [row["item_index"] for row in rows if tag not in row["tags"]]
+        assert 1 < len(tagged) < len(rows) / 2
+        assert indexes(found[tag]) == (tagged + others)[:K]
 
 
 def test_fallback_of_the_users_of_a_group(
@@ -63,6 +91,18 @@ def test_fallback_of_the_users_of_a_group(
     first = [item for _, item in own][:K]
     assert len(first) > 2
     assert indexes(found["new"])[: len(first)] == first
+    of_all = [-count for count, item in own][:K] + [0] * (K - len(first))
+    np.testing.assert_allclose(found["new"]["score"], np.log1p(of_all), rtol=1e-6)
+
+
+def test_of_a_group_only_the_first_are_kept(spark: SparkSession) -> None:
+    rows = [("a", 4, 7), ("a", 3, 7), ("a", 9, 8), ("a", 5, 9), ("b", 4, 1), ("b", 5, 1)]
+    counts = spark.createDataFrame(rows, "group string, item_index int, count bigint")
+    allowed = spark.createDataFrame([(3,), (4,), (5,)], "item_index int")
+    best = subjects_of.best_of_groups(counts, allowed, most=2).orderBy("group", "place")
+    assert [tuple(row) for row in best.collect()] == [
+        ("a", 5, 9, 1), ("a", 3, 7, 2), ("b", 4, 1, 1), ("b", 5, 1, 2),
+    ]  # fmt: skip
 
 
 def test_fallback_of_a_platform(spark: SparkSession, world: World, tmp_path: Path) -> None:
@@ -83,6 +123,12 @@ def test_fallback_of_a_platform(spark: SparkSession, world: World, tmp_path: Pat
     for user, row in found.items():
         assert indexes(row) == of_platform.get(of[user], with_all), user
         assert set(row["source"]) == {"fallback"}
+        if of[user] in PLATFORMS:
+            counts = counts_on(world, PLATFORMS.index(of[user]) + FIRST_ITEM)
+            own = np.log1p([counts[item] for item in indexes(row)])
+        else:
+            own = log_counts(world)[indexes(row)]
+        np.testing.assert_allclose(row["score"], own, rtol=1e-6)
 
 
 def test_fallback_of_the_platform_of_ones_own_history(spark: SparkSession, own: World) -> None:

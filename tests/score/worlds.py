@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from recsys import files, manifest
 from recsys.config import Config, Paths, Train
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, HISTORIES, VOCABULARY, with_inputs
+from recsys.schemas import FIRST_ITEM, HISTORIES, UNKNOWN, VOCABULARY, with_inputs
 from tests.datasets import LENGTH, random_rows
 
 DAY = 86400
@@ -21,7 +21,10 @@ USERS = 60
 ITEMS = 90
 COLOURS = ("red", "green", "blue", "grey")
 BRANDS = ("own", "other", "third")
+TAGS = ("vegan", "new", "sale", "gift", "bulk")
+VALUES = {"colour": COLOURS, "brand": BRANDS, "tags": TAGS}
 EVENT_TYPES = ("view", "purchase")
+PURCHASE = EVENT_TYPES.index("purchase") + FIRST_ITEM
 PLATFORMS = ("web", "app", "till")
 
 
@@ -56,6 +59,7 @@ def write_world(folder: Path, files_of_histories: int = 4) -> World:
     place = Path(files.local_copy(version))
     _write(items, place / "items.parquet", 1)
     _write(items.select(list(VOCABULARY)), place / "vocabulary.parquet", 1)
+    _write(_categories(), place / "categories.parquet", 1)
     _write(_table(histories, users), place / "histories", files_of_histories)
     _write(_sequences(), place / "sequences" / "split=train", 1)
     dataset = _manifest(version)
@@ -67,6 +71,8 @@ def write_world(folder: Path, files_of_histories: int = 4) -> World:
 
 def _items(rng: np.random.Generator) -> pa.Table:
     index = np.arange(FIRST_ITEM, FIRST_ITEM + ITEMS)
+    tags = [sorted(range(1, 1 + len(TAGS)), key=lambda tag: (place * tag) % 7)[: place % 3]
+            for place in range(ITEMS)]  # fmt: skip
     colour, brand = rng.integers(len(COLOURS), size=ITEMS), rng.integers(len(BRANDS), size=ITEMS)
     return pa.table(
         {
@@ -78,8 +84,27 @@ def _items(rng: np.random.Generator) -> pa.Table:
             "brand": pa.array(BRANDS).take(pa.array(brand)),
             "colour_index": pa.array(colour + FIRST_ITEM, pa.int32()),
             "brand_index": pa.array(brand + FIRST_ITEM, pa.int32()),
+            # Lists are in the order of their values, and indexes in their own, as prepare has them.
+            "tags": [sorted(TAGS[tag - 1] for tag in own) for own in tags],
+            "tags_index": pa.array(
+                [sorted(tag - 1 + FIRST_ITEM for tag in own) or [UNKNOWN] for own in tags],
+                pa.list_(pa.int32()),
+            ),
         }
     )
+
+
+def _categories() -> pa.Table:
+    rows = [
+        {"attribute": name, "value_index": index, "value": value, "train_count": 1}
+        for name, values in VALUES.items()
+        for index, value in enumerate(values, FIRST_ITEM)
+    ]
+    kinds = {
+        "attribute": pa.string(), "value_index": pa.int32(), "value": pa.string(),
+        "train_count": pa.int64(),
+    }  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=pa.schema(list(kinds.items())))
 
 
 def _histories(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -144,8 +169,8 @@ def _manifest(version: str) -> Manifest:
         vocabulary_fingerprint="of-this-world", content_fingerprint="",
         event_types=EVENT_TYPES, platforms=PLATFORMS,
         inputs={"platform": len(PLATFORMS) + FIRST_ITEM},
-        attributes={"colour": "category", "brand": "category"},
-        categories={"colour": len(COLOURS) + FIRST_ITEM, "brand": len(BRANDS) + FIRST_ITEM},
+        attributes={"colour": "category", "brand": "category", "tags": "categories"},
+        categories={name: len(values) + FIRST_ITEM for name, values in VALUES.items()},
         splits={}, steps=(), quarantine={}, certificate={}, config=settings,
     )  # fmt: skip
 
@@ -157,8 +182,11 @@ def write_model(
     vocabulary: str | None = None,
     known_items: int | None = None,
     purchase_weight: float = 0.0,
+    is_broken: bool = False,
 ) -> None:
-    """Publishes a model with drawn weights."""
+    """Publishes a model with drawn weights, or one that makes of a purchase no number."""
+    import tensorflow as tf
+
     from recsys.train.catalogue import read_catalogue, read_item_ids
     from recsys.train.export import Export, save
     from recsys.train.model import Recommender
@@ -169,6 +197,9 @@ def write_model(
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         variable.assign_add(rng.normal(scale=0.7, size=variable.shape).astype(np.float32))
+    if is_broken:
+        [table] = [each for each in model.trainable_variables if "event_type" in each.name]
+        table.scatter_nd_update([[PURCHASE]], tf.fill([1, table.shape[1]], np.nan))
     module = Export(model, item_ids, {"event_type": dataset.event_types}, exclude_history=False)
     version = files.new_version(str(place))
     save(module, files.local_copy(files.join(version, "export")))
