@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pips in one environment get in each other's way
-.PHONY: help setup ready system demo test check format lock wheel package clean
+.PHONY: help setup ready system demo references test check format lock wheel package clean
 
 SHELL := /bin/sh
 export PYTHON # .make/system.sh reads it
@@ -34,7 +34,7 @@ $(shell [ ! -f $(VENV)/.created.stamp ] || \
   rm -f $(VENV)/.*.stamp)
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ready ## install everything that is missing: system packages, .venv, Horovod
 	@echo 'Ready. To run a job by hand: . $(BIN)/activate'
@@ -47,6 +47,9 @@ demo: ready demo/input/transactions.parquet demo/input/products.parquet ## the w
 	@$(TIMED) evaluate spark-submit $(SPARK_SUBMIT_FLAGS) jobs/evaluate.py --config conf/demo.yaml
 	@$(TIMED) score spark-submit $(SPARK_SUBMIT_FLAGS) jobs/score.py --config conf/demo.yaml
 	@$(RUN) python -m recsys.demo --config conf/demo.yaml
+
+references: ready ## after make demo: a report with every reference
+	@$(RUN) spark-submit $(SPARK_SUBMIT_FLAGS) jobs/evaluate.py --config conf/demo.yaml --config conf/demo_references.yaml
 
 test: ready ## run the tests
 	@.make/system.sh browser $(LOG)
