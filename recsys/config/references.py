@@ -50,7 +50,7 @@ class PopularRecent:
     """What was bought most often of late.
 
     Args:
-        half_life_days: before the end of train, after which an event counts half
+        half_life_days: before the latest event, after which an event counts half
     """
 
     half_life_days: float = 30

@@ -107,7 +107,6 @@ class Evaluation:
         return Training(
             histories=histories,
             vocabulary_size=self.dataset.vocabulary_size,
-            end=self.end,
             settings=self.config.evaluate,
             category=self.catalogue.category,
             target_types=tuple(

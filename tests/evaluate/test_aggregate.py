@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsys.config.references import PopularRecent
 from recsys.evaluate import aggregate, bootstrap, metrics, spread
 from recsys.evaluate.aggregate import Estimates, Measuring
 from recsys.evaluate.catalogue import read_catalogue
@@ -16,6 +18,7 @@ from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.figures import slicing
 from recsys.evaluate.histories import whole
 from recsys.evaluate.lists import Catalogue
+from recsys.evaluate.references.popularity import popular_recent
 from recsys.evaluate.references.system import NEVER, Training
 from recsys.evaluate.slices import Slicing
 from recsys.manifest import Manifest
@@ -202,6 +205,23 @@ def test_new_items_are_of_the_end_of_what_was_learnt_from_or_of_never(
     found = slicing(evaluation, first_seen).is_new_item
     assert found is not None
     assert np.flatnonzero(found).tolist() == new
+
+
+def test_popular_of_late_is_so_however_long_train_has_ended(
+    spark: SparkSession, place: Path, manifest: Manifest
+) -> None:
+    """A half-life is a quarter of an hour, and train's last events are of a day before its end."""
+    config = dataset.config(place, popular_recent=PopularRecent(half_life_days=0.01))
+    catalogue = read_catalogue(spark, config, manifest)
+    evaluation = Evaluation(spark, config, manifest, catalogue, None, ("train",))
+    train = evaluation.training(whole(evaluation.splits(("train",))))
+    score = popular_recent(train).score
+    last_day = Counter(item for steps in dataset.histories().values() for item in steps[2])
+    counted = [last_day[item] for item in range(FIRST_ITEM, manifest.vocabulary_size)]
+    assert max(counted) > 1
+    assert np.unique(score[FIRST_ITEM:], return_inverse=True)[1].tolist() == (
+        np.unique(counted, return_inverse=True)[1].tolist()
+    )
 
 
 def test_an_item_is_first_seen_with_its_first_event_or_never(

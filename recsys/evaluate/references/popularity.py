@@ -46,11 +46,15 @@ def popular(training: Training) -> Everybody:
 
 
 def popular_recent(training: Training) -> Everybody:
-    """The same, where an event counts half after every half-life before the end of train."""
-    half_life = training.settings.popular_recent.half_life_days
-    days = (F.lit(training.end) - F.col("timestamp")) / F.lit(_SECONDS_PER_DAY)
+    """The same, where an event counts half after every half-life before the latest.
+
+    Before any later instant all would count less alike, until nothing is left of them.
+    """
+    half_life, bought = training.settings.popular_recent.half_life_days, training.bought
+    latest = bought.agg(F.max("timestamp")).collect()[0][0]
+    days = (F.lit(latest) - F.col("timestamp")) / F.lit(_SECONDS_PER_DAY)
     weight = F.round(F.pow(F.lit(2.0), -days / F.lit(half_life)) * F.lit(_UNIT)).cast("bigint")
-    decayed = training.bought.groupBy("item").agg(F.sum(weight).alias("weight"))
+    decayed = bought.groupBy("item").agg(F.sum(weight).alias("weight"))
     return Everybody("popular_recent", places(training.by_item(decayed)))
 
 

@@ -57,7 +57,6 @@ class Training:
     Args:
         histories: of train, as of histories.whole
         vocabulary_size: V
-        end: of train, seconds since the epoch; where it is not known, any later instant
         settings: the references' own
         category: the attribute that tells kinds of items apart; none without one
         target_types: indexes of the event types that are predicted; empty means all
@@ -69,7 +68,6 @@ class Training:
 
     histories: DataFrame
     vocabulary_size: int
-    end: int = 0
     settings: Evaluate = field(default_factory=Evaluate)
     category: str | None = None
     target_types: tuple[int, ...] = ()
