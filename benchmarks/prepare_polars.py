@@ -141,7 +141,10 @@ def supported(events: pl.DataFrame, end: int, settings: Settings) -> pl.DataFram
 
 
 def sessions(events: pl.DataFrame, gap: int, valid_start: int, test_start: int) -> pl.DataFrame:
-    """In order, with session_id and the split of the session's start (0, 1, 2)."""
+    """In order, with session_id and the split of the session's start (0, 1, 2).
+
+    What a session goes on with behind its split's end is of none (3).
+    """
     events = events.sort("user_id", "timestamp", "item_id", "event_type", "price")
     user, time = pl.col("user_id"), pl.col("timestamp")
     new_user = (user != user.shift()).fill_null(True)
@@ -153,8 +156,11 @@ def sessions(events: pl.DataFrame, gap: int, valid_start: int, test_start: int) 
         pl.col("opens").cum_sum().alias("session"),
     )
     start = time.first().over("session")
-    split = (start >= valid_start).cast(pl.Int32) + (start >= test_start).cast(pl.Int32)
-    return events.with_columns(split.alias("split"))
+    split, own = (
+        (clock >= valid_start).cast(pl.Int32) + (clock >= test_start).cast(pl.Int32)
+        for clock in (start, time)
+    )
+    return events.with_columns(pl.when(own == split).then(split).otherwise(3).alias("split"))
 
 
 def vocabulary_of(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -176,7 +182,7 @@ class Sequences:
     """Rows of fixed width: a session's targets in blocks, each with what came before.
 
     Args:
-        events: in order, with session, split, item_index and type
+        events: of sessions(), with item_index and type
         settings: length and target_events of a row
     """
 
@@ -205,9 +211,12 @@ class Sequences:
             "purchase": np.zeros(len(time), np.int32),  # no types buy here: nothing is labelled
         }
         self.names = events["session_id"].to_numpy()[self.first]
-        self.split = events["split"].to_numpy()[self.first]
+        split = events["split"].to_numpy()
+        self.split = split[self.first]
+        # Behind it a session is of no split.
+        self.stop = self.first + np.add.reduceat((split != 3).astype(np.int64), self.first)
         self.session_step = step[self.first]
-        self.last_step = step[self.end - 1]
+        self.last_step = step[self.stop - 1]
 
     def blocks(self) -> tuple[np.ndarray, ...]:
         """Session, context, first target and end of each row, the last three as events."""
@@ -215,9 +224,9 @@ class Sequences:
         several = self.last_step > self.session_step
         step_event = np.append(np.flatnonzero(np.diff(step, prepend=-1)), len(step))
         begin = step_event[self.session_step + 1]
-        whole = several & (self.end - begin <= most) & (self.end - self.first <= 2 * most)
+        whole = several & (self.stop - begin <= most) & (self.stop - self.first <= 2 * most)
         session = np.flatnonzero(whole)
-        rows = [(session, self.first[session], begin[session], self.end[session])]
+        rows = [(session, self.first[session], begin[session], self.stop[session])]
         for place in np.flatnonzero(several & ~whole):
             rows.append(self._long(place, step_event))
         return tuple(np.concatenate(parts) for parts in zip(*rows, strict=True))

@@ -59,6 +59,8 @@ _ALWAYS = {
     "spark.sql.legacy.parquet.nanosAsLong": "true",
     # Lists without nulls lie in Parquet's two levels, which cost half as much to write as three.
     "spark.sql.parquet.writeLegacyFormat": "true",
+    # Groups of sequences are ranked within the partitions that they are in.
+    "spark.sql.requireAllClusterKeysForDistribution": "false",
     # Version 2 can leave a failed task's files among the good ones.
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "1",
 }

@@ -4,7 +4,8 @@ Every split is two borders, one before validation and one before test, to which 
 compared; what differs is whose borders they are and which time counts:
 
     split          borders of    time of the event, or
-    time           all           its session's start where a session is a sequence
+    time           all           its session's start where a session is a sequence, which is of
+                                 no split from the next border on
     leave_one_out  a sequence    (always of the event)
     last_sessions  a user        its session's start where a session is a sequence
     users          a user        (always the same side)
@@ -18,6 +19,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys.config import Prepare
+from recsys.errors import DataError
 from recsys.prepare import sessions
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.events import input_columns
@@ -79,7 +81,11 @@ def part(work: Work, cleaned: Clean) -> Parted:
             prepare, cleaned.first_event, cleaned.last_event,
             lambda before: _minutes(events, by_session, before),
         )  # fmt: skip
-        events = events.withColumn(PART, by_times(clock, times))
+        side = by_times(clock, times)
+        # A session that runs on behind its split's end is of no split from there on.
+        own = by_times(F.col("timestamp"), times)
+        within = F.when(side == own, side).otherwise(NO_PART) if by_session else side
+        events = events.withColumn(PART, within)
     elif prepare.split == "users":
         events = events.withColumn(PART, by_draw(F.col("user_id"), prepare, config.seed))
     else:
@@ -134,10 +140,24 @@ def _with_sessions(work: Work, cleaned: Clean, by_session: bool) -> _Sessions:
         return _Sessions(staged, schema, named=True, in_order=True)
     named = config.events.columns.session_id is not None
     if by_session:
+        if config.events.columns.user_id is not None:
+            _require_one_user(events)
         of_session = Window.partitionBy("session_id")
         timed = events.select(*names, F.min("timestamp").over(of_session).alias(SESSION_TIME))
         return _Sessions(work.stage(timed, "sessions", schema), schema, named, in_order=False)
     return _Sessions(events.select(*names), schema, named, cleaned.in_order)
+
+
+def _require_one_user(events: DataFrame) -> None:
+    owners = events.groupBy("session_id").agg(
+        F.min("user_id").alias("one"), F.max("user_id").alias("other")
+    )
+    shared = owners.where(F.col("one") != F.col("other")).orderBy("session_id").head(1)
+    if shared:
+        raise DataError(
+            "events.columns.session_id: expected every session to be of one user, found "
+            f"{shared[0].session_id!r} of {shared[0].one!r} and {shared[0].other!r}"
+        )
 
 
 def _minutes(events: DataFrame, by_session: bool, before: int | None) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 
 import recsys
 from recsys import command, files, hashing, lock, manifest
@@ -24,7 +25,7 @@ from recsys.prepare.days import Former
 from recsys.prepare.events import input_columns, queries, sequence_arrays
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
-from recsys.prepare.parts import Parted, part
+from recsys.prepare.parts import NO_PART, PART, Parted, part
 from recsys.prepare.purchases import Purchases
 from recsys.prepare.recount import feature_checks
 from recsys.prepare.rows import Cutting
@@ -91,7 +92,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             f"and a target{where}, found none"
         )
     checks = certificate.row_checks(sums, written.planned_steps)
-    if parted.times is not None and not parted.by_session:
+    if parted.times is not None:
         checks += certificate.time_checks(sums, parted.times)
     proof = certificate.certificate(
         [*of_vocabulary, *of_statistics, *checks, *of_subjects, *of_whole]
@@ -156,7 +157,12 @@ def _manifest(
         features=indexes.features,
         categories=indexes.categories,
         splits={split: written.split(split, sums.get(split), targets) for split in SPLITS},
-        steps=(*cleaned.steps, _limited_steps(work, cleaned, written), indexes.step),
+        steps=(
+            *cleaned.steps,
+            _limited_steps(work, cleaned, written),
+            *_split_step(cleaned, parted),
+            indexes.step,
+        ),
         quarantine=cleaned.faults,
         certificate=proof,
         rows_read=cleaned.rows_read,
@@ -190,6 +196,14 @@ def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> mani
         cleaned.rows - written.cut_events,
         f"at most {most} of one {work.config.prepare.sequence_unit}, drawn by the seed",
     )
+
+
+def _split_step(cleaned: Clean, parted: Parted) -> list[manifest.Step]:
+    if parted.times is None:
+        return []
+    gone = parted.events.where(F.col(PART) == NO_PART).count()
+    decision = "of no split: the embargo, and what a session goes on with behind its split's end"
+    return [manifest.Step("split", cleaned.rows, cleaned.rows - gone, decision)] if gone else []
 
 
 def _cut(

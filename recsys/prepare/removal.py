@@ -27,7 +27,6 @@ from recsys.prepare import certificate, days, writing
 from recsys.prepare.groups import Layout, in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.listed import GONE, WHOSE, Listed, listed, names
-from recsys.prepare.sessions import is_by_session
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.work import Work, drafted
 from recsys.schemas import QUARANTINE, SPLITS
@@ -226,7 +225,7 @@ def _certificate(
     if former.valid_start is not None and former.test_start is not None:
         embargo = int(prepare.embargo_days * MICROSECONDS_PER_DAY)
         times = SplitTimes(former.valid_start, former.test_start, embargo)
-        checks += [] if is_by_session(work.config) else certificate.time_checks(sums, times)
+        checks += certificate.time_checks(sums, times)
     before = former.certificate.get("before_removal", former.certificate["checks"])
     ties = {split: row.tied_steps for split, row in sums.items()}
     return {**certificate.certificate(checks), "before_removal": before, "tied_steps": ties}

@@ -5,15 +5,20 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from recsys.config import Prepare
+from recsys import files
+from recsys.config import EventColumns, Prepare
+from recsys.errors import DataError
+from recsys.prepare import pipeline
 from recsys.prepare.parts import (
     NO_PART,
     TEST,
@@ -27,6 +32,7 @@ from recsys.prepare.parts import (
 from recsys.prepare.sessions import SESSION_TIME, Namer, Rules
 from recsys.prepare.split import SplitTimes
 from tests.prepare.reference import sessions
+from tests.prepare.small import DAY, START, log_rows, small_config, write_csv
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
@@ -122,3 +128,40 @@ def test_a_session_does_not_depend_on_other_users() -> None:
 def test_rules_are_as_configured() -> None:
     prepare = Prepare(session_gap_minutes=5, session_day_boundary_hour=4.5, session_max_events=9)
     assert Rules.of(prepare) == Rules(5 * MINUTE, 4 * HOUR + 30 * MINUTE, 9)
+
+
+def test_a_session_is_of_no_split_behind_the_end_of_its_own(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    steady = [
+        ("steady", f"i{n % 25:02}", "view", str(START + 5 * DAY + n * 1200), "1.50", "1")
+        for n in range(4 * DAY // 1200)
+    ]
+    config = small_config(tmp_path, write_csv(tmp_path / "log.csv", log_rows() + steady))
+    config = replace(config, prepare=replace(config.prepare, sequence_unit="session"))
+    made = pipeline.run(spark, config)
+    assert made.valid_start is not None
+    assert made.test_start is not None
+    steps = {step.name: step.rows_in - step.rows_out for step in made.steps}
+    behind = [row for row in steady if int(row[3]) * 1_000_000 >= made.valid_start]
+    assert steps["split"] == len(behind) > 0
+    for split, end in (("train", made.valid_start), ("valid", made.test_start)):
+        files_of = [pq.read_table(files.local_copy(url)) for url in made.file_urls(split)]
+        latest = max(max(map(max, table["timestamp"].to_pylist())) for table in files_of)
+        assert latest * 1_000_000 < end
+    checks = {check["name"] for check in made.certificate["checks"]}
+    assert {"train: last event", "train: last session", "valid: first target"} <= checks
+
+
+def test_a_session_of_two_users_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "who,visit,what,when\nann,1,tea,1700006400\nann,1,jam,1700006500\nbob,1,tea,1700006600\n"
+    )
+    columns = EventColumns(
+        user_id="who", session_id="visit", item_id="what", timestamp="when", event_type=None
+    )
+    config = small_config(tmp_path, path, columns=columns)
+    config = replace(config, prepare=replace(config.prepare, sequence_unit="session"))
+    with pytest.raises(DataError, match="of one user, found '1' of 'ann' and 'bob'"):
+        pipeline.run(spark, config)

@@ -158,9 +158,10 @@ def test_sessions(
     borders = (made.valid_start, made.test_start)
     counts, steps = Counter(), Counter()
     for events in reference.values():
-        split = SPLITS[bisect(borders, events[0].timestamp)]
-        steps[split] += len({event.timestamp for event in events}) - 1
-        counts.update(event.item_id for event in events if split == "train")
+        side = bisect(borders, events[0].timestamp)
+        own = [event for event in events if bisect(borders, event.timestamp) == side]
+        steps[SPLITS[side]] += len({event.timestamp for event in own}) - 1
+        counts.update(event.item_id for event in own if SPLITS[side] == "train")
     in_order = sorted(counts, key=lambda item: (-counts[item], item))
     assert list(vocabulary(made).values()) == in_order
     assert {split: made.splits[split].steps for split in SPLITS} == steps
