@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int32]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
+# Items whose maximum top_k looks at first, and how many more such windows than k it takes to pay.
+_WINDOW = 32
+_WORTHWHILE = 4
+
 
 def without_reserved(scores_CV: Any) -> tf.Tensor:
     """The scores with padding and the unknown item out of every list."""
@@ -48,10 +52,27 @@ def without_history(scores_CV: Any, item_CL: Any) -> tf.Tensor:
 
 
 def top_k(scores_CV: Any, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The k best scores and their items [C, K], best first; of equal ones the lower index."""
+    """The k best scores and their items [C, K], best first; of equal ones the lower index.
+
+    They lie in the k windows of neighbouring items with the best maxima, of equal ones the first:
+    before an item of another window come at least these k maxima. So only these are sorted.
+    """
     import tensorflow as tf
 
-    return tuple(tf.math.top_k(scores_CV, k=min(k, scores_CV.shape[1])))
+    scores_CV = tf.convert_to_tensor(scores_CV)
+    items = scores_CV.shape[1]
+    k, windows = min(k, items), -(-items // _WINDOW)
+    if windows < _WORTHWHILE * k:
+        return tuple(tf.math.top_k(scores_CV, k))
+    if behind := windows * _WINDOW - items:
+        never = tf.constant(-np.inf, scores_CV.dtype)
+        scores_CV = tf.pad(scores_CV, [[0, 0], [0, behind]], constant_values=never)
+    scores_CNW = tf.reshape(scores_CV, [-1, windows, _WINDOW])
+    window_CK = tf.sort(tf.math.top_k(tf.reduce_max(scores_CNW, axis=2), k, sorted=False).indices)
+    found = tf.gather(scores_CNW, window_CK, batch_dims=1)
+    best_CK, place_CK = tf.math.top_k(tf.reshape(found, [-1, k * _WINDOW]), k)
+    window_CK = tf.gather(window_CK, place_CK // _WINDOW, batch_dims=1)
+    return best_CK, window_CK * _WINDOW + place_CK % _WINDOW
 
 
 def best_of_blocks(

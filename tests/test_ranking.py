@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from recsys import ranking
 from recsys.schemas import FIRST_ITEM
@@ -30,6 +31,20 @@ def test_a_system_that_scores_all_alike_finds_nothing() -> None:
 def test_of_equal_scores_the_lower_index_comes_first() -> None:
     _, items = ranking.top_k(np.array([[1.0, 3.0, 3.0, 2.0, 3.0]]), 4)
     assert items.numpy().tolist() == [[1, 2, 4, 3]]
+
+
+@pytest.mark.parametrize("items", [4 * 32 * 20, 4 * 32 * 20 + 1, 9_999])
+@pytest.mark.parametrize("values", [2, 50, 10**6])  # nearly all tied, many, hardly any
+def test_the_best_of_many_are_those_of_a_stable_sort(items: int, values: int) -> None:
+    scores = np.random.default_rng(items).integers(0, values, (7, items)).astype(np.float32)
+    scores[1] = -np.inf
+    scores[2, 5:] = -np.inf
+    scores[3] = np.arange(items)
+    scores[4, -1:] = values
+    best, places = ranking.top_k(scores, 20)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :20]
+    np.testing.assert_array_equal(places, expected)
+    np.testing.assert_array_equal(best, np.take_along_axis(scores, expected, axis=1))
 
 
 def test_a_list_is_no_longer_than_the_catalogue() -> None:
