@@ -51,6 +51,7 @@ def settings(events: int) -> list[str]:
         "--prepare.clean.min_item_events=5", "--prepare.clean.min_user_events=3",
         "--prepare.sequence_unit=session", "--prepare.sequence_length=20",
         "--prepare.sequence_target_events=10", "--prepare.rows_per_group=2048",
+        "--prepare.item_statistics=true",
     ]  # fmt: skip
 
 

@@ -80,6 +80,7 @@ def prepare(log: Path, output: Path, settings: Settings) -> dict[str, Any]:
         pl.col("item_index").fill_null(1),
         pl.col("event_type").replace_strict(index, default=1, return_dtype=pl.Int32).alias("type"),
     )
+    statistics(events, vocabulary, types).write_parquet(output / "items.parquet")
     sequences = Sequences(events, settings)
     counts |= {"items": len(vocabulary), "event_types": types, **sequences.write(output)}
     again = vocabulary_of(events, settings)
@@ -176,6 +177,28 @@ def vocabulary_of(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 def event_types(events: pl.DataFrame) -> list[str]:
     counted = events.filter(pl.col("split") == 0).group_by("event_type").len()
     return counted.sort([-pl.col("len").cast(pl.Int64), "event_type"])["event_type"].to_list()
+
+
+def statistics(events: pl.DataFrame, vocabulary: pl.DataFrame, types: list[str]) -> pl.DataFrame:
+    """Of each item: how popular it is, how it converts, how recent; all but shares normalized.
+
+    Nothing is known of its category, so that its price has no rank.
+    """
+    train = events.filter(pl.col("split") == 0)
+    shares = [
+        (((pl.col("event_type") == name).sum() + 1) / (pl.len() + len(types))).alias(name)
+        for name in types
+    ]
+    own = train.group_by("item_id").agg(
+        pl.len().log1p().alias("popularity"), *shares,
+        (train["timestamp"].max() - pl.col("timestamp").max()).alias("recency"),
+        pl.col("price").median(),
+    ).with_columns((pl.col("recency") / DAY_US).log1p())  # fmt: skip
+    items = vocabulary.join(own, on="item_id", how="left", maintain_order="left")
+    return items.with_columns(
+        ((pl.col(name) - pl.col(name).mean()) / pl.col(name).std(ddof=0)).clip(-5, 5)
+        for name in ("popularity", "recency")
+    )
 
 
 class Sequences:

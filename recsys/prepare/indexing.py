@@ -16,7 +16,8 @@ from recsys.prepare.catalogue import check as check_items
 from recsys.prepare.days import Former
 from recsys.prepare.events import input_arrays, input_columns
 from recsys.prepare.statistics import KINDS as STATISTICS
-from recsys.prepare.statistics import statistics
+from recsys.prepare.statistics import TALLIED, statistics
+from recsys.prepare.tally import tally, tally_schema
 from recsys.prepare.vocabulary import came_with_valid, train_counts, vocabulary
 from recsys.prepare.work import Work, together
 from recsys.schemas import CATEGORIES, FIRST_ITEM, VOCABULARY, items_schema
@@ -74,15 +75,13 @@ def index(
         DataError: more event types or platforms than a log of behaviour has
     """
     prepare = work.config.prepare
-    found = vocabulary(events, catalogue, prepare, former.vocabulary if former else None)
+    columns = TALLIED if prepare.item_statistics else ("item_id", "event_type")
+    tallied = work.stage(tally(events, *columns), "tally", tally_schema(*columns))
+    found = vocabulary(tallied, catalogue, prepare, former.vocabulary if former else None)
     has_platforms = "platform" in input_columns(work.config.events)
     types, platforms, known = together(
-        lambda: _names(events, "event_type", former.manifest.event_types if former else ()),
-        lambda: (
-            tuple(_names(events, "platform", former.manifest.platforms if former else ()))
-            if has_platforms
-            else ()
-        ),
+        lambda: _names(tallied, "event_type", former.manifest.event_types if former else ()),
+        lambda: _platforms(events, former) if has_platforms else (),
         lambda: work.keep(found, "vocabulary.parquet", VOCABULARY),
     )
     for key in ("target_event_types", "purchase_event_types"):
@@ -94,7 +93,7 @@ def index(
                 )
     in_order, (items, categories, lengths) = together(
         lambda: sorted(known.collect(), key=lambda row: row.item_index),
-        lambda: _write_features(work, known, events, catalogue, tuple(types), former),
+        lambda: _write_features(work, known, tallied, catalogue, tuple(types), former),
     )
     least = prepare.vocabulary_min_count
     of_train = [row for row in in_order if former or row.train_count >= least]
@@ -144,9 +143,14 @@ class _Count(NamedTuple):
     events: int
 
 
-def _names(events: DataFrame, column: str, former: tuple[str, ...]) -> dict[str, _Count]:
+def _platforms(events: DataFrame, former: Former | None) -> tuple[str, ...]:
+    before = former.manifest.platforms if former else ()
+    return tuple(_names(tally(events, "platform"), "platform", before))
+
+
+def _names(tallied: DataFrame, column: str, former: tuple[str, ...]) -> dict[str, _Count]:
     """The former values and those of train, with their counts; by falling count, ties by name."""
-    rows = train_counts(events, column).limit(_MOST_NAMES + 1).collect()
+    rows = train_counts(tallied, column).limit(_MOST_NAMES + 1).collect()
     if len(rows) > _MOST_NAMES:
         raise DataError(
             f"events.columns.{column}: expected at most {_MOST_NAMES} different values in train, "
@@ -162,7 +166,7 @@ def _names(events: DataFrame, column: str, former: tuple[str, ...]) -> dict[str,
 def _write_features(
     work: Work,
     known: DataFrame,
-    events: DataFrame,
+    tallied: DataFrame,
     catalogue: DataFrame | None,
     event_types: tuple[str, ...],
     former: Former | None,
@@ -178,7 +182,7 @@ def _write_features(
     sizes = check_items(catalogue, own) if catalogue is not None else {}
     by = dict.fromkeys(kinds, prepare.numbers)
     if prepare.item_statistics:
-        items = statistics(events, items, event_types, own.first_category)
+        items = statistics(tallied, items, event_types, own.first_category)
         kinds, sizes = {**kinds, **STATISTICS}, {**sizes, "conversion": len(event_types)}
         by |= dict.fromkeys(STATISTICS, "standard")
     lengths = dense.widths(kinds, sizes, prepare)

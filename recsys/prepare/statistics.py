@@ -15,6 +15,10 @@ from pyspark.sql import functions as F
 
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.parts import PART, TRAIN
+from recsys.prepare.tally import EVENTS_MET, LAST_MET, met
+
+# What must be told apart to know them.
+TALLIED = ("item_id", "event_type", "price")
 
 KINDS = {
     "popularity": "number", "conversion": "vector", "recency": "number", "price_rank": "number",
@@ -22,24 +26,24 @@ KINDS = {
 
 
 def statistics(
-    events: DataFrame, items: DataFrame, event_types: tuple[str, ...], category: str | None
+    tallied: DataFrame, items: DataFrame, event_types: tuple[str, ...], category: str | None
 ) -> DataFrame:
     """The items with a column for each of KINDS; null where train says nothing.
 
     Args:
-        events: EVENTS with PART; null prices where the log has none
+        tallied: tally() of TALLIED
         items: the vocabulary and its attributes
         event_types: in the order of conversion's shares
         category: attribute within which prices are ranked; none ranks none
     """
-    train = events.where((F.col(PART) == TRAIN) & F.col("item_id").isNotNull())
-    last = train.agg(F.max("timestamp").alias("end"))
-    of_types = [F.count_if(F.col("event_type") == name) for name in event_types]
+    train = tallied.where((F.col(PART) == TRAIN) & F.col("item_id").isNotNull())
+    last = train.agg(F.max(LAST_MET).alias("end"))
+    of_types = [met(F.col("event_type") == name) for name in event_types]
     own = train.groupBy("item_id").agg(
-        F.log1p(F.count(F.lit(1)).cast("double")).alias("popularity"),
+        F.log1p(F.sum(EVENTS_MET).cast("double")).alias("popularity"),
         F.array(*of_types).alias("counts"),
-        F.max("timestamp").alias("last"),
-        F.median("price").alias("median_price"),
+        F.max(LAST_MET).alias("last"),
+        F.percentile("price", 0.5, F.col(EVENTS_MET)).alias("median_price"),
     )
     days = (F.col("end") - F.col("last")) / MICROSECONDS_PER_DAY
     total = F.aggregate("counts", F.lit(0).cast("bigint"), lambda sum_, count: sum_ + count)

@@ -7,11 +7,12 @@ from pyspark.sql import functions as F
 
 from recsys.config import Prepare
 from recsys.prepare.parts import PART, TRAIN, VALID
+from recsys.prepare.tally import EVENTS_MET, met
 from recsys.schemas import FIRST_ITEM, VOCABULARY
 
 
 def vocabulary(
-    events: DataFrame,
+    tallied: DataFrame,
     catalogue: DataFrame | None,
     prepare: Prepare,
     former: DataFrame | None = None,
@@ -25,7 +26,7 @@ def vocabulary(
         hay      0            0             of the catalogue, by item_id
 
     Args:
-        events: with PART
+        tallied: tally() of item_id
         catalogue: with item_id, or none
         prepare: the least count, and the tail
         former: VOCABULARY of the version that days are added to: its items stay where they are,
@@ -34,7 +35,7 @@ def vocabulary(
     Returns:
         VOCABULARY, in one partition and sorted
     """
-    counts = item_counts(events)
+    counts = item_counts(tallied)
     if prepare.vocabulary_tail == "catalogue" and catalogue is not None:
         counts = counts.join(
             catalogue.select("item_id", F.lit(True).alias("offered")), on="item_id", how="full"
@@ -69,24 +70,31 @@ def came_with_valid(train_count: int, valid_count: int, least: int) -> bool:
     return train_count < least and valid_count > 0 and train_count + valid_count >= least
 
 
-def item_counts(events: DataFrame) -> DataFrame:
-    """How many events of train and of valid have each item: item_id, train_count, valid_count."""
+def item_counts(tallied: DataFrame) -> DataFrame:
+    """How many events of train and of valid have each item: item_id, train_count, valid_count.
+
+    Args:
+        tallied: tally() of item_id, or of more
+    """
     # A search has no item.
     has_item = F.col(PART).isin(TRAIN, VALID) & F.col("item_id").isNotNull()
-    counted = events.where(has_item).groupBy("item_id")
-    return counted.agg(
-        F.count_if(F.col(PART) == TRAIN).alias("train_count"),
-        F.count_if(F.col(PART) == VALID).alias("valid_count"),
-    )
+    return tallied.where(has_item).groupBy("item_id").agg(
+        met(F.col(PART) == TRAIN).alias("train_count"),
+        met(F.col(PART) == VALID).alias("valid_count"),
+    )  # fmt: skip
 
 
-def train_counts(events: DataFrame, column: str) -> DataFrame:
+def train_counts(tallied: DataFrame, column: str) -> DataFrame:
     """How many events have each value of a column that train has.
+
+    Args:
+        tallied: tally() of the column, or of more
+        column: its name
 
     Returns:
         the column, train_count, and events: of all splits and of none
     """
-    counted = events.groupBy(column).agg(
-        F.count_if(F.col(PART) == TRAIN).alias("train_count"), F.count(F.lit(1)).alias("events")
+    counted = tallied.groupBy(column).agg(
+        met(F.col(PART) == TRAIN).alias("train_count"), F.sum(EVENTS_MET).alias("events")
     )
     return counted.where(F.col("train_count") > 0)

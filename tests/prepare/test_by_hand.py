@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 from pyspark.sql import SparkSession
 
 from benchmarks import logs, prepare_polars
@@ -47,6 +48,14 @@ def test_by_hand(spark: SparkSession, tmp_path: Path) -> None:
         for path in (local(made, "vocabulary.parquet"), by_hand / "vocabulary.parquet")
     )
     assert vocabulary == known
+    by_item = {row["item_id"]: row for row in pq.read_table(by_hand / "items.parquet").to_pylist()}
+    for row in pq.read_table(local(made, "items.parquet")).to_pylist():
+        own = by_item[row["item_id"]]
+        assert row["popularity_vector"] == pytest.approx([own["popularity"], 0], abs=1e-6)
+        assert row["recency_vector"] == pytest.approx([own["recency"], 0], abs=1e-6)
+        shares = [own[name] for name in made.event_types]
+        assert row["conversion_vector"] == pytest.approx(shares, abs=1e-6)
+        assert row["price_rank_vector"] == [0, 1]  # of no category, and so missing
     for split in SPLITS:
         found = [pq.read_table(files.local_copy(url)) for url in made.file_urls(split)]
         table = pa.concat_tables(found)

@@ -12,7 +12,8 @@ from recsys.config import Items, Prepare
 from recsys.errors import DataError
 from recsys.prepare.catalogue import catalogue, check
 from recsys.prepare.dense import Numbers, vectors, widths
-from recsys.prepare.statistics import statistics
+from recsys.prepare.statistics import TALLIED, statistics
+from recsys.prepare.tally import tally
 from recsys.text import ngrams
 
 DAY = 86_400_000_000
@@ -65,8 +66,8 @@ def test_statistics_are_those_of_train(spark: SparkSession) -> None:
     names = [("oil", "food"), ("jam", "food"), ("tea", "drink"), ("new", "food")]
     items = spark.createDataFrame(names, "item_id string, kind string")
     for rows in (train, train + later):
-        events = spark.createDataFrame(rows, schema)
-        table = statistics(events, items, ("view", "buy"), "kind").collect()
+        tallied = tally(spark.createDataFrame(rows, schema), *TALLIED)
+        table = statistics(tallied, items, ("view", "buy"), "kind").collect()
         found = {row.item_id: row for row in table}
         assert found["oil"].popularity == pytest.approx(math.log(4))
         assert found["oil"].conversion == pytest.approx([3 / 5, 2 / 5])

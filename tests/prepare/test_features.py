@@ -6,9 +6,11 @@ import random
 from dataclasses import replace
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from recsys.config import Prepare
 from recsys.prepare.features import attach, categories, item_table
+from recsys.prepare.tally import tally
 from recsys.prepare.vocabulary import came_with_valid, train_counts, vocabulary
 from recsys.schemas import CATEGORIES, VOCABULARY, ddl, items_schema
 
@@ -21,6 +23,7 @@ def test_items_by_falling_count_in_train_ties_by_id(spark: SparkSession) -> None
     rows = list(EVENTS)
     random.Random(4).shuffle(rows)
     events = spark.createDataFrame(rows, "item_id string, part int").repartition(3)
+    events = tally(events.withColumn("timestamp", F.lit(0)), "item_id")
     prepare = Prepare(vocabulary_min_count=2)
     found = vocabulary(events, None, prepare)
     assert found.columns == list(VOCABULARY)
