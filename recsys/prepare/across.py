@@ -7,7 +7,7 @@ leave is staged in that order, one file a partition, so that whoever reads it fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -26,15 +26,13 @@ from recsys.prepare.behaviour import (
     REPEATS_OF_BOTS,
     Mark,
 )
+from recsys.prepare.events import present, with_absent
 from recsys.prepare.ordering import in_order
 from recsys.prepare.sessions import Rules, named_schema, naming, naming_rules
 from recsys.prepare.split import split_times
 from recsys.prepare.support import Gone, ItemCounts, supported
 from recsys.prepare.work import Work
 from recsys.schemas import EVENTS, ddl
-
-# What every log has, or is given.
-_ALWAYS = ("user_id", "item_id", "event_type", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,9 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
         DataError: no event is left
     """
     prepare, rules = work.config.prepare, naming_rules(work.config)
-    clean, present = prepare.clean, _present(work)
+    clean, names = prepare.clean, present(work.config.events)
     ordered = in_order(
-        events.select(*present), "user_id", work.tasks(rows), work.config.seed,
+        events.select(*names), "user_id", work.tasks(rows), work.config.seed,
         prepare.target_event_types,
     )  # fmt: skip
     scanned = bundles.scanned(ordered, clean)
@@ -80,7 +78,7 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
     gone, rounds = Gone(_bots(marks), end=_end(prepare, marks)), 0
     if clean.min_item_events is not None:
         gone, rounds = _with_rare(clean, walked, gone)
-    schema = {name: EVENTS[name] for name in present}
+    schema = {name: EVENTS[name] for name in names}
     schema = named_schema(schema) if rules else schema
     left = work.stage_in_order(_kept(clean, walked, gone, schema, rules), "left", schema)
     if clean.asks_support:
@@ -88,14 +86,7 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
         decision = f"{_support(clean)}: {len(gone.rare)} items in {rounds} rounds"
         steps.append(Step("support", before, count, decision))
         _require_some(work, count, steps)
-    lacking = {name: F.lit(None).cast(EVENTS[name]) for name in EVENTS if name not in left.columns}
-    return Left(left.withColumns(lacking), count, tuple(steps), named=rules is not None)
-
-
-def _present(work: Work) -> list[str]:
-    """A column of nulls costs as much as any other on its way through sort, Python and Parquet."""
-    mapped = asdict(work.config.events.columns)
-    return [name for name in EVENTS if name in _ALWAYS or mapped[name] is not None]
+    return Left(with_absent(left), count, tuple(steps), named=rules is not None)
 
 
 def _require_some(work: Work, count: int, steps: Sequence[Step]) -> None:

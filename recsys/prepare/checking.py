@@ -90,7 +90,7 @@ def checked(
     steps += whose.steps
     marked = apply_rules(_log(spark, config.events, whose.people, key), items, config)
     with tables.reading("events.path"):
-        staged = stage(marked, "events", _CHECKED)
+        staged = _narrow(stage, marked, "events", config.events)
         counts = _counts(staged)
     rows, faults = counts.rows, counts.faults
     where = ", ".join(config.events.path)
@@ -145,7 +145,16 @@ def _kept(
     """Kept events as if they were checked and marked now."""
     sound = days.read(spark, config.paths.dataset, kept)
     nothing = {name: F.lit(None).cast("string") for name in ("reason", "row")}
-    return stage(apply_rules(sound.withColumns(nothing), items, config), "kept", _CHECKED)
+    marked = apply_rules(sound.withColumns(nothing), items, config)
+    return _narrow(stage, marked, "kept", config.events)
+
+
+def _narrow(stage: Stage, marked: DataFrame, name: str, section: Events) -> DataFrame:
+    """Staged without the columns that the log lacks; CHECKED and DROPPED_BY all the same."""
+    absent = EVENTS.keys() - set(events.present(section))
+    schema = {column: kind for column, kind in _CHECKED.items() if column not in absent}
+    staged = stage(marked.select(*schema), name, schema)
+    return events.with_absent(staged).select(*_CHECKED)
 
 
 def _items(spark: SparkSession, items: Items, stage: Stage) -> tuple[DataFrame | None, list[Step]]:

@@ -26,9 +26,27 @@ from recsys.tables import CORRUPT, ROW, UNREADABLE
 # An event, and, where it is at fault, why and what the log had.
 CHECKED: dict[str, str] = {**EVENTS, "reason": "string", "row": "string"}
 
+_ALWAYS = ("user_id", "item_id", "event_type", "timestamp")
+
 # Microseconds of one unit, as a fraction.
 _UNITS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _NUMBERS = (T.IntegralType, T.FractionalType)
+
+
+def present(events: Events) -> tuple[str, ...]:
+    """The columns of EVENTS that the log has or is given.
+
+    One of nulls costs as much as any other on its way through sort, Python and Parquet.
+    """
+    return tuple(
+        name for name in EVENTS if name in _ALWAYS or getattr(events.columns, name) is not None
+    )
+
+
+def with_absent(found: DataFrame) -> DataFrame:
+    """The columns of EVENTS that are not there, as nulls."""
+    absent = {name: F.lit(None).cast(EVENTS[name]) for name in EVENTS if name not in found.columns}
+    return found.withColumns(absent)
 
 
 def input_columns(events: Events) -> tuple[str, ...]:

@@ -6,6 +6,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 
+_ANOTHER = 0x9E3779B97F4A7C15 - 2**64  # seeds a second hash
+
+
 def order(seed: int) -> Column:
     """Of a user's events at one instant; equal for lines of one item."""
     return F.xxhash64(F.lit(seed), "user_id", "timestamp", "item_id")
@@ -33,10 +36,15 @@ def in_order(
         targets: the types that may be predicted; empty means all
     """
     is_target = may_be_target(targets)
-    # Numbers first: they decide nearly every comparison.
-    keys = {"subject": F.xxhash64(subject), "order": order(seed), "other": ~is_target}
-    first = ["subject", subject, "timestamp", "order", "item_id", "other"]
-    rest = [name for name in events.columns if name not in first]
+    # 128 bits in place of names, which would be compared byte by byte for every pair of events.
+    keys = {
+        "subject": F.xxhash64(subject),
+        "and_another": F.xxhash64(F.lit(_ANOTHER), subject),
+        "order": order(seed),
+        "other": ~is_target,
+    }
+    first = ["subject", "and_another", "timestamp", "order", "item_id", "other"]
+    rest = [name for name in events.columns if name not in (*first, subject)]
     return (
         events.withColumns(keys)
         .repartition(tasks, subject)

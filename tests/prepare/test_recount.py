@@ -46,7 +46,9 @@ def test_features_that_saw_later_events_are_no_certificate(spark: SparkSession) 
     leaked = _events(spark, [*TRAIN, *((*row[:4], 0) for row in LATER)])
     counted = _vocabulary(spark, oil=4, tea=2, fat=1, jam=2, new=1, old=0)
     catalogue = spark.createDataFrame(CATALOGUE, "item_id string, kind string, size double")
-    items = statistics(tally(leaked, *TALLIED), counted.join(catalogue, "item_id", "left"), TYPES, "kind")
+    items = statistics(
+        tally(leaked, *TALLIED), counted.join(catalogue, "item_id", "left"), TYPES, "kind"
+    )
     kinds = {"size": "number", **KINDS}
     lengths = dense.widths(kinds, {"conversion": len(TYPES)}, CONFIG.prepare)
     found = dense.vectors(items, kinds, lengths, dict.fromkeys(kinds, "standard"))
