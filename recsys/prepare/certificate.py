@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from recsys.config import Prepare
 from recsys.errors import DataError
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
-from recsys.prepare.parts import PART, TRAIN, VALID, Parted
+from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
 from recsys.schemas import FIRST_ITEM, SPLITS
 
@@ -47,7 +47,7 @@ def certificate(checks: list[Check]) -> dict[str, Any]:
 
 def vocabulary_checks(
     vocabulary: DataFrame,
-    events: DataFrame,
+    recounted: DataFrame,
     catalogue: DataFrame | None,
     prepare: Prepare,
     former: DataFrame | None = None,
@@ -57,15 +57,14 @@ def vocabulary_checks(
 
     Args:
         vocabulary: as written
-        events: clean events of all splits, with PART
+        recounted: item_id, train and valid: how many events of each; an item may come again
         catalogue: with item_id, or none
         prepare: the least count of an item, and the tail
         former: the vocabulary of the version that days were added to, which stays; or none
     """
     least, tail = prepare.vocabulary_min_count, prepare.vocabulary_tail
-    count = {part: F.count_if(F.col(PART) == part) for part in (TRAIN, VALID)}
-    of_item = events.where(F.col("item_id").isNotNull()).groupBy("item_id")
-    known = of_item.agg(count[TRAIN].alias("train"), count[VALID].alias("valid"))
+    of_item = recounted.groupBy("item_id")
+    known = of_item.agg(F.sum("train").alias("train"), F.sum("valid").alias("valid"))
     enough = F.col("train") >= least
     before: list[str] = []
     if former is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-
 _ANOTHER = 0x9E3779B97F4A7C15 - 2**64  # seeds a second hash
 
 

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 import recsys
-from recsys import command, files, hashing, lock, manifest
+from recsys import command, files, hashing, lock, manifest, tables
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.prepare import certificate, days, instants, report, writing
@@ -27,7 +27,7 @@ from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import NO_PART, PART, Parted, part
 from recsys.prepare.purchases import Purchases
-from recsys.prepare.recount import feature_checks
+from recsys.prepare.recount import feature_checks, recounted
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode, encode_impressions
 from recsys.prepare.sessions import Rules
@@ -67,16 +67,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
         work.keep(impressions, "impressions", IMPRESSIONS)
-    written, of_vocabulary, of_statistics = together(
+    written, of_train = together(
         lambda: writing.write_rows(work, rows),
-        lambda: certificate.vocabulary_checks(
-            indexes.vocabulary,
-            parted.events,
-            cleaned.items,
-            prepare,
-            former.vocabulary if former else None,
-        ),
-        lambda: _statistics_checks(work, cleaned, parted, indexes, weights),
+        lambda: _train_checks(work, cleaned, parted, indexes, weights, former),
     )
     on_disk = writing.read_back(work)
     sums, targets, of_subjects, of_whole = together(
@@ -94,9 +87,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     checks = certificate.row_checks(sums, written.planned_steps)
     if parted.times is not None:
         checks += certificate.time_checks(sums, parted.times)
-    proof = certificate.certificate(
-        [*of_vocabulary, *of_statistics, *checks, *of_subjects, *of_whole]
-    )
+    proof = certificate.certificate([*of_train, *checks, *of_subjects, *of_whole])
     ties = {split: row.tied_steps for split, row in sums.items()}
     proof = {**proof, "tied_steps": ties}
     forgotten = former.manifest.forgotten_users if former else 0
@@ -105,13 +96,23 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     return replace(made, forgotten_users=forgotten, steps=steps)
 
 
-def _statistics_checks(
-    work: Work, cleaned: Clean, parted: Parted, indexes: Indexes, weights: Weighting | None
+def _train_checks(
+    work: Work,
+    cleaned: Clean,
+    parted: Parted,
+    indexes: Indexes,
+    weights: Weighting | None,
+    former: Former | None,
 ) -> list[certificate.Check]:
-    checks = feature_checks(
-        indexes.items, indexes.vocabulary, parted.events, cleaned.items, indexes.event_types,
-        work.config,
-    )  # fmt: skip
+    """Of what train alone may decide."""
+    prepare = work.config.prepare
+    counted = recounted(parted.events, indexes.event_types, prepare)
+    counts = work.stage(counted, "recounted", tables.schema_of(counted))
+    before = former.vocabulary if former else None
+    checks = certificate.vocabulary_checks(
+        indexes.vocabulary, counts, cleaned.items, prepare, before
+    )
+    checks += feature_checks(indexes.items, indexes.vocabulary, counts, cleaned.items, work.config)
     return checks + ([mean_check(weights, parted.events, work.config)] if weights else [])
 
 

@@ -1,4 +1,4 @@
-"""The certificate's second count of what items' features rest on: train, and nothing else.
+"""The certificate's second count of what vocabulary and items' features rest on.
 
 By another route than that of recsys.prepare.statistics: events are counted by item and price in one
 aggregation, and all that follows is NumPy's.
@@ -12,23 +12,47 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsys.config import Config
+from recsys.config import Config, Prepare
 from recsys.prepare.certificate import Check
 from recsys.prepare.cutting import Bools
 from recsys.prepare.dense import Floats, Numbers
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
-from recsys.prepare.parts import PART, TRAIN
+from recsys.prepare.parts import PART, TRAIN, VALID
 
 # Written vectors are float32; and what is 0 may be so up to rounding alone.
 _RELATIVE, _ABSOLUTE = 2e-7, 1e-9
 
 
+def recounted(events: DataFrame, event_types: tuple[str, ...], prepare: Prepare) -> DataFrame:
+    """What the splits say of each item (and price, where there are statistics), in one pass.
+
+    Args:
+        events: clean events of all splits, with PART
+        event_types: in the order of conversion's shares
+        prepare: says whether there are statistics
+
+    Returns:
+        item_id, train and valid: how many events; and of train price, last, and the number of
+        each type as type_0, type_1, …
+    """
+    is_train, is_valid = F.col(PART) == TRAIN, F.col(PART) == VALID
+    of_splits = [F.count_if(is_train).alias("train"), F.count_if(is_valid).alias("valid")]
+    of_item = events.where(F.col("item_id").isNotNull())
+    if not prepare.item_statistics:
+        return of_item.groupBy("item_id").agg(*of_splits)
+    of_types = [
+        F.count_if(is_train & (F.col("event_type") == name)).alias(f"type_{place}")
+        for place, name in enumerate(event_types)
+    ]
+    last = F.max(F.when(is_train, F.col("timestamp"))).alias("last")
+    return of_item.groupBy("item_id", "price").agg(*of_splits, last, *of_types)
+
+
 def feature_checks(
     written: DataFrame,
     vocabulary: DataFrame,
-    events: DataFrame,
+    counts: DataFrame,
     catalogue: DataFrame | None,
-    event_types: tuple[str, ...],
     config: Config,
 ) -> list[Check]:
     """Numbers and statistics of items are what train alone gives; none where there are neither.
@@ -36,9 +60,8 @@ def feature_checks(
     Args:
         written: items.parquet
         vocabulary: VOCABULARY, whose counts hold
-        events: clean events of all splits, with PART; read only where there are statistics
+        counts: of recounted(); read only where there are statistics
         catalogue: item_id and the attributes, or none
-        event_types: in the order of conversion's shares
         config: says which features there are
     """
     prepare, own = config.prepare, config.items
@@ -59,7 +82,7 @@ def feature_checks(
     if prepare.item_statistics:
         groups = table[category].to_pandas() if category else pd.Series([None] * len(table))
         found, expected["conversion"] = _statistics(
-            _counted(events, event_types).toPandas(), table["item_id"].to_pylist(), groups
+            _of_train(counts).toPandas(), table["item_id"].to_pylist(), groups
         )
         raw, by = {**raw, **found}, {**by, **dict.fromkeys(found, "standard")}
     is_train = table["train_count"].to_numpy() > 0
@@ -88,16 +111,10 @@ def _check(name: str, written: pa.ChunkedArray, expected: Floats, absolute: floa
     )
 
 
-def _counted(events: DataFrame, event_types: tuple[str, ...]) -> DataFrame:
+def _of_train(counts: DataFrame) -> DataFrame:
     """What train says of each item: events, by type, the last one, the middle of its prices."""
-    train = events.where((F.col(PART) == TRAIN) & F.col("item_id").isNotNull())
-    names = [f"type_{place}" for place in range(len(event_types))]
-    of_types = [F.count_if(F.col("event_type") == name) for name in event_types]
-    by_price = train.groupBy("item_id", "price").agg(
-        F.count(F.lit(1)).alias("events"),
-        F.max("timestamp").alias("last"),
-        *[count.alias(name) for count, name in zip(of_types, names, strict=True)],
-    )
+    names = [name for name in counts.columns if name.startswith("type_")]
+    by_price = counts.where(F.col("train") > 0).withColumnRenamed("train", "events")
     priced = F.when(F.col("price").isNotNull(), F.col("events"))
     of_item = Window.partitionBy("item_id")
     up_to, total = F.sum(priced).over(of_item.orderBy("price")), F.sum(priced).over(of_item)

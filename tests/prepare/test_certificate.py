@@ -23,6 +23,7 @@ from recsys.prepare.certificate import (
 )  # fmt: skip
 from recsys.prepare.facts import facts
 from recsys.prepare.parts import Parted
+from recsys.prepare.recount import recounted
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.writing import fingerprint, sums
 from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, SPLITS, VOCABULARY, ddl
@@ -282,7 +283,7 @@ def test_the_vocabulary_is_counted_again(
     offered = spark.createDataFrame([("ale",), ("jam",)], "item_id string")
     prepare = Prepare(vocabulary_min_count=2, vocabulary_tail=tail)
     table = spark.createDataFrame(rows, ddl(VOCABULARY))
-    checks = vocabulary_checks(table, events, offered, prepare)
+    checks = vocabulary_checks(table, recounted(events, (), prepare), offered, prepare)
     failed = [check.name for check in checks if not check.holds]
     assert failed[:1] == ([f"vocabulary {wrong}"] if wrong else [])
 

@@ -9,7 +9,7 @@ from recsys.config import Config, Items, Prepare
 from recsys.errors import DataError
 from recsys.prepare import dense
 from recsys.prepare.certificate import certificate
-from recsys.prepare.recount import feature_checks
+from recsys.prepare.recount import feature_checks, recounted
 from recsys.prepare.statistics import KINDS, TALLIED, statistics
 from recsys.prepare.tally import tally
 from recsys.schemas import VOCABULARY, ddl
@@ -56,7 +56,9 @@ def test_features_that_saw_later_events_are_no_certificate(spark: SparkSession) 
     written = spark.createDataFrame(table.collect(), table.schema)
 
     # Were all these events of train, it would be as it should.
-    checks = feature_checks(written, counted, leaked, catalogue, TYPES, CONFIG)
+    checks = feature_checks(
+        written, counted, recounted(leaked, TYPES, CONFIG.prepare), catalogue, CONFIG
+    )
     assert [check.name.split()[0] for check in checks if check.holds] == [
         "conversion", "size", "popularity", "recency", "price_rank",
     ]  # fmt: skip
@@ -64,7 +66,9 @@ def test_features_that_saw_later_events_are_no_certificate(spark: SparkSession) 
 
     events = _events(spark, TRAIN + LATER)
     vocabulary = _vocabulary(spark, oil=4, tea=2, fat=1, jam=1, new=0, old=0)
-    checks = feature_checks(written, vocabulary, events, catalogue, TYPES, CONFIG)
+    checks = feature_checks(
+        written, vocabulary, recounted(events, TYPES, CONFIG.prepare), catalogue, CONFIG
+    )
     # Of jam and the new item; then all but the old one, and of sizes all but fat, which has none.
     assert [check.found for check in checks] == [
         f"{count} that differ" for count in (2, 4, 5, 5, 5)
