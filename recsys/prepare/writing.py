@@ -40,6 +40,10 @@ _SUMS = (
 _MOST = ("most_steps", "most_step_events", "most_case_targets", "last_time")
 
 
+# Without dictionaries arrays of numbers take a third less time to write, and a sixth more room.
+write_numbers = partial(tables.write, dictionaries=False)
+
+
 @dataclass(frozen=True)
 class Written:
     """What was written.
@@ -112,7 +116,7 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
     schema = with_inputs(HISTORIES, input_arrays(work.config))
     together_in_rows = work.staged("rows", packing.schema).where(F.col("kind") == HISTORY)
     latest = histories(together_in_rows, schema)
-    writes.append(partial(tables.write, latest, work.url("histories"), schema))
+    writes.append(partial(write_numbers, latest, work.url("histories"), schema))
     group_files = dict(zip(SPLITS, together(*writes), strict=False))
     latest_sizes = sizes[sizes["kind"] == HISTORY]
     return Written(
@@ -145,7 +149,8 @@ def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple
         DataError: a file that is not one row group of the planned size
     """
     folder = f"sequences/split={split}"
-    tables.write(wide, work.url(folder), tables.schema_of(wide), rows_per_file=plan.group_rows)
+    schema = tables.schema_of(wide)
+    write_numbers(wide, work.url(folder), schema, rows_per_file=plan.group_rows)
     found = tables.row_groups(work.url(folder))
     if list(found.values()) != [[plan.group_rows]] * plan.groups:
         raise DataError(
