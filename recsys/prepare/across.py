@@ -31,8 +31,9 @@ from recsys.prepare.ordering import in_order
 from recsys.prepare.sessions import Rules, named_schema, naming, naming_rules
 from recsys.prepare.split import split_times
 from recsys.prepare.support import Gone, ItemCounts, supported
+from recsys.prepare.walk import Pass, Walk
 from recsys.prepare.work import Work
-from recsys.schemas import EVENTS, ddl
+from recsys.schemas import EVENTS
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,14 @@ class Left:
         rows: how many
         steps: of the manifest
         named: whether sessions.naming() went over them
+        walk: to the same events, without the columns that the log lacks
     """
 
     events: DataFrame
     rows: int
     steps: tuple[Step, ...]
     named: bool
+    walk: Walk
 
 
 def look_across(work: Work, events: DataFrame, rows: int) -> Left:
@@ -80,13 +83,14 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
         gone, rounds = _with_rare(clean, walked, gone)
     schema = {name: EVENTS[name] for name in names}
     schema = named_schema(schema) if rules else schema
-    left = work.stage_in_order(_kept(clean, walked, gone, schema, rules), "left", schema)
+    walk = Walk(walked, _staying(clean, gone, rules))
+    left = work.stage_in_order(walk.then(iter, schema), "left", schema)
     if clean.asks_support:
         before, count = count, left.count()
         decision = f"{_support(clean)}: {len(gone.rare)} items in {rounds} rounds"
         steps.append(Step("support", before, count, decision))
         _require_some(work, count, steps)
-    return Left(with_absent(left), count, tuple(steps), named=rules is not None)
+    return Left(with_absent(left), count, tuple(steps), named=rules is not None, walk=walk)
 
 
 def _require_some(work: Work, count: int, steps: Sequence[Step]) -> None:
@@ -184,15 +188,13 @@ def _counts(clean: Clean, walked: DataFrame, gone: Gone) -> DataFrame:
     return bundles.events(walked).mapInArrow(counted, "item_id string, count bigint")
 
 
-def _kept(
-    clean: Clean, walked: DataFrame, gone: Gone, schema: dict[str, str], rules: Rules | None
-) -> DataFrame:
+def _staying(clean: Clean, gone: Gone, rules: Rules | None) -> Pass:
     """Events of users that have enough; their sessions named in the same pass, where rules are."""
     least = clean.min_user_events
     name = naming(rules) if rules else iter
 
-    def kept(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def stay(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         left = supported(map(gone.left, bundles.opened(batches)), least, gone.end)
         return name(batch for events in left for batch in events.to_batches())
 
-    return bundles.events(walked).mapInArrow(kept, ddl(schema))
+    return stay

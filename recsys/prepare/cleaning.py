@@ -13,6 +13,7 @@ from recsys.prepare import days
 from recsys.prepare.across import look_across
 from recsys.prepare.checking import checked, seen
 from recsys.prepare.days import Former
+from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
 from recsys.schemas import QUARANTINE
 
@@ -36,6 +37,7 @@ class Clean:
         last_event: microseconds
         by_day: clean events of each date
         impressions: EVENTS that are kept apart; none where there are none
+        walk: to the events that stayed, in order of user_id; none where nothing looked across
     """
 
     events: DataFrame
@@ -52,6 +54,7 @@ class Clean:
     last_event: int
     by_day: dict[str, int]
     impressions: DataFrame | None = None
+    walk: Walk | None = None
 
 
 def clean(work: Work, former: Former | None = None) -> Clean:
@@ -76,11 +79,11 @@ def clean(work: Work, former: Former | None = None) -> Clean:
     if found.added_days:
         kept += days.write(found.added, work.version, found.added_days)
     events, rows, steps, about = found.events, found.rows, found.steps, found.seen
-    named = False
+    named, walk = False, None
     looks_across = work.config.prepare.clean.looks_across
     if looks_across:
         left = look_across(work, events, rows)
-        named = left.named
+        named, walk = left.named, left.walk
         events, rows, steps, about = left.events, left.rows, steps + left.steps, seen(left.events)
     return Clean(
         events=events,
@@ -97,4 +100,5 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         last_event=about.last_event,
         by_day=about.days,
         impressions=found.kept_apart,
+        walk=walk,
     )

@@ -26,14 +26,10 @@ from recsys.prepare.events import input_columns
 from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
 from recsys.prepare.ordering import in_order, may_be_target
 from recsys.prepare.sessions import SESSION_TIME
-from recsys.prepare.split import SplitTimes, split_times
+from recsys.prepare.split import NO_PART, PART, TEST, TRAIN, VALID, SplitTimes, split_times
+from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
-from recsys.schemas import EVENTS, SPLITS
-
-# The place of an event's split in SPLITS, or NO_PART.
-PART = "part"
-TRAIN, VALID, TEST = range(len(SPLITS))
-NO_PART = len(SPLITS)
+from recsys.schemas import EVENTS
 
 _NAMES = ("user_id", "session_id", "item_id", "event_type", "timestamp")
 _BORDERS = ("valid_start", "test_start")
@@ -49,6 +45,7 @@ class Parted:
         named: whether session_id is every event's session
         in_order: whether they are in_order() of the subject
         times: the borders, where they are those of all
+        walk: to the same events in order of the subject, without PART; none where there is none
     """
 
     events: DataFrame
@@ -56,11 +53,17 @@ class Parted:
     named: bool
     in_order: bool
     times: SplitTimes | None
+    walk: Walk | None = None
 
     @property
     def subject(self) -> str:
         """The column of what a sequence is of."""
         return "session_id" if self.by_session else "user_id"
+
+    @property
+    def clock(self) -> str:
+        """The column of the time to which the borders are compared."""
+        return SESSION_TIME if self.by_session else "timestamp"
 
 
 def part(work: Work, cleaned: Clean) -> Parted:
@@ -100,7 +103,8 @@ def part(work: Work, cleaned: Clean) -> Parted:
         parted = events.join(borders, on=key, how="left").withColumn(PART, _by_borders(clock))
         events = work.stage(parted.drop(*_BORDERS), "parted", {**found.schema, PART: "int"})
         ordered = False
-    return Parted(events, by_session, found.named, ordered, times)
+    walk = cleaned.walk if ordered and times is not None else None
+    return Parted(events, by_session, found.named, ordered, times, walk)
 
 
 @dataclass(frozen=True)

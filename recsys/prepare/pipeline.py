@@ -11,6 +11,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from pyspark import Broadcast
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -22,18 +23,20 @@ from recsys.prepare import certificate, days, instants, report, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.days import Former
+from recsys.prepare.encoder import Encoder
 from recsys.prepare.events import input_columns, queries, sequence_arrays
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
-from recsys.prepare.parts import NO_PART, PART, Parted, part
+from recsys.prepare.parts import Parted, part
 from recsys.prepare.purchases import Purchases
 from recsys.prepare.recount import feature_checks, recounted
 from recsys.prepare.rows import Cutting
-from recsys.prepare.sequences import cut, encode, encode_impressions
+from recsys.prepare.sequences import cut, encode_impressions
 from recsys.prepare.sessions import Rules
+from recsys.prepare.split import NO_PART, PART
 from recsys.prepare.weighting import Weighting, mean_check, weighting
 from recsys.prepare.work import Work, drafted, together
-from recsys.schemas import FIRST_ITEM, IMPRESSIONS, SCHEMA_VERSION, SPLITS
+from recsys.schemas import FIRST_ITEM, IMPRESSIONS, SCHEMA_VERSION, SPLITS, VALUE_WEIGHT, ddl
 
 log = logging.getLogger(__name__)
 
@@ -219,13 +222,40 @@ def _cut(
         inputs=sequence_arrays(work.config),
         queries=queries(work.config),
     )
-    seed, targets = work.config.seed, prepare.target_event_types
-    encoded = encode(
-        parted.events, indexes.used, indexes.event_types, indexes.platforms, targets,
-        input_columns(work.config.events), weights,
-    )  # fmt: skip
+    walk = None if weights else parted.walk
+    encoder = Encoder(
+        items=_item_indexes(work, indexes),
+        event_types=indexes.event_types,
+        platforms=indexes.platforms,
+        targets=prepare.target_event_types,
+        inputs=(*input_columns(work.config.events), *([VALUE_WEIGHT] if weights else [])),
+        subject=parted.subject,
+        with_sessions=cutting.sessions is None and not cutting.by_session,
+        times=parted.times if walk else None,
+        clock=parted.clock,
+    )
+    schema, make = cutting.packing.schema, cut(encoder, cutting)
+    if walk is not None:
+        rows = walk.then(make, schema)
+    else:
+        rows = _in_order(work, cleaned, parted, weights, encoder).mapInArrow(make, ddl(schema))
+    return work.stage(rows, "rows", schema, partition_by=("kind",))
+
+
+def _item_indexes(work: Work, indexes: Indexes) -> Broadcast[dict[str, int]]:
+    known = indexes.used.select("item_id", "item_index").toArrow().to_pydict()
+    found = dict(zip(known["item_id"], known["item_index"], strict=True))
+    return work.spark.sparkContext.broadcast(found)
+
+
+def _in_order(
+    work: Work, cleaned: Clean, parted: Parted, weights: Weighting | None, encoder: Encoder
+) -> DataFrame:
+    """What is encoded, in order of the subject."""
+    events = parted.events.withColumn(VALUE_WEIGHT, weights.column) if weights else parted.events
     if not parted.in_order:
-        tasks = work.tasks(cleaned.rows)
-        encoded = in_order(encoded, parted.subject, tasks, seed, targets)
-    rows = cut(encoded, cutting, parted.subject, seed)
-    return work.stage(rows, "rows", cutting.packing.schema, partition_by=("kind",))
+        seed, targets = work.config.seed, work.config.prepare.target_event_types
+        # The order at one instant is that of the user's events.
+        read = events.select("user_id", *encoder.read(events).drop("user_id").columns)
+        events = in_order(read, parted.subject, work.tasks(cleaned.rows), seed, targets)
+    return encoder.read(events)

@@ -17,7 +17,7 @@ from recsys.prepare.certificate import Check
 from recsys.prepare.cutting import Bools
 from recsys.prepare.dense import Floats, Numbers
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
-from recsys.prepare.parts import PART, TRAIN, VALID
+from recsys.prepare.split import PART, TRAIN, VALID
 
 # Written vectors are float32; and what is 0 may be so up to rounding alone.
 _RELATIVE, _ABSOLUTE = 2e-7, 1e-9

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from recsys.config import Prepare
 from recsys.errors import ConfigError, DataError
 from recsys.prepare import instants
+from recsys.prepare.cutting import Ints
 from recsys.prepare.instants import MICROSECONDS_PER_DAY, MICROSECONDS_PER_MINUTE
+from recsys.schemas import SPLITS
+
+# The place of an event's split in SPLITS, or NO_PART.
+PART = "part"
+TRAIN, VALID, TEST = range(len(SPLITS))
+NO_PART = len(SPLITS)
 
 # (minute since the epoch, events or sessions of it), by rising minute.
 Minutes = Sequence[tuple[int, int]]
@@ -24,6 +33,24 @@ class SplitTimes:
     valid_start: int
     test_start: int
     embargo: int = 0
+
+    def parts(self, clock: Ints, time: Ints) -> Ints:
+        """The place in SPLITS of events, or NO_PART, as parts.by_times() has it.
+
+        Args:
+            clock: the time that decides, of each event, or of its session's start
+            time: of each event; one that lies in another split than its clock is of none
+        """
+        borders = (self.valid_start, self.test_start)
+        ends = np.array([end for border in borders for end in (border - self.embargo, border)])
+        ends = np.maximum.accumulate(ends)
+        side, own = (
+            np.array([TRAIN, NO_PART, VALID, NO_PART, TEST], np.int32)[
+                np.searchsorted(ends, times, side="right")
+            ]
+            for times in (clock, time)
+        )
+        return np.where(side == own, side, NO_PART).astype(np.int32)
 
     def __str__(self) -> str:
         valid, test = instants.iso(self.valid_start), instants.iso(self.test_start)

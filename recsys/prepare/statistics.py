@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
-from recsys.prepare.parts import PART, TRAIN
+from recsys.prepare.split import PART, TRAIN
 from recsys.prepare.tally import EVENTS_MET, LAST_MET, met
 
 # What must be told apart to know them.

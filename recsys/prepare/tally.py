@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys.prepare.parts import PART
+from recsys.prepare.split import PART
 from recsys.schemas import EVENTS
 
 # Of a kind of events in a split: how many there are, and the last instant.

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys.config import Prepare
-from recsys.prepare.parts import PART, TRAIN, VALID
+from recsys.prepare.split import PART, TRAIN, VALID
 from recsys.prepare.tally import EVENTS_MET, met
 from recsys.schemas import FIRST_ITEM, VOCABULARY
 

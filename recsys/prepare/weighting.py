@@ -17,7 +17,7 @@ from recsys.errors import DataError
 from recsys.manifest import Step
 from recsys.prepare.certificate import Check
 from recsys.prepare.ordering import may_be_target
-from recsys.prepare.parts import PART, TRAIN
+from recsys.prepare.split import PART, TRAIN
 from recsys.schemas import VALUE_WEIGHT
 
 # Sums of decimals depend on no order; values of 10 ** 16 and more have no room in them.

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.prepare.cutting import Limits
-from recsys.prepare.parts import NO_PART
 from recsys.prepare.purchases import Purchases
 from recsys.prepare.rows import HISTORY, Cutting
 from recsys.prepare.sessions import Rules
+from recsys.prepare.split import NO_PART
 from recsys.prepare.stream import RowStream
 from tests.prepare.reference import MICROS, Event, rows
 

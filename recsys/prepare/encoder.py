@@ -1,0 +1,115 @@
+"""Indexes in place of names, and what the cutting needs to know of each event, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pandas.util import hash_array
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys.prepare.cutting import Bools
+from recsys.prepare.split import PART, SplitTimes
+from recsys.schemas import FIRST_ITEM, UNKNOWN
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How events are encoded.
+
+    Args:
+        items: item_id to index; every worker process holds it once
+        event_types: from index FIRST_ITEM on
+        platforms: likewise
+        targets: the types that may be predicted; empty means all
+        inputs: further columns that go on: platform as its index, others as they are
+        subject: column of what a sequence is of
+        with_sessions: whether session_id goes on
+        times: the borders of the splits, for events without PART; none where all have it
+        clock: column of the time that decides between them
+    """
+
+    items: Broadcast[dict[str, int]]
+    event_types: tuple[str, ...]
+    platforms: tuple[str, ...]
+    targets: tuple[str, ...]
+    inputs: tuple[str, ...]
+    subject: str
+    with_sessions: bool
+    times: SplitTimes | None
+    clock: str
+
+    def read(self, events: DataFrame) -> DataFrame:
+        """What is encoded of events with PART."""
+        names = (self.subject, "timestamp", "item_id", "event_type", PART, *self.inputs)
+        sessions = ("session_id",) if self.with_sessions else ()
+        return events.select(*[F.col(name) for name in dict.fromkeys((*names, *sessions))])
+
+    def encoded(self, events: pa.RecordBatch) -> pa.RecordBatch:
+        """As RowStream takes it.
+
+        Args:
+            events: in order of the subject, with PART, or with the clock where there are times
+        """
+        item_id, event_type = events.column("item_id"), events.column("event_type")
+        index, identity = self._items_of(item_id)
+        types = {name: place for place, name in enumerate(self.event_types, FIRST_ITEM)}
+        columns: dict[str, pa.Array] = {
+            "user_id": events.column(self.subject),
+            "timestamp": events.column("timestamp"),
+            "order": pa.array(identity),
+            "item": pa.array(index),
+            "event_type": pa.array(_indexed(event_type, types)),
+            "is_target": pa.array(self._may_be_target(item_id, event_type)),
+            PART: self._part(events),
+            **{name: events.column(name) for name in self.inputs},
+        }
+        if "platform" in self.inputs:
+            platforms = {name: place for place, name in enumerate(self.platforms, FIRST_ITEM)}
+            columns["platform"] = pa.array(_indexed(events.column("platform"), platforms))
+        if self.with_sessions:
+            columns["session_id"] = events.column("session_id")
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _items_of(self, item_id: pa.Array) -> tuple[Int32s, Int64s]:
+        """Index of each item, and a number that only lines of one item have in common."""
+        encoded = item_id.dictionary_encode()
+        names, place = encoded.dictionary.to_pylist(), _places(encoded)
+        index = [self.items.value.get(name, UNKNOWN) for name in names]
+        hashes = hash_array(np.array(names, dtype=object), categorize=False).view(np.int64)
+        return np.array([UNKNOWN, *index], np.int32)[place], np.append([0], hashes)[place]
+
+    def _may_be_target(self, item_id: pa.Array, event_type: pa.Array) -> Bools:
+        """As ordering.may_be_target()."""
+        has_item = item_id.is_valid().to_numpy(zero_copy_only=False)
+        if not self.targets:
+            return np.asarray(has_item)
+        is_one = _indexed(event_type, dict.fromkeys(self.targets, FIRST_ITEM)) == FIRST_ITEM
+        return np.asarray(has_item & is_one)
+
+    def _part(self, events: pa.RecordBatch) -> pa.Array:
+        if self.times is None:
+            return events.column(PART)
+        clock, time = (
+            events.column(name).to_numpy(zero_copy_only=False) for name in (self.clock, "timestamp")
+        )
+        return pa.array(self.times.parts(clock, time))
+
+
+def _places(encoded: pa.DictionaryArray) -> Int64s:
+    """Behind which entry of its dictionary, put behind one for null, each value stands."""
+    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)) + 1
+
+
+def _indexed(column: pa.Array, indexes: Mapping[str, int]) -> Int32s:
+    encoded = column.dictionary_encode()
+    known = [indexes.get(name, UNKNOWN) for name in encoded.dictionary.to_pylist()]
+    return np.array([UNKNOWN, *known], np.int32)[_places(encoded)]
