@@ -2,7 +2,7 @@
 
 python benchmarks/prepare.py [--events 20000000] [--compare]
 
-On local[2] with 6 GiB: a driver of 4 with the parallel collector, the rest for Python's workers.
+On local[2] with 6 GiB: a driver of 4 with JAVA's options, the rest for Python's workers.
 Sequences are sessions, in rows of 20 events, of which 10 are asked for at most. With these steps
 on: mapping, validation and quarantine, duplicates, bots, minimum support, sessions by gap, split by
 time, vocabulary, item statistics, sequences and the leakage certificate. The last line is JSON:
@@ -40,6 +40,15 @@ from recsys import manifest  # noqa: E402
 
 _SMALL = 2_000
 
+# Of a batch it counts how much gets done, and not how long it stands still.
+JAVA = (
+    "-XX:+UseParallelGC",
+    "-XX:CompileThresholdScaling=3",  # of what runs for seconds alone less is compiled
+    # Arrow then does not look at every access whether the memory is still there.
+    "-Darrow.enable_unsafe_memory_access=true",
+    "-Darrow.enable_null_check_for_get=false",
+)
+
 
 def settings(events: int) -> list[str]:
     """Of the job, besides its paths: those of benchmarks/prepare_polars.py."""
@@ -72,9 +81,8 @@ def job(folder: Path, events: int, heavy_share: float = 0.02) -> Run:
     log, dataset = folder / f"log-{events}-{heavy_share}", folder / f"dataset-{events}"
     logs.write_log(log, events, heavy_share=heavy_share)
     paths = [f"--events.path=[{log}]", f"--paths.dataset={dataset}"]
-    # Of a batch it counts how much gets done, and not how long it stands still.
-    collector = ("--driver-java-options", "-XX:+UseParallelGC")
-    spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "4g", *collector]
+    spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "4g"]
+    spark += ["--driver-java-options", " ".join(JAVA)]
     usage = measured([*spark, "jobs/prepare.py", *paths, *settings(events)])
     made = manifest.read(str(dataset))
     print(f"{events} events: {usage.seconds:.1f} s, {usage.cpu_seconds:.1f} s of processors, "

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,18 +20,9 @@ from recsys import files
 from recsys.config import EventColumns, Prepare
 from recsys.errors import DataError
 from recsys.prepare import pipeline
-from recsys.prepare.parts import (
-    NO_PART,
-    TEST,
-    TRAIN,
-    VALID,
-    by_draw,
-    by_times,
-    last_sessions,
-    last_targets,
-)  # fmt: skip
+from recsys.prepare.parts import by_draw, by_times, last_sessions, last_targets
 from recsys.prepare.sessions import SESSION_TIME, Namer, Rules
-from recsys.prepare.split import SplitTimes
+from recsys.prepare.split import NO_PART, TEST, TRAIN, VALID, SplitTimes
 from tests.prepare.reference import sessions
 from tests.prepare.small import DAY, START, log_rows, small_config, write_csv
 
@@ -43,6 +35,20 @@ def test_an_embargo_parts_by_time(spark: SparkSession) -> None:
     assert [row[0] for row in events.collect()] == [
         TRAIN, TRAIN, NO_PART, NO_PART, VALID, VALID, NO_PART, NO_PART, TEST, TEST
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("embargo", [0, 2, 9])
+def test_numpy_parts_events_as_spark_does(spark: SparkSession, embargo: int) -> None:
+    times = SplitTimes(10, 16, embargo)
+    both = [(start, start + later) for start in range(20) for later in (0, 1, 7)]
+    frame = spark.createDataFrame(both, "start bigint, time bigint")
+    side, own = by_times(F.col("start"), times), by_times(F.col("time"), times)
+    columns = (side.alias("side"), F.when(side == own, side).otherwise(NO_PART).alias("part"))
+    found = frame.orderBy("start", "time").select(*columns).toPandas()
+    start, time = np.array(sorted(both)).T
+    np.testing.assert_array_equal(times.parts(start, start), found["side"])
+    np.testing.assert_array_equal(times.parts(start, time), found["part"])
+    assert {TRAIN, TEST, NO_PART} <= set(found["part"])
 
 
 def test_the_last_targets_of_each(spark: SparkSession) -> None:
