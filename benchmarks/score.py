@@ -227,8 +227,7 @@ def naive_udf(dataset: str, model: str, users: int) -> float:
             own[seen] = -np.inf
         return pd.Series(list(np.argsort(-scores, axis=1)[:, :TOP_K].astype(np.int32)))
 
-    table = spark.read.parquet(path).limit(users).repartition(2).cache()
-    table.count()
+    table = spark.read.parquet(path).limit(users).repartition(2)
     place = tempfile.mkdtemp()
 
     def write(name: str, some: DataFrame) -> None:

@@ -76,7 +76,7 @@ def top_k(scores_CV: Any, k: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def best_of_blocks(
-    vectors_BD: Any, blocks: Sequence[tf.Tensor], added: Added, k: int
+    vectors_BD: Any, blocks: Sequence[tf.Tensor], added: Added, k: int, among: Among | None = None
 ) -> tuple[npt.NDArray[np.float32], Ints]:
     """The k best scores and places [B, K] over blocks of items, best first, as top_k would rank.
 
@@ -87,6 +87,7 @@ def best_of_blocks(
         blocks: vectors [N, D] of the items, whose places count on from block to block
         added: what some pairs score beyond the product
         k: length of a list; what is not filled scores -inf
+        among: the items that are looked at; none is all
     """
     import tensorflow as tf
 
@@ -97,8 +98,9 @@ def best_of_blocks(
     start = 0
     for block_ND in blocks:
         items = block_ND.shape[0]
-        merge = _merge_block(items, width, k)
-        best = merge(users_BD, block_ND, tf.constant(start), *pairs, *best)
+        merge = _merge_block(items, width, k, among is not None)
+        chosen = () if among is None else (tf.constant(among.places(start, items)),)
+        best = merge(users_BD, block_ND, tf.constant(start), *pairs, *best, *chosen)
         start += items
     return best[0].numpy(), best[1].numpy()
 
@@ -118,8 +120,27 @@ class Added:
     score: npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Among:
+    """Which items each user's best are taken from, by groups of the items.
+
+    Args:
+        is_open_BG: whether those of a group are
+        group_N: of the item of each place
+    """
+
+    is_open_BG: npt.NDArray[np.bool_]
+    group_N: Ints
+
+    def places(self, start: int, items: int) -> npt.NDArray[np.bool_]:
+        """Whether the items of some places are [B, items]."""
+        return np.take(self.is_open_BG, self.group_N[start : start + items], axis=1)
+
+
 @functools.cache
-def _merge_block(items: int, width: int, k: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def _merge_block(
+    items: int, width: int, k: int, is_among: bool
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """Merges the scores of a block of so many items into the best of those before."""
     import tensorflow as tf
 
@@ -132,14 +153,17 @@ def _merge_block(items: int, width: int, k: int) -> Callable[..., tuple[tf.Tenso
             spec([None, width], tf.float32), spec([items, width], tf.float32), spec([]),
             spec([None]), spec([None]), spec([None], tf.float32),
             spec([None, k], tf.float32), spec([None, k]),
+            *([spec([None, items], tf.bool)] if is_among else []),
         ]
     )  # fmt: skip
     def merge(
         vectors_BD: tf.Tensor, block_ND: tf.Tensor, start: tf.Tensor,
         row_P: tf.Tensor, place_P: tf.Tensor, added_P: tf.Tensor,
-        score_BK: tf.Tensor, place_BK: tf.Tensor,
+        score_BK: tf.Tensor, place_BK: tf.Tensor, is_open_BN: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
         scores_BN = tf.matmul(vectors_BD, block_ND, transpose_b=True)
+        if is_open_BN is not None:
+            scores_BN = tf.where(is_open_BN, scores_BN, -np.inf)
         is_here_P = (place_P >= start) & (place_P < start + items)
         pairs_P2 = tf.boolean_mask(tf.stack([row_P, place_P - start], axis=1), is_here_P)
         added_P = tf.boolean_mask(added_P, is_here_P)

@@ -1,23 +1,22 @@
 """The three Spark jobs in one application, which asks its executors where their Python is.
 
 Each executor unpacks a gigabyte of environment for every application: one is enough to show that
-it works. In the middle of the last job one of the executors is killed.
+it works. In the middle of the last job one of the executors is killed, in a task.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import psutil
 from jsonargparse import Namespace
 
 from recsys import command
@@ -26,6 +25,7 @@ from recsys.evaluate import pipeline as evaluate
 from recsys.prepare import pipeline as prepare
 from recsys.score import pipeline as score
 from recsys.tables import spark_session
+from tests.processes import killed_at_work
 
 
 def where(_: int) -> dict[str, Any]:
@@ -41,19 +41,23 @@ def where(_: int) -> dict[str, Any]:
 
 
 @contextmanager
-def killed_in_the_middle(executor: int, recommendations: str) -> Iterator[list[str]]:
-    """Kills an executor as soon as a part of the lists is done; those that were done by then."""
+def killed_in_the_middle(pids: set[int], recommendations: str) -> Iterator[list[str]]:
+    """Kills one of the executors in a task, once a part of the lists is done; those done by then.
+
+    They are none where no executor was killed.
+    """
     ended = threading.Event()
     done: list[str] = []
 
+    def parts() -> list[str]:
+        return [path.stem for path in Path(recommendations).glob("versions/*/parts/*.json")]
+
     def kill() -> None:
-        while not done and not ended.is_set():
-            time.sleep(0.02)
-            found = Path(recommendations).glob("versions/*/parts/*.json")
-            done.extend(path.stem for path in found)
-        os.kill(executor, signal.SIGKILL)
-        found = Path(recommendations).glob("versions/*/parts/*.json")
-        done[:] = sorted(path.stem for path in found)
+        executors = [psutil.Process(pid) for pid in pids]
+        while not ended.wait(0.02):
+            if parts() and killed_at_work(executors):
+                done.extend(sorted(parts()))
+                return
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -70,7 +74,8 @@ def main(config: Config, options: Namespace) -> None:
             job.run(spark, config)
         tasks = 4 * spark.sparkContext.defaultParallelism
         asked = spark.sparkContext.parallelize(range(tasks), tasks).map(where).collect()
-        with killed_in_the_middle(asked[0]["executor"], config.paths.recommendations) as done:
+        executors = {each["executor"] for each in asked}
+        with killed_in_the_middle(executors, config.paths.recommendations) as done:
             score.run(spark, config)
         print(json.dumps({"workers": asked, "parts_before_the_kill": done}))
 

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,9 @@ _BIN = Path(sys.executable).parent
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # What .make/run.sh says of them stands before it: where the classes are, and what is logged.
 JVM_OPTIONS = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {SHORT_LIVED}"
+
+# What Spark says of a task whose executor was killed; it is tried again.
+LOST_TASK = r"Lost task \S+ in stage .* ExecutorLostFailure"
 
 
 def environment() -> dict[str, str]:
@@ -130,3 +133,21 @@ def executors(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
             return False
 
     return [child for child in psutil.Process(job.pid).children(recursive=True) if runs(child)]
+
+
+def killed_at_work(processes: Iterable[psutil.Process]) -> psutil.Process | None:
+    """Kills the first executor that is writing a task's output, in the middle; none if none is."""
+
+    def is_at_work(process: psutil.Process) -> bool:
+        return any("/_temporary/" in file.path for file in process.open_files())
+
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if not is_at_work(process):
+                continue
+            process.suspend()  # so that it does not end its task before it is killed
+            if is_at_work(process):
+                process.kill()
+                return process
+            process.resume()
+    return None

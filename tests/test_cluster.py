@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sysconfig
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from recsys import manifest
 from tests.cluster import Cluster, environment_archive, running
-from tests.processes import ROOT, spark_submit
+from tests.processes import LOST_TASK, ROOT, spark_submit
 from tests.shop import Shop
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -42,7 +43,7 @@ def said(cluster: Cluster, distant: Shop) -> dict[str, Any]:
     python = {"PYSPARK_PYTHON": "./environment/bin/python"}
     ended = spark_submit(*command, master=cluster.url, variables=python)
     assert ended.returncode == 0, f"{command}: {ended.stderr[-3000:]}"
-    assert "Lost executor" in ended.stderr  # one is killed in the middle of the lists
+    assert re.search(LOST_TASK, ended.stderr)  # one is killed in the middle of a part
     return dict(json.loads(ended.stdout.splitlines()[-1]))
 
 
@@ -78,7 +79,9 @@ def test_the_recommendations_are_the_same(shop: Shop, distant: Shop) -> None:
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
-def test_the_executor_was_killed_between_the_parts(distant: Shop, said: dict[str, Any]) -> None:
+def test_the_executor_was_killed_in_the_middle_of_the_lists(
+    distant: Shop, said: dict[str, Any]
+) -> None:
     about = json.loads((distant.current("recommendations") / "manifest.json").read_text())
     parts = {f"{part['kind']}-{part['number']:05d}" for part in about["parts"]}
     home = {name for name in parts if name.startswith("home")}

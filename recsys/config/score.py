@@ -182,8 +182,8 @@ class Score:
             model has those of the items
         batch_users: users that a worker scores at once
         block_items: items that are scored at once
-        users_per_part: users after which what is done is safe from a failure, at least; a part is
-            whole files of histories
+        users_per_part: users (of similar, items) after which what is done is safe from a failure,
+            at least; a part is whole files of histories
     """
 
     lists: tuple[Literal["home", "next", "similar", "pairs"], ...] = ("home",)

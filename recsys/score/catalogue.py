@@ -7,7 +7,7 @@ most.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ from recsys.arrays import matrix
 from recsys.config import Rules
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM, UNKNOWN
+from recsys.score.ignored import ignored, is_in_stock
 
 Ints = npt.NDArray[np.int32]
 
@@ -36,12 +37,14 @@ class Catalogue:
         train_count: events of train by index [V]
         allowed: indexes of the items that may be recommended [N], rising
         values: attribute to the indexes of each item's values [V, C]; below FIRST_ITEM is none
+        ignored: configuration key of a rule to how many of its values or rows do nothing
     """
 
     item_id: pa.StringArray
     train_count: npt.NDArray[np.int64]
     allowed: Ints
     values: dict[str, Ints]
+    ignored: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def log_count(self) -> npt.NDArray[np.float32]:
@@ -71,7 +74,7 @@ def catalogue(
         known_items: its first ones, which the model can rank; no others are recommended
         rules: which items to leave out
         attributes: those whose values lists depend on
-        stock: item_id and, as rules.stock names it, quantity; none where everything can be sold
+        stock: tables.read_stock; none where everything can be sold
 
     Raises:
         DataError: nothing is left to recommend
@@ -91,6 +94,7 @@ def catalogue(
         train_count=_by_index(table, "train_count", size, 0, np.int64),
         allowed=np.flatnonzero(allowed_V).astype(np.int32),
         values={name: _values(table, f"{name}_index", size) for name in attributes},
+        ignored=ignored(items, rules, stock),
     )
 
 
@@ -134,11 +138,8 @@ def _marked(items: DataFrame, rules: Rules, stock: DataFrame | None) -> DataFram
         allowed &= ~_is_one_of(items, name, values)
     if stock is None:
         return items.withColumn("allowed", allowed)
-    is_left = F.lit(True)
-    if rules.stock.quantity is not None:
-        is_left = F.col("quantity").try_cast("double") > 0
     named = F.col("item_id").cast("string").alias("item_id")
-    sold = stock.where(is_left).select(named, F.lit(True).alias("in_stock")).distinct()
+    sold = stock.where(is_in_stock(rules)).select(named, F.lit(True).alias("in_stock")).distinct()
     joined = items.join(sold, on="item_id", how="left")
     return joined.withColumn("allowed", allowed & F.coalesce("in_stock", F.lit(False)))
 

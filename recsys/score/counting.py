@@ -15,10 +15,12 @@ _HASH = "decimal(38,0)"
 
 
 def coming(plan: Plan) -> list[Column]:
-    """Subjects, and the lists that they shall get; a pair stands for a list."""
-    subjects = F.count(F.lit(1))
-    lists = subjects if plan.kind != "pairs" else _count(F.size("candidate"))
-    return [subjects.alias("subjects"), lists.alias("lists")]
+    """Rows, the subjects that they are of, and the lists that these shall get; a pair is a list."""
+    rows = F.count(F.lit(1))
+    subjects, lists = rows, rows
+    if plan.kind == "pairs":
+        subjects, lists = F.count_if("is_first"), _count(F.size("candidate"))
+    return [rows.alias("rows"), subjects.alias("subjects"), lists.alias("lists")]
 
 
 def totals(plan: Plan) -> list[Column]:

@@ -17,6 +17,8 @@ from recsys import ranking
 from recsys.config import Neighbours
 from recsys.encoding import Pairs
 from recsys.errors import DataError
+from recsys.ranking import Among
+from recsys.score.shelf import ExactShelf
 from recsys.score.vectors import Floats
 
 Ints = npt.NDArray[np.int32]
@@ -65,24 +67,17 @@ class NeighbourShelf:
     whom these cells do not hold enough items is compared with all.
 
     Args:
-        items: indexes in the vocabulary [N], rising
-        vectors_NW: of these items
+        exact: the same items
         index: the file of `build`
         settings: how many cells a search looks into
-        size: of the vocabulary
         threads: of a search
     """
 
-    def __init__(
-        self, items: Ints, vectors_NW: Floats, index: Path, settings: Neighbours, size: int,
-        threads: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, exact: ExactShelf, index: Path, settings: Neighbours, threads: int) -> None:
         faiss = _faiss()
         faiss.omp_set_num_threads(threads)
-        self.items = items
-        self._vectors_NW = vectors_NW
-        self._place_V = np.full(size, -1, np.int32)
-        self._place_V[items] = np.arange(len(items), dtype=np.int32)
+        self._exact = exact
+        self.items = exact.items
         self._index = faiss.read_index(str(index), faiss.IO_FLAG_MMAP)
         self._few = faiss.SearchParametersIVF(nprobe=settings.probes)
         self._all = faiss.SearchParametersIVF(nprobe=self._index.nlist)
@@ -90,9 +85,16 @@ class NeighbourShelf:
     def __len__(self) -> int:
         return len(self.items)
 
-    def best(self, vectors_BW: Floats, pairs: Pairs, count: int) -> tuple[Floats, Ints]:
-        """As Shelf.best, save that an item of a cell not looked into is not found."""
-        is_here = self._place_V[pairs.item] >= 0
+    def best(
+        self, vectors_BW: Floats, pairs: Pairs, count: int, among: Among | None = None
+    ) -> tuple[Floats, Ints]:
+        """As Shelf.best, save that an item of a cell not looked into is not found.
+
+        Among some items of each user's own it is exact: no cell tells where these are.
+        """
+        if among is not None:
+            return self._exact.best(vectors_BW, pairs, count, among)
+        is_here = self._exact.place_V[pairs.item] >= 0
         pairs = Pairs(pairs.row[is_here], pairs.item[is_here], pairs.score[is_here]).summed()
         pairs_of_B = np.bincount(pairs.row, minlength=len(vectors_BW))
         wanted = min(count + int(pairs_of_B.max(initial=0)), len(self))
@@ -104,7 +106,7 @@ class NeighbourShelf:
             score_BC[lacks_B], place_BC[lacks_B] = found
         item_BC = self.items[np.maximum(place_BC, 0)]
         score_BC = np.where(place_BC >= 0, score_BC, -np.inf)
-        size = len(self._place_V)
+        size = len(self._exact.place_V)
         key_BC = np.arange(len(vectors_BW))[:, None] * size + item_BC
         score_BC[np.isin(key_BC, pairs.row.astype(np.int64) * size + pairs.item)] = -np.inf
         own_score, own_item = self._own(vectors_BW, pairs, pairs_of_B)
@@ -130,7 +132,7 @@ class NeighbourShelf:
 
     def vectors(self, item_BM: Ints) -> Floats:
         """As Shelf.vectors."""
-        return np.asarray(self._vectors_NW[self._place_V[item_BM]])
+        return self._exact.vectors(item_BM)
 
 
 def _best(score_BC: Floats, item_BC: Ints, count: int) -> tuple[Floats, Ints]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation, SparkSession
@@ -26,6 +26,8 @@ from recsys.score.worker import scored
 log = logging.getLogger(__name__)
 
 _RUN = "run.json"
+# Behind the name of a table that is whole.
+_DONE = ".done"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Part:
     Args:
         kind: of its lists
         number: of the part
+        input: fingerprint of where its subjects are from
         subjects: who have a list
         rows: of the table
         recommendations: in all lists
@@ -45,6 +48,7 @@ class Part:
 
     kind: str
     number: int
+    input: str
     subjects: int
     rows: int
     recommendations: int
@@ -113,7 +117,7 @@ class Run:
 
     def lists_url(self, plan: Plan, number: int) -> str:
         """Where a part's lists go."""
-        folders = (f"date={self.date}", f"model={plan.model_version}", f"part={number:05d}")
+        folders = (f"date={self.date}", f"model={plan.model_version}", _folder(number))
         return files.join(self.version, plan.kind, *folders)
 
     def staged(
@@ -121,7 +125,7 @@ class Run:
     ) -> str:
         """Writes a table that only the run needs, unless that was done before; its URL."""
         url = files.join(self.version, "staging", name)
-        record = f"{url}.done"
+        record = f"{url}{_DONE}"
         if not files.exists(record):
             if files.exists(url):
                 files.remove(url)
@@ -133,37 +137,52 @@ class Run:
     def begin(self, spark: SparkSession, plan: Plan) -> None:
         """Reads what is done of a kind of list, and forgets the parts that are damaged."""
         done = self._recorded(plan.kind)
-        for part in self._damaged(spark, plan, done):
+        for part in _damaged(done, self._found(spark, plan) if done else {}):
             url = self.lists_url(plan, part.number)
             log.warning("%s: not as it was written, so scored again", url)
             files.remove(self._record(plan.kind, part.number))
 
+    def drop_others(self, plan: Plan) -> None:
+        """Removes the parts of a kind of list that are none of this run's, whoever left them."""
+        own = {part.number for part in self.done if part.kind == plan.kind}
+        for part in self._recorded(plan.kind):
+            if part.number not in own:
+                files.remove(self._record(plan.kind, part.number))
+        parent = self.lists_url(plan, 0).rpartition("/")[0]
+        for name in files.names(parent):
+            if name not in {_folder(number) for number in own}:
+                log.warning("%s: not recorded, so removed", files.join(parent, name))
+                files.remove(files.join(parent, name))
+
     def verify(self, spark: SparkSession, plan: Plan) -> None:
-        """Makes sure that the parts of a kind of list read as they were written.
+        """Makes sure that the parts of a kind of list read as they were written, and no others.
 
         Raises:
-            DataError: one does not; a run that goes on scores it again
+            DataError: one does not, or is not recorded; a run that goes on mends it
         """
         done = [part for part in self.done if part.kind == plan.kind]
-        for part in self._damaged(spark, plan, done):
+        found = self._found(spark, plan)
+        for part in _damaged(done, found):
             raise DataError(
                 f"{self.lists_url(plan, part.number)}: expected the {part.rows} rows that were "
                 "written, found a damaged table; run jobs/score.py again"
             )
+        for number in sorted(found.keys() - {part.number for part in done}):
+            raise DataError(
+                f"{self.lists_url(plan, number)}: expected no part that is not recorded, found "
+                f"{found[number][0]} rows; run jobs/score.py again"
+            )
 
-    def _damaged(self, spark: SparkSession, plan: Plan, parts: Sequence[Part]) -> list[Part]:
-        """Those whose rows on the disk are not those that were written."""
-        if not parts:
-            return []
+    def _found(self, spark: SparkSession, plan: Plan) -> dict[int, tuple[int, str]]:
+        """Rows and content of every part that can be read and has any."""
         url = files.join(self.version, plan.kind)
         if not files.exists(url):
-            return list(parts)
+            return {}
         lists = tables.read_undamaged(spark, url, {**plan.schema, **RECOMMENDATION_FOLDERS})
         rows = lists.groupBy("part").agg(*counting.rows_and_content(*plan.schema)).collect()
-        found = {
+        return {
             int(row["part"]): (row["rows"], counting.fingerprint(row["content"])) for row in rows
         }
-        return [part for part in parts if found.get(part.number) != (part.rows, part.content)]
 
     def _record(self, kind: str, number: int) -> str:
         return files.join(self.version, "parts", f"{kind}-{number:05d}.json")
@@ -185,19 +204,29 @@ class Run:
             return None
 
     def finish(self) -> None:
-        """Removes what only the run needed."""
+        """Removes what only the run needed; a kill in the middle leaves nothing that looks whole.
+
+        Written again, these tables would be shared out otherwise to their files, that is to the
+        parts: so they stay until no part can be wanted again.
+        """
         staging = files.join(self.version, "staging")
+        for name in files.names(staging):
+            if name.endswith(_DONE):
+                files.remove(files.join(staging, name))
         if files.exists(staging):
             files.remove(staging)
 
-    def write(self, subjects: DataFrame, plan: Plan, number: int, expected: int | None) -> Part:
+    def write(
+        self, subjects: DataFrame, plan: Plan, number: int, expected: int | None, of: str
+    ) -> Part:
         """Scores a part, unless that was done before.
 
         Args:
             subjects: as worker.scored takes them
             plan: what the lists shall be
             number: of the part
-            expected: how many subjects there must be; none where nobody knows
+            expected: how many rows there must be; none where nobody knows
+            of: fingerprint of where they are from
 
         Returns:
             what it holds
@@ -208,15 +237,25 @@ class Run:
         """
         self._held.check()  # the other run may go on with this very version
         part = self._part(plan.kind, number)
-        if part is None:
+        if part is None or part.input != of:
             url = self.lists_url(plan, number)
             if files.exists(url):
                 files.remove(url)  # of a try that was cut short
-            part = _write(subjects, plan, number, url, expected)
+            part = replace(_write(subjects, plan, number, url, expected), input=of)
             files.write_json(self._record(plan.kind, number), asdict(part))
             log.info("%s: part %d, %d subjects", plan.kind, number, part.subjects)
         self.done.append(part)
         return part
+
+
+def _folder(number: int) -> str:
+    return f"part={number:05d}"
+
+
+def _damaged(parts: Sequence[Part], found: Mapping[int, tuple[int, str]]) -> list[Part]:
+    """Those whose rows and content as found are not those that were written."""
+    nothing = (0, counting.fingerprint(None))
+    return [part for part in parts if found.get(part.number, nothing) != (part.rows, part.content)]
 
 
 def _read(url: str) -> Any:
@@ -237,7 +276,7 @@ def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int
         tables.write(lists.observe(outgoing, *counting.totals(plan)), url, plan.schema)
     came, found = incoming.get, outgoing.get
     for what, wanted, got in (
-        ("subjects read", expected, came["subjects"]),
+        ("rows read", expected, came["rows"]),
         ("lists", came["lists"] - plan.lists_without_row, found["lists"]),
     ):
         if wanted is not None and got != wanted:
@@ -245,4 +284,4 @@ def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int
     content = counting.fingerprint(found["content"])
     counts = (found.get("recommendations", 0), found.get("fallbacks", 0))
     sources = {name: found[name] for name in PAIR_SOURCES if name in found}
-    return Part(plan.kind, number, came["subjects"], found["rows"], *counts, content, sources)
+    return Part(plan.kind, number, "", came["subjects"], found["rows"], *counts, content, sources)

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 import recsys
 from recsys import command, files, hashing, lock, manifest, tables, trained
 from recsys.config import Config
+from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.score import counting, export, planning
 from recsys.score.parts import Run, total
@@ -46,7 +47,6 @@ def run(spark: SparkSession, config: Config) -> str:
         work = Run.open(config.paths.recommendations, about, date, held)
         kinds = [*config.score.lists, *([VECTORS] if config.score.user_vectors else [])]
         found = {kind: _score(spark, work, plan.of(kind), config, dataset) for kind in kinds}
-        work.finish()
         for kind in kinds:
             work.verify(spark, plan.of(kind))
             if "json_lines" in found[kind]:
@@ -58,6 +58,7 @@ def run(spark: SparkSession, config: Config) -> str:
         }  # fmt: skip
         files.write_json(files.join(work.version, files.MANIFEST), content)
         files.write_bytes(files.join(work.version, "config.yaml"), command.to_yaml(config).encode())
+        work.finish()
         held.check()
         files.publish(work.version)
     subjects = sum(part.subjects for part in work.done if part.kind != VECTORS)
@@ -93,7 +94,16 @@ def _score(
     found: dict[str, Any] = {}
     work.begin(spark, plan)
     everybody = list(pieces(spark, work, plan, config, dataset))
-    parts = [work.write(piece.frame, plan, piece.number, piece.subjects) for piece in everybody]
+    parts = [
+        work.write(piece.frame, plan, piece.number, piece.rows, piece.input) for piece in everybody
+    ]
+    work.drop_others(plan)
+    if not any(part.subjects for part in parts):
+        since = config.score.active_since
+        raise DataError(
+            f"{dataset.url}: expected somebody with an event"
+            f"{f' since {since} (score.active_since)' if since else ''}, found nobody"
+        )
     if plan.uses_neighbours and everybody:
         subjects = sum(part.subjects for part in parts)
         found |= recall([piece.frame for piece in everybody], subjects, plan)
@@ -112,6 +122,7 @@ def _manifest(work: Run, plan: Plan, dataset: Manifest, model: Trained) -> dict[
         "dataset": dataset.url,
         "date": work.date,
         "items": {"known": dataset.items, "allowed": len(plan.catalogue.allowed)},
+        "ignored": plan.catalogue.ignored,
         "list_length": plan.list_length,
         "parts": [asdict(part) for part in work.done],
     }

@@ -14,8 +14,9 @@ import pyarrow as pa
 from recsys import files
 from recsys.config import Score
 from recsys.schemas import FIRST_ITEM, PAIRS, USER_VECTORS, recommendations
-from recsys.score.arrange import Lists, most_possible
+from recsys.score.arrange import Lists
 from recsys.score.catalogue import Catalogue
+from recsys.score.limits import Limits, most_possible
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -139,8 +140,13 @@ class Plan:
         return min(self.score.top_k, possible)
 
     def lists(self, users: int) -> Lists:
-        """Empty lists under the rules."""
-        return Lists(users, self.list_length, self.catalogue.values, self.score.rules.at_most)
+        """Empty lists."""
+        return Lists(users, self.list_length)
+
+    @property
+    def limits(self) -> Limits:
+        """Of every list."""
+        return Limits(self.catalogue.values, self.score.rules.at_most)
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -217,15 +223,20 @@ class Plan:
 
     def fallback_without(self, group: str, left_out: Ints) -> Lists:
         """What is popular in a group, then, with a score of 0, with all; without some items."""
-        lists = self.lists(1)
+        lists, limits = self.lists(1), self.limits
+        at_once = _GROWTH * lists.length + len(left_out)
         for name in dict.fromkeys((group, EVERYBODY)):
             best = self.popular[name]
             score = best.score if name == group else np.zeros_like(best.score)
-            at_once = _GROWTH * lists.length + len(left_out)
-            for start in range(0, len(best.item), at_once):
-                here = slice(start, start + at_once)
-                kept = ~np.isin(best.item[here], left_out)
-                lists.take(score[here][kept][None], best.item[here][kept][None], "fallback")
+            item = best.item
+            while len(item):
+                kept = ~np.isin(item[:at_once], left_out)
+                here = (score[:at_once][kept][None], item[:at_once][kept][None])
+                limits.fill(lists, *here, "fallback")
                 if lists.size[0] == lists.length:
                     return lists
+                # What is full of a value would go through all that has it, one by one.
+                score, item = score[at_once:], item[at_once:]
+                fits = limits.fitting(lists, item)[0]
+                score, item = score[fits], item[fits]
         return lists

@@ -6,18 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from recsys import files, tables
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
-from recsys.schemas import HISTORIES, SEQUENCES, VOCABULARY, with_inputs
+from recsys.schemas import FIRST_ITEM, HISTORIES, SEQUENCES, VOCABULARY, with_inputs
 from recsys.score import planning, subjects
 from recsys.score.parts import Run
 from recsys.score.plan import Plan
 
 # Bytes of histories that go to a Python worker at once, about.
 _BATCH_BYTES = 32 << 20
+# Of an item's id with its index, about.
+_PAIR_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Piece:
     Args:
         number: of the piece; the same files make the same pieces
         frame: as worker.scored takes them
-        subjects: how many there must be; none where nobody knows
+        rows: how many there must be; none where nobody knows
+        input: fingerprint of where they are from
     """
 
     number: int
     frame: DataFrame
-    subjects: int | None
+    rows: int | None
+    input: str
 
 
 def pieces(
@@ -44,17 +49,23 @@ def pieces(
         DataError: histories that are not there or not whole, or nobody who is given
     """
     if plan.kind == "similar":
-        yield _items(spark, plan, dataset)
+        yield from _items(spark, plan, dataset)
     elif plan.kind == "pairs":
         yield from _pairs(spark, work, plan, config, dataset)
     else:
         yield from _histories(spark, work, plan, config, dataset)
 
 
-def _items(spark: SparkSession, plan: Plan, dataset: Manifest) -> Piece:
+def _items(spark: SparkSession, plan: Plan, dataset: Manifest) -> Iterator[Piece]:
+    """Ranges of the vocabulary."""
     vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
-    tasks = _tasks(spark, dataset.items, plan)
-    return Piece(0, vocabulary.select("item_index").repartition(tasks), dataset.items)
+    end = FIRST_ITEM + dataset.items
+    for number, first in enumerate(range(FIRST_ITEM, end, plan.score.users_per_part)):
+        last = min(first + plan.score.users_per_part, end) - 1
+        items = vocabulary.where(F.col("item_index").between(first, last)).select("item_index")
+        rows = last - first + 1
+        frame = items.repartition(_tasks(spark, rows, plan))
+        yield Piece(number, frame, rows, files.fingerprint([f"{first} {last}"]))
 
 
 def _histories(
@@ -71,10 +82,11 @@ def _histories(
     _limit_batches(spark, plan, dataset, len(schema))
     since = score.active_since
     earliest = None if since is None else planning.instant(since)
-    for number, (paths, rows) in enumerate(_grouped(stored, plan.score.users_per_part)):
-        histories = subjects.until(tables.read(spark, url, schema, paths), cut_after)
-        frame = subjects.active(histories, earliest)
-        yield Piece(number, _spread(frame, rows, plan), rows if earliest is None else None)
+    for number, group in enumerate(_grouped(stored, plan.score.users_per_part)):
+        rows = sum(group.values())
+        histories = subjects.until(tables.read(spark, url, schema, list(group)), cut_after)
+        frame = _spread(subjects.active(histories, earliest), rows, plan)
+        yield Piece(number, frame, rows if earliest is None else None, _named(group))
 
 
 def _stored(dataset: Manifest) -> tuple[str, dict[str, str], dict[str, list[int]]]:
@@ -99,12 +111,16 @@ def _pairs(
     histories = subjects.until(stored, planning.cut_after(config, dataset))
     vocabulary = tables.read(spark, files.join(dataset.url, "vocabulary.parquet"), VOCABULARY)
     frame = subjects.with_candidates(histories, planning.pairs(spark, config), vocabulary)
-    schema = {**of_histories, "candidate_id": "array<string>", "candidate": "array<int>"}
+    asked = {"candidate_id": "array<string>", "candidate": "array<int>", "is_first": "boolean"}
+    schema = {**of_histories, **asked}
     url = work.staged("pairs", frame, schema, config.score.users_per_part)
     groups = _not_empty(url, config.score.pairs.path)
-    _limit_batches(spark, plan, dataset, len(schema))
-    for number, (paths, rows) in enumerate(_grouped(groups, plan.score.users_per_part)):
-        yield Piece(number, _spread(tables.read(spark, url, schema, paths), rows, plan), rows)
+    bytes_of_pairs = subjects.CANDIDATES_A_ROW * _PAIR_BYTES
+    _limit_batches(spark, plan, dataset, len(of_histories), bytes_of_pairs)
+    for number, group in enumerate(_grouped(groups, plan.score.users_per_part)):
+        rows = sum(group.values())
+        frame = _spread(tables.read(spark, url, schema, list(group)), rows, plan)
+        yield Piece(number, frame, rows, _named(group))
 
 
 def _not_empty(url: str, given: tuple[str, ...]) -> dict[str, list[int]]:
@@ -115,8 +131,10 @@ def _not_empty(url: str, given: tuple[str, ...]) -> dict[str, list[int]]:
     return stored
 
 
-def _limit_batches(spark: SparkSession, plan: Plan, dataset: Manifest, columns: int) -> None:
-    row_bytes = 4 * columns * dataset.sequence_length
+def _limit_batches(
+    spark: SparkSession, plan: Plan, dataset: Manifest, columns: int, more_bytes: int = 0
+) -> None:
+    row_bytes = 4 * columns * dataset.sequence_length + more_bytes
     in_batch = max(plan.score.batch_users, _BATCH_BYTES // row_bytes)
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", in_batch)
 
@@ -146,18 +164,21 @@ def _staged(
     return work.staged("subjects", frame, schema, config.score.users_per_part), schema
 
 
-def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[tuple[list[str], int]]:
-    """Paths and rows of the files of each piece."""
-    paths: list[str] = []
-    rows = 0
+def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[dict[str, int]]:
+    """The files of each piece with their rows."""
+    group: dict[str, int] = {}
     for path, groups in sorted(stored.items()):
-        paths.append(path)
-        rows += sum(groups)
-        if rows >= rows_per_part:
-            yield paths, rows
-            paths, rows = [], 0
-    if rows:
-        yield paths, rows
+        group[path] = sum(groups)
+        if sum(group.values()) >= rows_per_part:
+            yield group
+            group = {}
+    if any(group.values()):
+        yield group
+
+
+def _named(group: dict[str, int]) -> str:
+    """The fingerprint of files: Spark gives others other names."""
+    return files.fingerprint(f"{path} {rows}" for path, rows in group.items())
 
 
 def _spread(frame: DataFrame, rows: int, plan: Plan) -> DataFrame:

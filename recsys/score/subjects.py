@@ -11,6 +11,8 @@ from recsys.schemas import FIRST_ITEM, UNKNOWN
 
 SECONDS_PER_DAY = 86400
 RECENT_UNIT = 1 << 20
+# Items that a row of pairs holds at most, so that batches of rows are bounded.
+CANDIDATES_A_ROW = 1000
 
 
 def until(histories: DataFrame, instant: int | None) -> DataFrame:
@@ -82,6 +84,8 @@ def newcomers(histories: DataFrame, wanted: DataFrame) -> DataFrame:
 def with_candidates(histories: DataFrame, pairs: DataFrame, vocabulary: DataFrame) -> DataFrame:
     """Everybody of the pairs with the items of theirs, each once, rising by id.
 
+    Whoever has many items has several rows.
+
     Args:
         histories: schemas.HISTORIES
         pairs: user_id and item_id; those without one of them are left out
@@ -89,7 +93,7 @@ def with_candidates(histories: DataFrame, pairs: DataFrame, vocabulary: DataFram
 
     Returns:
         schemas.HISTORIES, empty ones too; candidate_id array<string> and, as index in the
-        vocabulary, candidate array<int>
+        vocabulary, candidate array<int>; is_first, of the rows of a user
     """
     indexed = (
         pairs.dropna()
@@ -99,28 +103,32 @@ def with_candidates(histories: DataFrame, pairs: DataFrame, vocabulary: DataFram
     )
     candidates = F.array_sort(F.collect_list(F.struct("item_id", "item_index")))
     asked = indexed.groupBy("user_id").agg(candidates.alias("candidates"))
-    wanted = asked.select(
+    starts = F.sequence(F.lit(1), F.size("candidates"), F.lit(CANDIDATES_A_ROW))
+    own = F.slice("candidates", F.col("start"), F.lit(CANDIDATES_A_ROW)).alias("candidates")
+    rows = asked.withColumn("start", F.explode(starts)).select("user_id", "start", own)
+    wanted = rows.select(
         "user_id",
         F.col("candidates.item_id").alias("candidate_id"),
         F.col("candidates.item_index").alias("candidate"),
+        (F.col("start") == 1).alias("is_first"),
     )
     new = newcomers(histories, wanted)
     return chosen(histories, wanted).unionByName(new)
 
 
 def named(table: DataFrame) -> DataFrame:
-    """One row a subject: user_id, and its group ("" where it has none); of several the first.
+    """One row a subject: user_id, and its group ("" where it has none), of several the first.
 
     Args:
         table: id and group, as the configuration maps them
     """
     user_id = F.col("id").cast("string").alias("user_id")
-    group = F.coalesce(F.col("group").cast("string"), F.lit("")).alias("group")
+    group = F.nullif(F.col("group").cast("string"), F.lit("")).alias("group")
     return (
         table.select(user_id, group)
         .where("user_id is not null")
         .groupBy("user_id")
-        .agg(F.min("group").alias("group"))
+        .agg(F.coalesce(F.min("group"), F.lit("")).alias("group"))
     )
 
 
@@ -252,6 +260,6 @@ def inputs(subjects: DataFrame, arrays: Sequence[str]) -> DataFrame:
         subjects: histories, with what was joined to them
         arrays: that the model reads
     """
-    others = ("left_out", "group", "candidate_id", "candidate")
+    others = ("left_out", "group", "candidate_id", "candidate", "is_first")
     more = [name for name in others if name in subjects.columns]
     return subjects.select("user_id", *arrays, *more)

@@ -5,6 +5,7 @@ Shapes: N items, W width: D of the embedding, and 1 for what an item scores with
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,18 +58,12 @@ def write(
     Raises:
         DataError: the model has vectors that are no numbers
     """
-    vectors_VW = np.asarray(memoryview(vectors_VW))  # the tensor's own memory
-    shape = (len(chosen_N), vectors_VW.shape[1])
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    # Not through a memory map: on a full disk that ends the process, without an error.
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
-        for start in range(0, len(chosen_N), _ROWS_AT_ONCE):
-            chosen = chosen_N[start : start + _ROWS_AT_ONCE]
-            part = np.array(vectors_VW[chosen], "<f4")
-            part[:, -1] += bias_V[chosen]
-            require_finite(part, names_V.take(pa.array(chosen)), "item")
-            file.write(part.data)
+
+    def of_scores(part_NW: Floats, chosen: npt.NDArray[np.int32]) -> Floats:
+        part_NW[:, -1] += bias_V[chosen]
+        return part_NW
+
+    _write(path, vectors_VW, 0, chosen_N, names_V, of_scores)
 
 
 def write_directions(
@@ -79,10 +74,29 @@ def write_directions(
     Raises:
         DataError: the model has vectors that are no numbers
     """
-    chosen_ND = np.asarray(vectors_VW)[chosen_N, :-1]
-    require_finite(chosen_ND, names_V.take(pa.array(chosen_N)), "item")
-    directions_ND = normalised(chosen_ND)
-    np.save(path, directions_ND)
+    _write(path, vectors_VW, 1, chosen_N, names_V, lambda part_NW, _: normalised(part_NW[:, :-1]))
+
+
+def _write(
+    path: Path,
+    vectors_VW: Any,
+    without: int,
+    chosen_N: npt.NDArray[np.int32],
+    names_V: pa.StringArray,
+    made: Callable[[Floats, npt.NDArray[np.int32]], Floats],
+) -> None:
+    """Writes what is made of the chosen vectors, a part at a time, without their last columns."""
+    vectors_VW = np.asarray(memoryview(vectors_VW))  # the tensor's own memory
+    shape = (len(chosen_N), vectors_VW.shape[1] - without)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    # Not through a memory map: on a full disk that ends the process, without an error.
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+        for start in range(0, len(chosen_N), _ROWS_AT_ONCE):
+            chosen = chosen_N[start : start + _ROWS_AT_ONCE]
+            part = made(np.array(vectors_VW[chosen], "<f4"), chosen)
+            require_finite(part, names_V.take(pa.array(chosen)), "item")
+            file.write(np.ascontiguousarray(part, "<f4").data)
 
 
 def normalised(vectors_ND: Floats) -> Floats:

@@ -150,9 +150,9 @@ class Histories:
         if "group" in batch.schema.names:
             found = pc.index_in(batch.column("group").take(pa.array(empty)), pa.array(groups))
             code = found.fill_null(groups.index(EVERYBODY)).to_numpy()
-        for place, group in enumerate(groups):
+        for place in np.unique(code):
             chosen = empty[code == place]
-            lists.replace(chosen, self._plan.fallback[group].repeated(len(chosen)))
+            lists.replace(chosen, self._plan.fallback[groups[place]].repeated(len(chosen)))
         if self._plan.score.rules.leave_out:
             for row, place in zip(empty, code, strict=True):
                 self._leave_out(lists, row, groups[place], batch.column("left_out")[row].values)
@@ -225,8 +225,7 @@ def _with_index(plan: Plan, shelf: ExactShelf, what: str) -> Shelf:
         lambda path: build(path, shelf.vectors_NW, settings, _cores()),
         suffix=".faiss",
     )
-    size = len(plan.catalogue.train_count)
-    return NeighbourShelf(shelf.items, shelf.vectors_NW, path, settings, size, _cores())
+    return NeighbourShelf(shelf, path, settings, _cores())
 
 
 def _directions(plan: Plan, ranker: Ranker, items: Ints) -> Floats:

@@ -66,14 +66,16 @@ def test_bought_items_left_out(spark: SparkSession, world: World, days: float | 
     )  # fmt: skip
 
 
-def test_stock_allow_and_deny(spark: SparkSession, world: World, tmp_path: Path) -> None:
+def test_stock_allow_and_deny(
+    spark: SparkSession, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     names = world.items.column("item_id").to_pylist()
     stock = pa.table({"article": names[:60], "left": ["3", "0", "many"] * 20})
     pq.write_table(stock, tmp_path / "stock.parquet")
     rules = Rules(
         stock=Stock(path=(str(tmp_path / "stock.parquet"),), item_id="article", quantity="left"),
         allow={"colour": ["red", "green", "blue"]},
-        deny={"brand": ["third"], "item_id": [names[0], names[3]]},
+        deny={"brand": ["third", "otther"], "tags": ["gone"], "item_id": [names[0], names[3]]},
     )
     found = lists(spark, world, score=small(rules=rules))
     allowed = {
@@ -88,6 +90,11 @@ def test_stock_allow_and_deny(spark: SparkSession, world: World, tmp_path: Path)
         brute.model_scores(world),
         lambda user: brute.Rules(min(K, len(allowed)), allowed),
     )
+    about = _manifest(files.current(str(world.folder / "recommendations"), ""))
+    said = {"deny.brand": 1, "deny.tags": 1, "stock": 20}
+    assert about["ignored"] == {f"score.rules.{key}": count for key, count in said.items()}
+    assert "such as 'otther'; did you mean 'other'?" in caplog.text
+    assert '20 without, such as {"article":"item-10","left":"many"}' in caplog.text
 
 
 @pytest.mark.parametrize("half_life", [None, 3.0])
@@ -167,7 +174,10 @@ def test_share_for_items_that_sell_little(spark: SparkSession, world: World) -> 
 
 def test_similar_items(spark: SparkSession, world: World) -> None:
     rules = Rules(deny={"colour": ["red"]})
-    found = lists(spark, world, kind="similar", score=small(lists=("similar",), rules=rules))
+    score = small(lists=("similar",), rules=rules, users_per_part=40)
+    found = lists(spark, world, kind="similar", score=score)
+    about = _manifest(files.current(str(world.folder / "recommendations"), ""))
+    assert [part["subjects"] for part in about["parts"]] == [40, 40, 10]
     vectors = brute.item_vectors(world)
     rows = world.items.to_pylist()
     assert set(found) == {row["item_id"] for row in rows}

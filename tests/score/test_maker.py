@@ -11,8 +11,8 @@ import pytest
 from recsys.config import Rules, Score
 from recsys.encoding import Pairs
 from recsys.schemas import FIRST_ITEM, SOURCES, UNKNOWN
-from recsys.score.arrange import most_possible
 from recsys.score.catalogue import Catalogue
+from recsys.score.limits import most_possible
 from recsys.score.maker import ListMaker
 from recsys.score.plan import EVERYBODY, Plan, Popular
 from recsys.score.shelf import ExactShelf
@@ -108,6 +108,56 @@ def test_two_limits_on_random_items(most: dict[str, int], of_item: int) -> None:
             assert lists.item[user][: lists.size[user]].tolist() == expected
             sizes.add(len(expected) < plan.list_length)
     assert most["colour"] > 1 or True in sizes
+
+
+class Watched(ExactShelf):
+    """Remembers how many items of how many users were looked at, time by time."""
+
+    looks: list[int]
+
+    def best(self, vectors_BW, pairs, count, among=None):  # type: ignore[no-untyped-def]
+        self.looks.append(count * len(vectors_BW))
+        return super().best(vectors_BW, pairs, count, among)
+
+
+def test_limits_that_leave_nothing_do_not_make_it_look_at_everything() -> None:
+    """A list of ten has room for two items of four shops, each of which is in two of them."""
+    rng = np.random.default_rng(3)
+    shop = np.stack([rng.permutation(4)[:2] + FIRST_ITEM for _ in range(FIRST_ITEM + ITEMS)])
+    values = {"shop": shop.astype(np.int32)}
+    plan = plan_of(values, np.ones(FIRST_ITEM + ITEMS, np.int64), Rules(at_most={"shop": 1}))
+    vectors = rng.normal(size=(ITEMS, WIDTH)).astype(np.float32)
+    users = rng.normal(size=(USERS, WIDTH)).astype(np.float32)
+    shelf = Watched(ALL, vectors, 4096, FIRST_ITEM + ITEMS)
+    shelf.looks = []
+    maker = ListMaker(plan, shelf, None, width=WIDTH)
+    none = np.zeros(0, np.int32)
+    lists = maker.make(users, Pairs(none, none, np.zeros(0, np.float32)))
+    assert (lists.size == 2).all()
+    assert (lists.size < plan.list_length).all()
+    assert max(shelf.looks) == 4 * plan.list_length * USERS < ITEMS * USERS
+    assert len(shelf.looks) <= 2  # again where the second shop's items come later, and no more
+
+
+def test_lists_that_go_on_have_the_best_of_what_there_is_room_for() -> None:
+    """What is left out is not waited for, although its value has room."""
+    kind_V = np.full(FIRST_ITEM + ITEMS, 2, np.int32)
+    kind_V[FIRST_ITEM + 200 :] = 3
+    plan = plan_of(
+        {"kind": kind_V[:, None]}, np.ones(FIRST_ITEM + ITEMS, np.int64),
+        Rules(at_most={"kind": 5}),
+    )  # fmt: skip
+    vectors = np.linspace(2, 1, ITEMS, dtype=np.float32)[:, None]
+    shelf = Watched(ALL, vectors, 48, FIRST_ITEM + ITEMS)
+    shelf.looks = []
+    left_out = np.repeat(ALL[203:], 2)  # of the second kind three are left
+    row = np.tile(np.arange(2, dtype=np.int32), len(left_out) // 2)
+    pairs = Pairs(row, left_out, np.full(len(row), -np.inf, np.float32))
+    lists = ListMaker(plan, shelf, None, width=1).make(np.ones((2, 1), np.float32), pairs)
+    assert lists.size.tolist() == [8, 8]
+    for item in lists.item:
+        assert item[:8].tolist() == [*ALL[:5], *ALL[200:203]]
+    assert shelf.looks == [4 * LENGTH * 2] * 2
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -18,7 +18,7 @@ from recsys.arrays import pad
 from recsys.config import Config, Pairs, Score
 from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM, PAIRS, RECOMMENDATION_FOLDERS
-from recsys.score import pipeline
+from recsys.score import pipeline, subjects
 from recsys.tables import read
 from tests.score.brute import INPUTS
 from tests.score.worlds import DAY, ITEMS, USERS, World, write_model
@@ -147,6 +147,32 @@ def test_the_same_whatever_the_parts(
     one, other = (files.read_json(files.join(url, files.MANIFEST)) for url in (version, again))
     assert one["lists"] == other["lists"]
     assert len(one["parts"]) > len(other["parts"]) == 1
+
+
+def test_many_items_of_a_user_are_rows_of_a_few(
+    spark: SparkSession, version: str, buyers: World, asked: list[Pair],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(subjects, "CANDIDATES_A_ROW", 7)
+    again = pipeline.run(spark, config(buyers, asked, json_lines=True))
+    one, other = (files.read_json(files.join(url, files.MANIFEST)) for url in (version, again))
+    assert one["lists"] == other["lists"]
+
+
+def test_rows_of_pairs_hold_so_many_items(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects, "CANDIDATES_A_ROW", 2)
+    histories = spark.createDataFrame([("a", [2])], "user_id string, item array<int>")
+    asked = [(user, f"item-{number}") for user in ("a", "new") for number in (5, 3, 4, 3)]
+    pairs = spark.createDataFrame([*asked, ("b", "item-9")], "user_id string, item_id string")
+    known = [(f"item-{number}", number) for number in range(3, 6)]
+    vocabulary = spark.createDataFrame(known, "item_id string, item_index int")
+    found = subjects.with_candidates(histories, pairs, vocabulary).collect()
+    assert sorted((row.user_id, row.item, row.candidate, row.is_first) for row in found) == [
+        ("a", [2], [3, 4], True), ("a", [2], [5], False), ("b", [], [1], True),
+        ("new", [], [3, 4], True), ("new", [], [5], False),
+    ]  # fmt: skip
 
 
 def test_as_of_an_instant(spark: SparkSession, buyers: World, asked: list[Pair]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -92,13 +93,16 @@ def test_json_lines_say_what_the_tables_say(spark: SparkSession, own: World) -> 
 def test_json_lines_that_are_damaged_are_not_published(
     spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damage(work: Run) -> None:
+    verify = Run.verify
+
+    def damage(work: Run, *rest: Any) -> None:
         victim = next(Path(files.local_copy(work.version)).glob("json_lines/home/*.json.gz"))
         (victim.parent / f".{victim.name}.crc").unlink()
         text = gzip.decompress(victim.read_bytes())
         victim.write_bytes(gzip.compress(text.replace(b'"model"', b'"modal"', 1)))
+        verify(work, *rest)
 
-    monkeypatch.setattr(Run, "finish", damage)
+    monkeypatch.setattr(Run, "verify", damage)
     with pytest.raises(DataError, match=r"json_lines/home: expected the lines that were written"):
         pipeline.run(spark, own.config(score=small(json_lines=True)))
     assert files.published(str(own.folder / "recommendations")) == []

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files, manifest
+from recsys.config import Rules
 from recsys.errors import DataError
 from recsys.score import pipeline
-from recsys.score.parts import Run
+from recsys.score.parts import Part, Run
+from recsys.score.plan import Plan
 from tests.score.damage import change_a_score, cut, histories_of, spoil
 from tests.score.listing import small
 from tests.score.worlds import USERS, World, write_model
@@ -44,15 +49,18 @@ def test_parts_that_are_damaged_are_not_published_and_scored_again(
     config = own.config(score=small(users_per_part=1))
     former = pipeline.run(spark, own.config(score=small()))
 
-    def damage(work: Run) -> None:  # after the last part, before the pointer
+    verify = Run.verify
+
+    def damage(work: Run, *rest: Any) -> None:  # after the last part, before the pointer
         place = Path(files.local_copy(work.version))
         for number, fault in enumerate((cut, change_a_score, Path.unlink), start=1):
             [victim] = place.glob(f"home/**/part={number:05d}/*.parquet")
             (victim.parent / f".{victim.name}.crc").unlink()  # a check that not every disk has
             fault(victim)
+        verify(work, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "finish", damage)
+        patched.setattr(Run, "verify", damage)
         with pytest.raises(DataError, match=r"part=00001: expected the 15 rows that were written"):
             pipeline.run(spark, config)
     assert files.current(config.paths.recommendations, "") == former
@@ -63,6 +71,45 @@ def test_parts_that_are_damaged_are_not_published_and_scored_again(
     assert again == {"home-00001", "home-00002", "home-00003"}
     about, before = (files.read_json(files.join(url, files.MANIFEST)) for url in (version, former))
     assert about["lists"] == before["lists"]
+
+
+def test_parts_of_a_joined_input_are_gone_on_with_while_it_is_there(
+    spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written anew, the histories with what they leave out are shared out to other files."""
+    config = own.config(score=small(users_per_part=15, rules=Rules(leave_out={"purchase": None})))
+    fresh = files.read_json(files.join(pipeline.run(spark, config), files.MANIFEST))
+    write, verify = Run.write, Run.verify
+
+    def once(work: Run, *rest: Any) -> Part:
+        if work.done:
+            raise KeyboardInterrupt
+        return write(work, *rest)
+
+    def with_another(work: Run, session: SparkSession, plan: Plan) -> None:
+        of_99 = Path(files.local_copy(work.lists_url(plan, 99)))
+        shutil.copytree(of_99.with_name("part=00000"), of_99)
+        verify(work, session, plan)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "write", once)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(spark, config)
+    place = Path(files.local_copy(files.as_url(config.paths.recommendations))) / "versions"
+    version = place / files.versions(config.paths.recommendations)[-1]
+    [record] = version.glob("parts/*.json")
+    written = record.read_text(), record.stat().st_mtime_ns
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "verify", with_another)
+        with pytest.raises(DataError, match="part=00099: expected no part that is not recorded"):
+            pipeline.run(spark, config)
+    assert (record.read_text(), record.stat().st_mtime_ns) == written
+    shutil.rmtree(version / "staging")
+    assert pipeline.run(spark, config).endswith(version.name)
+    assert json.loads(record.read_text())["input"] != json.loads(written[0])["input"]
+    assert not list(version.glob("home/*/*/part=00099"))
+    assert not (version / "staging").exists()
+    assert files.read_json(files.as_url(str(version / files.MANIFEST)))["lists"] == fresh["lists"]
 
 
 def _interrupted(version: str) -> None:

@@ -69,7 +69,9 @@ def test_an_index_that_looks_everywhere_is_exact(tmp_path: Path, count: int) -> 
     users, vectors, items, pairs = _world(1)
     settings = Neighbours(above_items=1, cells=10, probes=10)
     build(tmp_path / "index", vectors, settings, threads=1)
-    shelf = NeighbourShelf(items, vectors, tmp_path / "index", settings, SIZE, threads=1)
+    shelf = NeighbourShelf(
+        ExactShelf(items, vectors, 48, SIZE), tmp_path / "index", settings, threads=1
+    )
     score, item = shelf.best(users, pairs, count)
     expected = _sorted(users, vectors, items, pairs, count)
     # Which of the items that score the same as the last one is found is open.
@@ -87,7 +89,9 @@ def test_an_index_that_looks_into_few_cells_finds_the_pairs_all_the_same(tmp_pat
     users, vectors, items, _ = _world(2)
     settings = Neighbours(above_items=1, cells=30, probes=1)
     build(tmp_path / "index", vectors, settings, threads=1)
-    shelf = NeighbourShelf(items, vectors, tmp_path / "index", settings, SIZE, threads=1)
+    shelf = NeighbourShelf(
+        ExactShelf(items, vectors, 48, SIZE), tmp_path / "index", settings, threads=1
+    )
     row = np.arange(USERS, dtype=np.int32)
     pairs = Pairs(row, items[row], np.full(USERS, 1000, np.float32))
     score, item = shelf.best(users, pairs, 3)
@@ -102,7 +106,9 @@ def test_an_index_that_looks_into_few_cells_finds_as_many_as_there_are(
     users, vectors, items, pairs = _world(4)
     settings = Neighbours(above_items=1, cells=30, probes=1)  # of five items each, about
     build(tmp_path / "index", vectors, settings, threads=1)
-    shelf = NeighbourShelf(items, vectors, tmp_path / "index", settings, SIZE, threads=1)
+    shelf = NeighbourShelf(
+        ExactShelf(items, vectors, 48, SIZE), tmp_path / "index", settings, threads=1
+    )
     found = _lists(*shelf.best(users, pairs, count))
     expected = _sorted(users, vectors, items, pairs, count)
     assert [len(row) for row in found] == [len(row) for row in expected]
@@ -137,7 +143,7 @@ def test_items_and_users_that_a_broken_model_has_no_numbers_for_are_named(tmp_pa
     with pytest.raises(DataError, match=message):
         write(tmp_path / "scores", memoryview(vectors), items, np.zeros(ITEMS, np.float32), NAMES)
     with pytest.raises(DataError, match=message):
-        write_directions(tmp_path / "directions.npy", vectors, items, NAMES)
+        write_directions(tmp_path / "directions.npy", memoryview(vectors), items, NAMES)
     with pytest.raises(DataError, match="for the user 'item-5'"):
         require_finite(vectors, NAMES, "user")
     require_finite(vectors, NAMES.slice(0, 5), "user")  # the others only fill up the block

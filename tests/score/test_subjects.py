@@ -18,6 +18,7 @@ from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.score import pipeline
 from recsys.score import subjects as subjects_of
 from tests.score import brute
+from tests.score.damage import histories_of
 from tests.score.listing import (
     K,
     all_items,
@@ -46,8 +47,8 @@ def test_given_users_with_fallback_by_group(
     spark: SparkSession, world: World, tmp_path: Path
 ) -> None:
     table = pa.table({
-        "who": ["user-1", "nobody", "someone", "user-1", None, "anybody"],
-        "likes": ["red", "blue", None, "red", "red", "pink"],
+        "who": ["user-1", "nobody", "nobody", "someone", "user-1", None, "anybody"],
+        "likes": ["red", None, "blue", None, "red", "red", "pink"],
     })  # fmt: skip
     pq.write_table(table, tmp_path / "users.parquet")
     subjects = Subjects(path=(str(tmp_path / "users.parquet"),), id="who", group="likes")
@@ -139,7 +140,8 @@ def test_fallback_of_the_platform_of_ones_own_history(spark: SparkSession, own: 
     histories = files.join(files.current(str(own.folder / "dataset"), ""), "histories")
     for path in Path(files.local_copy(histories)).iterdir():
         table = pq.read_table(path)
-        of_file = [item[own.users.index(name)] for name in table.column("user_id").to_pylist()]
+        events = zip(table["user_id"].to_pylist(), table["item"].to_pylist(), strict=True)
+        of_file = [item[own.users.index(name)][: len(former)] for name, former in events]
         place = table.schema.get_field_index("item")
         pq.write_table(
             table.set_column(place, "item", pa.array(of_file, pa.list_(pa.int32()))), path
@@ -230,6 +232,32 @@ def test_active_since(spark: SparkSession, world: World) -> None:
     expected = {name for name, when in zip(world.users, last, strict=True) if when >= 12 * DAY}
     assert set(found) == expected
     assert 0 < len(expected) < USERS
+
+
+def test_a_part_in_which_nobody_was_active(spark: SparkSession, own: World) -> None:
+    expected = set(lists(spark, own, score=small(active_since="1970-01-13")))
+    victim = histories_of(own) / "part-1.parquet"
+    table = pq.read_table(victim)
+    place = table.schema.get_field_index("timestamp")
+    kind = table.schema.field(place).type
+    long_ago = pa.array([[1] * len(each) for each in table["timestamp"].to_pylist()], kind)
+    pq.write_table(table.set_column(place, "timestamp", long_ago), victim)
+    score = small(active_since="1970-01-13", users_per_part=1)
+    assert set(lists(spark, own, score=score)) == expected - set(table["user_id"].to_pylist())
+    url = files.current(str(own.folder / "recommendations"), "")
+    parts = files.read_json(files.join(url, files.MANIFEST))["parts"]
+    assert [part["number"] for part in parts if not part["subjects"]] == [1]
+
+
+def test_nobody_was_active(spark: SparkSession, own: World) -> None:
+    former = pipeline.run(spark, own.config(score=small()))
+    config = own.config(score=small(active_since="2030-01-01"))
+    message = (
+        r"expected somebody with an event since 2030-01-01 \(score.active_since\), found nobody"
+    )
+    with pytest.raises(DataError, match=message):
+        pipeline.run(spark, config)
+    assert files.current(config.paths.recommendations, "") == former
 
 
 def test_sessions_get_what_comes_next(spark: SparkSession, own: World) -> None:

@@ -124,8 +124,12 @@ def _histories(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 def _table(histories: dict[str, np.ndarray], users: list[str]) -> pa.Table:
     kinds = {"array<int>": pa.int32(), "array<bigint>": pa.int64()}
+    sizes = (histories["step"] >= 0).sum(axis=1)  # what prepare writes has no padding
     columns = {
-        name: pa.array(list(histories[name]), pa.list_(kinds[kind]))
+        name: pa.array(
+            [row[:size] for row, size in zip(histories[name], sizes, strict=True)],
+            pa.list_(kinds[kind]),
+        )
         for name, kind in with_inputs(HISTORIES, ["platform"]).items()
         if name != "user_id"
     }
