@@ -97,8 +97,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     proof = certificate.certificate(
         [*of_vocabulary, *of_statistics, *checks, *of_subjects, *of_whole]
     )
-    ties = {split: row.tied_steps for split, row in sums.items()}
-    proof = {**proof, "tied_steps": ties}
+    proof |= certificate.ties(sums)
     forgotten = former.manifest.forgotten_users if former else 0
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
     steps = made.steps if weights is None else (*made.steps, weights.step(cleaned.rows))
@@ -221,6 +220,7 @@ def _cut(
     seed, targets = work.config.seed, prepare.target_event_types
     encoded = encode(
         parted.events, indexes.used, indexes.event_types, indexes.platforms, targets,
+        whole_sessions=parted.times is not None,
         input_columns(work.config.events), weights,
     )  # fmt: skip
     if not parted.in_order:

@@ -227,8 +227,8 @@ def _certificate(
         times = SplitTimes(former.valid_start, former.test_start, embargo)
         checks += certificate.time_checks(sums, times)
     before = former.certificate.get("before_removal", former.certificate["checks"])
-    ties = {split: row.tied_steps for split, row in sums.items()}
-    return {**certificate.certificate(checks), "before_removal": before, "tied_steps": ties}
+    proof = certificate.certificate(checks)
+    return {**proof, **certificate.ties(sums), "before_removal": before}
 
 
 def _text(made: Manifest, former: Manifest, listed: int) -> str:

@@ -170,15 +170,25 @@ def opened(session_id: pa.Array, user: Ints, step: Ints, seen: Collection[str]) 
 
     Args:
         session_id: of every event, in time order within a user
-        user: number of the event's user here, not falling
-        step: number of the event's step here, not falling
-        seen: sessions of user 0 that opened before these events
+def first_events(session_id: pa.Array, user: Ints) -> Ints:
+    """For every event the first one of its session, which the log names, and user.
+
+    Args:
+        session_id: of every event, in time order within a user
+        user: number of the event's user here
     """
     encoded = session_id.dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     key = user * len(encoded.dictionary) + codes
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    opens = np.asarray(step == step[first][inverse], dtype=np.bool_)
+    return np.asarray(first[inverse], dtype=np.int64)
+
+
+        user: number of the event's user here, not falling
+        step: number of the event's step here, not falling
+        seen: sessions of user 0 that opened before these events
+    """
+    opens = np.asarray(step == step[first_events(session_id, user)], dtype=np.bool_)
     if seen:
         known = pc.is_in(session_id, value_set=pa.array(list(seen), session_id.type))
         opens &= ~((user == 0) & known.to_numpy(zero_copy_only=False))
