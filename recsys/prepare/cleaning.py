@@ -12,6 +12,7 @@ from recsys.manifest import Day, Step
 from recsys.prepare import days
 from recsys.prepare.across import look_across
 from recsys.prepare.checking import checked, seen
+from recsys.prepare.identities import platforms_apart
 from recsys.prepare.days import Former
 from recsys.prepare.work import Work
 from recsys.schemas import QUARANTINE
@@ -30,6 +31,7 @@ class Clean:
         steps: what was dropped, and why
         faults: reason to rows
         rows_read: of the log
+        platforms_apart: whose ids stay apart
         identities: what was counted of their table
         days: that are kept
         first_event: microseconds
@@ -46,6 +48,7 @@ class Clean:
     steps: tuple[Step, ...]
     faults: dict[str, int]
     rows_read: int
+    platforms_apart: tuple[str, ...]
     identities: dict[str, int]
     days: tuple[Day, ...]
     first_event: int
@@ -91,6 +94,7 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         steps=steps,
         faults=faults,
         rows_read=found.rows_read,
+        platforms_apart=platforms_apart(found.log, work.config.events.identities),
         identities=found.identities,
         days=kept,
         first_event=about.first_event,

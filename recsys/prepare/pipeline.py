@@ -18,7 +18,7 @@ import recsys
 from recsys import command, files, hashing, lock, manifest
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.prepare import certificate, days, instants, report, writing
+from recsys.prepare import certificate, days, instants, report, sessions, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.days import Former
@@ -33,7 +33,7 @@ from recsys.prepare.sequences import cut, encode, encode_impressions
 from recsys.prepare.sessions import Rules
 from recsys.prepare.weighting import Weighting, mean_check, weighting
 from recsys.prepare.work import Work, drafted, together
-from recsys.schemas import FIRST_ITEM, IMPRESSIONS, SCHEMA_VERSION, SPLITS
+from recsys.schemas import FIRST_ITEM, IMPRESSIONS, OWNERS, SCHEMA_VERSION, SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     parted = part(work, cleaned)
     if parted.times is not None:
         log.info("%s", parted.times)
+    if sessions.are_named_by_log(work.config):
+        owners = parted.events.select(*OWNERS).distinct()
+        work.keep(owners, "owners", OWNERS)
     indexes = index(work, parted.events, cleaned.items, former)
     weights = weighting(parted.events, work.config)
     rows = _cut(work, cleaned, parted, indexes, weights)
@@ -166,6 +169,7 @@ def _manifest(
         certificate=proof,
         rows_read=cleaned.rows_read,
         identities=cleaned.identities,
+        platforms_apart=cleaned.platforms_apart,
         days=cleaned.days,
         user_ids=hashing.HASHED if key else hashing.AS_LOGGED,
         user_key=key.fingerprint if key else None,
@@ -216,11 +220,11 @@ def _cut(
         purchases=_purchases(work, cleaned, indexes),
         inputs=sequence_arrays(work.config),
         queries=queries(work.config),
+        whole_sessions=parted.times is not None,
     )
     seed, targets = work.config.seed, prepare.target_event_types
     encoded = encode(
         parted.events, indexes.used, indexes.event_types, indexes.platforms, targets,
-        whole_sessions=parted.times is not None,
         input_columns(work.config.events), weights,
     )  # fmt: skip
     if not parted.in_order:
