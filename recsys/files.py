@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from typing import Any
 import fsspec
 
 from recsys import cache
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 
 POINTER = "current.json"
 MANIFEST = "manifest.json"
@@ -33,6 +34,10 @@ _DRAFT = ".writing"
 # Where a file is seen before it is whole, and a rename does not go over one that is there. On an
 # object store a file is there at once, and a rename would be a copy.
 _HDFS = ("hdfs", "arrow_hdfs", "webhdfs")
+_OPEN = "file, hdfs; s3 and s3a with s3fs, gs with gcsfs, abfs and abfss with adlfs installed"
+
+# One letter is no scheme.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", re.DOTALL)
 
 
 def as_url(path: str) -> str:
@@ -40,11 +45,19 @@ def as_url(path: str) -> str:
 
     >>> as_url("hdfs://name/shop/dataset")
     'hdfs://name/shop/dataset'
+    >>> as_url("hdfs:/shop/dataset")
+    'hdfs:///shop/dataset'
+
+    Raises:
+        ConfigError: one slash where a scheme needs to know whose place it is
     """
     if "://" in path:
         return path.rstrip("/")
-    if path.startswith("file:/"):
-        return "file:///" + path[len("file:/") :].strip("/")
+    if found := _SCHEME.match(path):
+        scheme, below = found.groups()
+        if scheme not in ("file", *_HDFS):
+            raise ConfigError(f"{path}: expected {scheme}:// and a place, found one slash alone")
+        return f"{scheme}:///{below.strip('/')}"
     return "file://" + os.path.abspath(path)
 
 
@@ -159,7 +172,10 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         fs, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError, OSError) as error:
-        raise DataError(f"{url}: expected a file system that opens, found: {error}") from error
+        raise DataError(
+            f"{url}: expected a file system that opens in Python ({_OPEN}; or another of "
+            f"fsspec's), found: {error}"
+        ) from error
     return fs, str(path)
 
 

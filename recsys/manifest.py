@@ -128,6 +128,7 @@ class Manifest:
         user_ids: as in the log, or HMAC-SHA256 where they are hashes
         user_key: fingerprint of the hashes' key, which tells it from others; null without one
         identities: counts of the table of identities; empty without one
+        platforms_apart: whose ids stay apart, as <platform>:<id>; none where they do not
         rows_read: of the log by this run; less than all where days were added
         days: that are kept; those of this version are the ones that it added
         forgotten_users: that jobs/forget.py removed since the whole log was read
@@ -164,6 +165,7 @@ class Manifest:
     user_ids: str = "as in the log"
     user_key: str | None = None
     identities: dict[str, int] = field(default_factory=dict)
+    platforms_apart: tuple[str, ...] = ()
     rows_read: int = 0
     days: tuple[Day, ...] = ()
     forgotten_users: int = 0
@@ -235,5 +237,6 @@ def read(dataset: str) -> Manifest:
             "days": tuple(Day(**day) for day in content["days"]),
             "event_types": tuple(content["event_types"]),
             "platforms": tuple(content["platforms"]),
+            "platforms_apart": tuple(content["platforms_apart"]),
         }
     )

@@ -6,7 +6,7 @@ Types are Spark DDL, so that rooms without Spark can read this page too.
 
 from collections.abc import Iterable, Mapping
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 # Indexes below FIRST_ITEM are no items.
 PADDING = 0
@@ -44,11 +44,18 @@ IMPRESSIONS: dict[str, str] = {
     "position": "int",  # on the page; null where unknown
 }
 
+# Whose a session is, where sessions are sequences under the names that the log gives them.
+OWNERS: dict[str, str] = {
+    "session_id": "string",
+    "user_id": "string",  # as in EVENTS
+}
+
 # A row that was dropped for a fault: the raw row as JSON, why, and whose it is.
 QUARANTINE: dict[str, str] = {
     "reason": "string",  # "<column>: <what is wrong>"
     "row": "string",  # where ids are hashed: without them, and null if it could not be read
     "user_id": "string",  # as in EVENTS; null where the row does not say
+    "timestamp": "bigint",  # as in EVENTS; null where the row does not say
 }
 
 # One row of a split. The arrays hold the events in time, at most prepare.sequence_length of them,

@@ -7,7 +7,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from recsys import cache, files
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 
 
 def test_a_reader_sees_what_was_published_last(tmp_path: Path) -> None:
@@ -98,8 +98,18 @@ def test_what_is_no_json_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_system_that_python_lacks_is_named() -> None:
-    with pytest.raises(DataError, match="unknown://bucket/x: expected a file system that opens"):
-        files.exists("unknown://bucket/x")
+    for url in ("unknown://bucket/x", "viewfs://cluster/x", "ofs://cluster/x"):
+        expected = f"{url}: expected a file system that opens in Python .*s3a with s3fs"
+        with pytest.raises(DataError, match=expected):
+            files.exists(url)
+
+
+def test_a_scheme_with_one_slash_is_no_local_folder() -> None:
+    assert files.as_url("hdfs:/shop/dataset/") == "hdfs:///shop/dataset"
+    assert files.as_url("file:/shop/dataset") == "file:///shop/dataset"
+    assert files.as_url("/shop/a:/b") == "file:///shop/a:/b"
+    with pytest.raises(ConfigError, match="s3a:/bucket/x: expected s3a:// and a place"):
+        files.as_url("s3a:/bucket/x")
 
 
 def test_a_pointer_without_its_key_is_named(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ class Prepare:
             of the mean of train's targets; one without a value weighs 1
         max_value_weight: that a target weighs by it, at most
         split: what parts train, valid and test: time (of an event, or of the session's start where
-            sequence_unit is session), leave_one_out (the last target of each sequence is test, the
-            one before it valid), last_sessions (of each user), users (drawn, each as a whole)
+            sequence_unit is session; what a session goes on with behind a border is no target),
+            leave_one_out (the last target of each sequence is test, the one before it valid),
+            last_sessions (of each user), users (drawn, each as a whole)
         valid_start: first instant of validation (ISO 8601, UTC); null counts back from the end
         test_start: first instant of test (ISO 8601, UTC); null counts back from the end
         valid_days: length of validation in days, where valid_start is null

@@ -15,6 +15,12 @@ from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
 from recsys.schemas import FIRST_ITEM, SPLITS
 
+# How ties in time are treated.
+_TIES = (
+    "the events of one instant are one step: all are asked for from the steps before, and their "
+    "order is neither input nor target"
+)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -43,6 +49,18 @@ def certificate(checks: list[Check]) -> dict[str, Any]:
                 f"leakage certificate: {check.name}: expected {check.expected}, found {check.found}"
             )
     return {"holds": True, "checks": [vars(check) for check in checks]}
+
+
+def ties(splits: dict[str, Row]) -> dict[str, Any]:
+    """What the section says of ties in time: how they are treated, and how many there are.
+
+    Args:
+        splits: of writing.sums()
+    """
+    return {
+        "ties": _TIES,
+        "tied_steps": {split: row["tied_steps"] for split, row in splits.items()},
+    }
 
 
 def vocabulary_checks(
@@ -134,13 +152,19 @@ def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
             checks += [
                 none_of(f"{split}: target steps in two rows", row["overlaps"]),
                 none_of(f"{split}: events out of time order", row["falling_times"]),
+                none_of(f"{split}: events of one step at several times", row["uneven_times"]),
                 none_of(f"{split}: targets without an earlier step", row["targets_without_input"]),
             ]
     return checks
 
 
 def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:
-    """Checks of a split by the events' time, of the sums over FACTS."""
+    """Checks of a split by the events' time, of the sums over FACTS.
+
+    No target is of a session that started before the split, as far back as its row shows.
+
+    Written times are whole seconds, rounded down: so are the borders here.
+    """
     borders = (times.valid_start, times.test_start, None)
     checks = []
     for split, start, end in zip(SPLITS, (None, *borders[:2]), borders, strict=True):
@@ -149,10 +173,10 @@ def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:
         row = splits[split]
         if start is not None:
             first = start // MICROSECONDS_PER_SECOND
-            seen = row["first_target_time"]
-            checks.append(
-                Check(f"{split}: first target", f">= {first} s", f"{seen} s", seen >= first)
-            )
+            for words, name in (("target", "first_target_time"),
+                                ("session with a target", "session_time")):  # fmt: skip
+                seen, what = row[name], f"{split}: first {words}"
+                checks.append(Check(what, f">= {first} s", f"{seen} s", seen >= first))
         if end is not None:
             last = (end - times.embargo - 1) // MICROSECONDS_PER_SECOND
             seen = row["last_time"]

@@ -12,7 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.prepare import purchases, sessions
-from recsys.prepare.cutting import Blocks, Bools, Ints, changes, cut, ends, ranges, starts
+from recsys.prepare.cutting import (
+    Blocks,
+    Bools,
+    Ints,
+    changes,
+    cut,
+    ends,
+    first_of_steps,
+    ranges,
+    starts,
+)
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.rows import KINDS, Cutting
 from recsys.schemas import NO_LABEL, SEQUENCE_ARRAYS, SPLITS, VALUE_WEIGHT
@@ -30,7 +40,8 @@ class Open:
     step_number: int = 0
     covered_steps: int = 0  # steps below this number are in rows already
     previous_time: int | None = None
-    seen_sessions: dict[str, None] = field(default_factory=dict)
+    session_split: int = 0  # of the start of the session that goes on
+    seen_sessions: dict[str, int] = field(default_factory=dict)  # with the split of their starts
     counts: Ints = field(default_factory=lambda: np.zeros(4, dtype=np.int64))
 
 
@@ -39,24 +50,27 @@ class Chunk:
 
     def __init__(self, table: pa.Table, cutting: Cutting, opened: Open) -> None:
         self.cutting, self.open = cutting, opened
-        time = _numpy(table["timestamp"])
-        subject_change = changes(table["user_id"].chunk(0))
-        step_change = subject_change | (np.diff(time, prepend=time[0]) != 0)
-        self.cut_events = np.zeros(int(subject_change.sum()), dtype=np.int64)
-        index = np.arange(len(time))
-        keep = index - starts(step_change) < cutting.limits.step_events
+        # A session that is a subject was parted whole.
+        self.is_parted_anew = cutting.whole_sessions and not cutting.by_session
+        step_change = self._events(table)
+        self.cut_events = np.zeros(int(self.subject_change.sum()), dtype=np.int64)
+        keep = first_of_steps(step_change, self.target, cutting.limits.step_events)
         if not keep.all():
-            subject = np.cumsum(subject_change) - 1
+            subject = np.cumsum(self.subject_change) - 1
             self.cut_events += np.bincount(subject[~keep], minlength=len(self.cut_events))
-            table = table.filter(pa.array(keep)).combine_chunks()
-            time = time[keep]
-            subject_change, step_change = subject_change[keep], step_change[keep]
-        self.table, self.subject_change = table, subject_change
-        self.time, self.step = time, np.cumsum(step_change) - 1
+            step_change = self._events(table.filter(pa.array(keep)).combine_chunks())
+        self.step = np.cumsum(step_change) - 1
+        self._steps(np.flatnonzero(step_change))
+
+    def _events(self, table: pa.Table) -> Bools:
+        """Whether each event is the first of its step."""
+        self.table, self.time = table, _numpy(table["timestamp"])
+        self.subject_change = changes(table["user_id"].chunk(0))
+        step_change = self.subject_change | (np.diff(self.time, prepend=self.time[0]) != 0)
         order = _numpy(table["order"])
         repeated = ~step_change & (np.diff(order, prepend=order[0]) == 0)
         self.target = _numpy(table["is_target"]) & ~repeated
-        self._steps(np.flatnonzero(step_change))
+        return np.asarray(step_change, dtype=np.bool_)
 
     def _steps(self, first_event: Ints) -> None:
         opened = self.open
@@ -67,14 +81,42 @@ class Chunk:
         self.subject_count = int(self.step_subject[-1]) + 1
         number = np.arange(len(first_event)) - starts(self.step_change)
         self.step_number = number + np.where(self.step_subject == 0, opened.step_number, 0)
-        self.step_split = _numpy(self.table["part"])[first_event]
-        asks = np.logical_or.reduceat(self.target, first_event)
-        self.step_asks = asks & (self.step_number > 0) & (self.step_split < len(SPLITS))
         previous = np.append(self.step_time[0], self.step_time[:-1])
         previous = np.where(self.step_change, self.step_time, previous)
         if opened.previous_time is not None:
             previous[0] = opened.previous_time
         self.step_previous = previous
+        self.session_start = self._session_start()
+        self.step_split = _numpy(self.table["part"])[first_event]
+        if self.is_parted_anew:
+            self.step_split = self._split_of_whole_sessions()
+        asks = np.logical_or.reduceat(self.target, first_event)
+        self.step_asks = asks & (self.step_number > 0) & (self.step_split < len(SPLITS))
+
+    def _split_of_whole_sessions(self) -> Ints:
+        """NO_PART for the steps of a session that started in another split."""
+        self.start_split = self._start_split()
+        strays = self.start_split != self.step_split[self.step]
+        goes_on = np.logical_or.reduceat(strays, self.step_event[:-1])
+        return np.asarray(np.where(goes_on, len(SPLITS), self.step_split), dtype=np.int64)
+
+    def _start_split(self) -> Ints:
+        """For every event the split in which its session started."""
+        is_first = self.step_subject[self.step] == 0
+        if self.cutting.sessions is not None:
+            opens = np.logical_or.reduceat(self.session_start, self.step_event[:-1])
+            started = self.step_split[starts(opens | self.step_change)]
+            goes_on = (np.cumsum(opens) == 0) & (self.step_subject == 0)
+            started = np.where(goes_on, self.open.session_split, started)
+            return np.asarray(started[self.step], dtype=np.int64)
+        session_id, seen = self.table["session_id"].chunk(0), self.open.seen_sessions
+        first = sessions.first_events(session_id, self.step_subject[self.step])
+        started = self.step_split[self.step[first]]
+        place = pc.index_in(session_id, value_set=pa.array(list(seen), session_id.type))
+        known = is_first & place.is_valid().to_numpy(zero_copy_only=False)
+        splits = np.append(np.fromiter(seen.values(), np.int64, len(seen)), 0)
+        of_seen = splits[place.fill_null(-1).to_numpy(zero_copy_only=False)]
+        return np.asarray(np.where(known, of_seen, started), dtype=np.int64)
 
     def _blocks(self) -> Blocks:
         covered = (self.step_subject == 0) & (self.step_number < self.open.covered_steps)
@@ -84,14 +126,14 @@ class Chunk:
             self.step_change, split_change, self.cutting.limits,
         )  # fmt: skip
 
-    def _labels(self, session_start: Bools, complete: int) -> tuple[Ints, Bools]:
+    def _labels(self, complete: int) -> tuple[Ints, Bools]:
         """The purchase label of every event, and for every step whether later events leave it."""
         steps, length = len(self.step_time), self.cutting.limits.length
         asked = self.cutting.purchases
         if asked is None:
             return np.zeros(len(self.time), np.int64), np.ones(steps, np.bool_)
         of_step = purchases.sessions(
-            opens=np.logical_or.reduceat(session_start, self.step_event[:-1]),
+            opens=np.logical_or.reduceat(self.session_start, self.step_event[:-1]),
             subject=self.step_change,
             step_event=self.step_event,
             is_final=self.step_subject < complete,
@@ -124,8 +166,7 @@ class Chunk:
 
     def rows(self, complete: int) -> pa.RecordBatch:
         """The rows of the subjects below a number, and the closed blocks of the others."""
-        session_start = self._session_start()
-        label, is_settled = self._labels(session_start, complete)
+        label, is_settled = self._labels(complete)
         blocks = self._blocks()
         self.blocks = replace(blocks, closed=blocks.closed & is_settled[blocks.last])
         done = self.blocks[self.blocks.closed | (self.step_subject[self.blocks.first] < complete)]
@@ -143,14 +184,12 @@ class Chunk:
             pa.array(KINDS).take(pa.array(kind)),
             pc.if_else(pa.array(history), names, marked),
             names,
-            *self._arrays(context, first, last, session_start, label),
+            *self._arrays(context, first, last, label),
             *self._counts(history, complete),
         ]
         return pa.RecordBatch.from_arrays(columns, names=list(self.cutting.schema))
 
-    def _arrays(
-        self, context: Ints, first: Ints, last: Ints, session_start: Bools, label: Ints
-    ) -> list[pa.Array]:
+    def _arrays(self, context: Ints, first: Ints, last: Ints, label: Ints) -> list[pa.Array]:
         begin, end = self.step_event[context], self.step_event[last + 1]
         index, offsets = ranges(begin, end)
         step, length = self.step[index], end - begin
@@ -161,7 +200,7 @@ class Chunk:
             _numpy(self.table["item"])[index],
             _numpy(self.table["event_type"])[index],
             gap[step],
-            session_start[index],
+            self.session_start[index],
             step - np.repeat(context, length),
             seconds[step],
             target,
@@ -211,9 +250,8 @@ class Chunk:
         same = subject == 0
         seen = dict(self.open.seen_sessions) if same else {}
         if not self.cutting.by_session and self.cutting.sessions is None:
-            gone = self.table["session_id"].slice(first_event, event - first_event)
-            seen |= dict.fromkeys(gone.unique().to_pylist())
-            seen = dict.fromkeys(list(seen)[-_REMEMBERED_SESSIONS:])
+            seen |= self._sessions_of(first_event, event)
+            seen = dict(list(seen.items())[-_REMEMBERED_SESSIONS:])
         previous: int | None = int(self.step_previous[begin])
         if self.step_number[begin] == 0:
             previous = None
@@ -221,9 +259,18 @@ class Chunk:
             step_number=int(self.step_number[begin]),
             covered_steps=int(self.step_number[end]),
             previous_time=previous,
+            session_split=int(self.start_split[event]) if self.is_parted_anew else 0,
             seen_sessions=seen,
             counts=self._subject_counts(upto_step=begin)[subject],
         )
+
+    def _sessions_of(self, begin: int, end: int) -> dict[str, int]:
+        """The sessions of a user's events, with the split in which each started."""
+        session_id = self.table["session_id"].chunk(0).slice(begin, end - begin)
+        of_one = np.zeros(end - begin, np.int64)
+        first = np.unique(sessions.first_events(session_id, of_one))
+        splits = self.start_split[begin + first] if self.is_parted_anew else 0 * first
+        return dict(zip(session_id.take(pa.array(first)).to_pylist(), splits.tolist(), strict=True))
 
 
 def _numpy(column: pa.ChunkedArray) -> Ints:

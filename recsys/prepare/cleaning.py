@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
@@ -13,6 +12,7 @@ from recsys.prepare import days
 from recsys.prepare.across import look_across
 from recsys.prepare.checking import checked, seen
 from recsys.prepare.days import Former
+from recsys.prepare.identities import platforms_apart
 from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
 from recsys.schemas import QUARANTINE
@@ -32,6 +32,7 @@ class Clean:
         faults: reason to rows
         rows_read: of the log
         identities: what was counted of their table
+        platforms_apart: whose ids stay apart
         days: that are kept
         first_event: microseconds
         last_event: microseconds
@@ -49,6 +50,7 @@ class Clean:
     faults: dict[str, int]
     rows_read: int
     identities: dict[str, int]
+    platforms_apart: tuple[str, ...]
     days: tuple[Day, ...]
     first_event: int
     last_event: int
@@ -70,12 +72,12 @@ def clean(work: Work, former: Former | None = None) -> Clean:
     """
     found = checked(work.spark, work.config, work.stage, former)
     at_fault = found.log.where(F.col("reason").isNotNull()).select(*QUARANTINE)
-    faults = found.faults
+    faults, kept = found.faults, found.kept_days
     if former is not None:
-        at_fault = at_fault.unionByName(former.quarantine)
-        faults = dict(Counter(faults) + Counter(former.manifest.quarantine))
-    work.keep(at_fault, "quarantine", QUARANTINE)
-    kept = found.kept_days
+        at_fault = days.with_faults(former, at_fault, kept)
+    written = work.keep(at_fault, "quarantine", QUARANTINE)
+    if former is not None:
+        faults = {row.reason: row["count"] for row in written.groupBy("reason").count().collect()}
     if found.added_days:
         kept += days.write(found.added, work.version, found.added_days)
     events, rows, steps, about = found.events, found.rows, found.steps, found.seen
@@ -95,6 +97,7 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         faults=faults,
         rows_read=found.rows_read,
         identities=found.identities,
+        platforms_apart=platforms_apart(found.log, work.config.events.identities),
         days=kept,
         first_event=about.first_event,
         last_event=about.last_event,

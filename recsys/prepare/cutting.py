@@ -86,6 +86,32 @@ def ends(changes: Bools) -> Ints:
     return np.asarray(np.minimum.accumulate(index[::-1])[::-1], dtype=np.int64)
 
 
+def first_of_steps(step: Bools, is_target: Bools, most: int) -> Bools:
+    """Whether an event stays where a step keeps so many: its targets first, then its first events.
+
+    Which stay is the same whether a step comes at once, or what stays of its beginning first.
+
+    >>> step, is_target = np.array([1, 0, 0, 0, 1, 0]) > 0, np.array([0, 0, 1, 0, 0, 0]) > 0
+    >>> first_of_steps(step, is_target, 2)
+    array([ True, False,  True, False,  True,  True])
+
+    Args:
+        step: whether an event is the first of its step
+        is_target: whether it may be predicted
+        most: events of a step
+    """
+    first = starts(step)
+    place = np.arange(len(step)) - first
+    if place.max(initial=0) < most:
+        return np.ones(len(step), dtype=np.bool_)
+    upto: Ints = np.cumsum(is_target)
+    before: Ints = (upto - is_target)[first]
+    targets_before, targets = upto - is_target - before, upto[ends(step)] - before
+    others_before = place - targets_before
+    stays = np.where(is_target, targets_before < most, others_before < most - targets)
+    return np.asarray(stays, dtype=np.bool_)
+
+
 def cut(sizes: Ints, is_target: Bools, subject: Bools, split: Bools, limits: Limits) -> Blocks:
     """Cuts steps into blocks, each of which becomes a row with the steps before it.
 

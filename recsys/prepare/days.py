@@ -111,6 +111,25 @@ def stay(former: Former, found: dict[str, int], config: Config) -> tuple[Day, ..
     return kept
 
 
+def with_faults(former: Former, new: DataFrame, kept: Sequence[Day]) -> DataFrame:
+    """QUARANTINE of the new version: the rows at fault of its log, and those that stay.
+
+    Of days that are replaced none stays. Of which day a row without a readable time is nobody
+    knows: where days are replaced, it is of the new log if that has it again.
+
+    Args:
+        former: the version that days are added to
+        new: QUARANTINE of the log
+        kept: the days that stay
+    """
+    before = former.quarantine
+    replaced = {day.date for day in former.manifest.days} - {day.date for day in kept}
+    if replaced:
+        goes = F.coalesce(_date().isin(list(replaced)), F.lit(False))
+        before = before.where(~goes).exceptAll(new)
+    return new.unionByName(before)
+
+
 def step(events: int, found: dict[str, int], kept: Sequence[Day], before: Sequence[Day]) -> Step:
     """Of the manifest, where days were added.
 

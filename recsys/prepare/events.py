@@ -10,6 +10,7 @@ A row at fault keeps its first reason, in the order of the checks here:
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -21,7 +22,7 @@ from recsys.errors import DataError
 from recsys.prepare import instants
 from recsys.prepare.queries import Queries
 from recsys.schemas import EVENTS, VALUE_WEIGHT
-from recsys.tables import CORRUPT, ROW, UNREADABLE
+from recsys.tables import ROW, UNREADABLE
 
 # An event, and, where it is at fault, why and what the log had.
 CHECKED: dict[str, str] = {**EVENTS, "reason": "string", "row": "string"}
@@ -143,12 +144,15 @@ def _may_show(events: Events) -> Column:
 
 
 def _row(raw: DataFrame, events: Events) -> Column:
-    """The raw row; where ids are hashed without them, and without text that may hold them."""
+    """The raw row; where ids are hashed its mapped columns alone, without ids: what else a log
+    has may say as clearly whose a row is.
+    """
     if events.user_key_variable is None:
         return F.col(ROW)
-    ids = {events.columns.user_id, events.columns.session_id, CORRUPT}
+    ids = {events.columns.user_id, events.columns.session_id}
+    mapped = set(asdict(events.columns).values()) - ids
     names = raw.select(f"{ROW}.*").columns
-    return F.struct(*[F.col(ROW)[name].alias(name) for name in names if name not in ids])
+    return F.struct(*[F.col(ROW)[name].alias(name) for name in names if name in mapped])
 
 
 def _kind(raw: DataFrame, name: str, expected: str, *allowed: type[T.DataType]) -> T.DataType:

@@ -34,13 +34,15 @@ FACTS: dict[str, str] = {
     "most_case_targets": "bigint",
     "tied_steps": "bigint",  # steps with a target that hold several events
     "first_target_time": "bigint",  # seconds
+    "session_time": "bigint",  # seconds: start of the first target's session, or of the row
     "last_time": "bigint",  # seconds, of inputs and targets
     "falling_times": "bigint",  # events earlier than the one before, or of a step out of order
+    "uneven_times": "bigint",  # events at another time than the one before, and of the same step
     "targets_without_input": "bigint",  # in the row's first step, or between padding
     "hash": "bigint",
 }
 
-_READ = ("item", "step", "timestamp", "target", "purchase")
+_READ = ("item", "step", "timestamp", "target", "purchase", "session_start")
 
 
 def facts(written: DataFrame) -> DataFrame:
@@ -83,11 +85,12 @@ def _matrices(rows: pa.Table, url: str) -> dict[str, Ints]:
 def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
     values = _matrices(rows, url)
     length = next(iter(values.values())).shape[1]
-    item, step, time, target, label = (values[name] for name in _READ)
+    item, step, time, target, label, opens = (values[name] for name in _READ)
     here, wanted = item != PADDING, target == 1
     first_of_step = here & (np.diff(step, axis=1, prepend=-1) == 1)
     rise, both = np.diff(step, axis=1), here[:, 1:] & here[:, :-1]
-    falling = both & ((np.diff(time, axis=1) < 0) | (rise < 0) | (rise > 1))
+    passed = np.diff(time, axis=1)
+    falling = both & ((passed < 0) | (rise < 0) | (rise > 1))
     # Entry s of a row counts what its step s holds; padding counts in a last, unused one.
     place = np.where(here, step, length) + np.arange(len(rows))[:, None] * (length + 1)
     events = _per_step(place, here, length)
@@ -110,8 +113,10 @@ def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
         "most_case_targets": targets.max(axis=1),
         "tied_steps": (cases & (events > 1)).sum(axis=1),
         "first_target_time": np.where(wanted, time, 2**62).min(axis=1),
+        "session_time": _session_time(time, opens, wanted),
         "last_time": time.max(axis=1),
         "falling_times": falling.sum(axis=1),
+        "uneven_times": (both & (rise == 0) & (passed != 0)).sum(axis=1),
         "targets_without_input": (wanted & (~here | (step < 1))).sum(axis=1),
         "hash": _hash(rows, split, values),
     }
@@ -119,6 +124,16 @@ def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
     user_id = rows["user_id"].combine_chunks()
     numbers = [pa.array(columns[name].astype(np.int64)) for name in columns]
     return pa.RecordBatch.from_arrays([*names, user_id, *numbers], names=list(FACTS))
+
+
+def _session_time(time: Ints, opens: Ints, wanted: Bools) -> Ints:
+    """When the session of each row's first target started; the row, where it started before."""
+    place = np.zeros(len(time), dtype=np.int64)
+    if (opens[:, 1:] > 0).any():
+        columns, first = np.arange(time.shape[1]), wanted.argmax(axis=1)
+        upto = (opens > 0) & (columns <= first[:, None])
+        place = np.where(upto, columns, 0).max(axis=1)
+    return np.asarray(time[np.arange(len(time)), place], dtype=np.int64)
 
 
 def _first_target_step(sequence_id: pa.ChunkedArray) -> Ints:

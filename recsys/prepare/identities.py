@@ -113,6 +113,28 @@ def _ids(raw: DataFrame) -> DataFrame:
     )
 
 
+def platforms_apart(log: DataFrame, section: configuration.Identities) -> tuple[str, ...]:
+    """The platforms whose ids stay apart: by them an id is found again under its new name.
+
+    Args:
+        log: with platform
+        section: of the configuration
+    """
+    if section.others != "apart":
+        return ()
+    rows = log.where(F.col("platform").isNotNull()).select("platform").distinct().collect()
+    return tuple(sorted(row.platform for row in rows))
+
+
+def apart(platform: str, user_id: str) -> str:
+    """What merged() calls an id that stays apart.
+
+    >>> apart("app", "7")
+    'app:7'
+    """
+    return f"{platform}:{user_id}"
+
+
 def merged(
     events: DataFrame, people: DataFrame | None, section: configuration.Identities
 ) -> DataFrame:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys import files
+from recsys import files, hashing, tables
 from recsys.errors import DataError
-from recsys.prepare.sessions import is_by_session
+from recsys.manifest import Manifest
+from recsys.prepare.identities import apart
+from recsys.prepare.sessions import are_named_by_log, is_by_session
 from recsys.prepare.work import Work
+from recsys.schemas import OWNERS
 
 # Whether a row is of somebody listed.
 GONE = "gone"
@@ -23,7 +27,7 @@ class Listed:
     """Whom to forget.
 
     Args:
-        users: user_id as the dataset has it, one row each
+        users: user_id as the dataset has it, one row each, and whose it is: as it was listed
         subjects: user_id in sequences and histories, which may be a session, and whose it is
         owner: of a column user_id: whose it is, where that is a session's name
         as_logged: whether ids are not hashed
@@ -48,7 +52,7 @@ class Listed:
 
     def by_user(self) -> Listed:
         """For a table whose user_id is a user, and never a session."""
-        return replace(self, subjects=_own(self.users), owner=F.col("user_id"))
+        return replace(self, subjects=self.users, owner=F.col("user_id"))
 
     def left(self, rows: DataFrame) -> DataFrame:
         """The rows of others."""
@@ -65,39 +69,30 @@ def names(users: str) -> list[str]:
     found = [line for line in lines if line.strip()]
     if not found:
         raise DataError(f"{users}: expected ids of users, one a line, found none")
-    return found
+    return list(dict.fromkeys(found))
 
 
-def listed(work: Work, ids: set[str], as_logged: bool, events: DataFrame | None) -> Listed:
+def listed(work: Work, names: Sequence[str], former: Manifest, key: hashing.Key | None) -> Listed:
     """Whom to forget, in a dataset made with the work's configuration.
 
     Args:
         work: with that configuration
-        ids: as the dataset has them
-        as_logged: whether they are not hashed
-        events: EVENTS that it kept, or none
+        names: of users, as the log has them
+        former: of the dataset
+        key: of its ids' hashes; none where they are as logged
 
     Raises:
-        DataError: its sequences are of sessions that do not say whose they are
+        DataError: its sequences are of sessions, and whose these are is not there
     """
-    columns, owner = work.config.events.columns, F.col("user_id")
-    users = work.spark.createDataFrame([(name,) for name in sorted(ids)], "user_id string")
-    subjects = _own(users)
-    if is_by_session(work.config) and columns.session_id is None:
+    whose = {apart(platform, name): name for platform in former.platforms_apart for name in names}
+    whose |= {name: name for name in names}
+    rows = [(key.hashed(own), key.hashed(of)) if key else (own, of) for own, of in whose.items()]
+    users = work.spark.createDataFrame(rows, f"user_id string, {WHOSE} string")
+    subjects, owner = users, F.col("user_id")
+    if are_named_by_log(work.config):
+        owners = tables.read(work.spark, files.join(former.url, "owners"), OWNERS)
+        own = owners.join(F.broadcast(users), on="user_id", how="inner")
+        subjects = own.select(F.col("session_id").alias("user_id"), WHOSE)
+    elif is_by_session(work.config) and work.config.events.columns.session_id is None:
         owner = F.regexp_replace("user_id", "-[0-9]+$", "")
-    elif is_by_session(work.config) and columns.user_id is not None:
-        if events is None:
-            raise DataError(
-                "prepare.sequence_unit: expected sequences that say whose they are, or kept days "
-                "(prepare.days: keep), found neither: sessions under the names that the log gives "
-                "them (events.columns.session_id)"
-            )
-        own = events.join(F.broadcast(users), on="user_id", how="left_semi")
-        subjects = own.groupBy(F.col("session_id").alias("user_id")).agg(
-            F.min("user_id").alias(WHOSE)
-        )
-    return Listed(users, subjects, owner, as_logged)
-
-
-def _own(users: DataFrame) -> DataFrame:
-    return users.select("user_id", F.col("user_id").alias(WHOSE))
+    return Listed(users, subjects, owner, key is None)

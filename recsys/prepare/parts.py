@@ -4,8 +4,9 @@ Every split is two borders, one before validation and one before test, to which 
 compared; what differs is whose borders they are and which time counts:
 
     split          borders of    time of the event, or
-    time           all           its session's start where a session is a sequence, which is of
-                                 no split from the next border on
+    time           all           its session's start where a session is a sequence; from the next
+                                 border on a session is of no split (where a user is a sequence,
+                                 see recsys.prepare.chunk)
     leave_one_out  a sequence    (always of the event)
     last_sessions  a user        its session's start where a session is a sequence
     users          a user        (always the same side)

@@ -19,7 +19,7 @@ import recsys
 from recsys import command, files, hashing, lock, manifest, tables
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.prepare import certificate, days, instants, report, writing
+from recsys.prepare import certificate, days, instants, report, sessions, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.days import Former
@@ -36,7 +36,15 @@ from recsys.prepare.sessions import Rules
 from recsys.prepare.split import NO_PART, PART
 from recsys.prepare.weighting import Weighting, mean_check, weighting
 from recsys.prepare.work import Work, drafted, together
-from recsys.schemas import FIRST_ITEM, IMPRESSIONS, SCHEMA_VERSION, SPLITS, VALUE_WEIGHT, ddl
+from recsys.schemas import (
+    FIRST_ITEM,
+    IMPRESSIONS,
+    OWNERS,
+    SCHEMA_VERSION,
+    SPLITS,
+    VALUE_WEIGHT,
+    ddl,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +72,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     parted = part(work, cleaned)
     if parted.times is not None:
         log.info("%s", parted.times)
+    if sessions.are_named_by_log(work.config):
+        owners = parted.events.select(*OWNERS).distinct()
+        work.keep(owners, "owners", OWNERS)
     indexes = index(work, parted.events, cleaned.items, former)
     weights = weighting(parted.events, work.config)
     rows = _cut(work, cleaned, parted, indexes, weights)
@@ -91,8 +102,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if parted.times is not None:
         checks += certificate.time_checks(sums, parted.times)
     proof = certificate.certificate([*of_train, *checks, *of_subjects, *of_whole])
-    ties = {split: row.tied_steps for split, row in sums.items()}
-    proof = {**proof, "tied_steps": ties}
+    proof |= certificate.ties(sums)
     forgotten = former.manifest.forgotten_users if former else 0
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
     steps = made.steps if weights is None else (*made.steps, weights.step(cleaned.rows))
@@ -171,6 +181,7 @@ def _manifest(
         certificate=proof,
         rows_read=cleaned.rows_read,
         identities=cleaned.identities,
+        platforms_apart=cleaned.platforms_apart,
         days=cleaned.days,
         user_ids=hashing.HASHED if key else hashing.AS_LOGGED,
         user_key=key.fingerprint if key else None,
@@ -221,6 +232,7 @@ def _cut(
         purchases=_purchases(work, cleaned, indexes),
         inputs=sequence_arrays(work.config),
         queries=queries(work.config),
+        whole_sessions=parted.times is not None,
     )
     walk = None if weights else parted.walk
     encoder = Encoder(

@@ -13,7 +13,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import logging
-from functools import partial
+from collections.abc import Sequence
+from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -34,6 +35,7 @@ from recsys.schemas import QUARANTINE, SPLITS
 log = logging.getLogger(__name__)
 
 _BY = "jobs/forget.py"
+_MOST_NAMED = 20
 _REWRITTEN = ("sequences", "quarantine", files.MANIFEST)
 
 
@@ -53,13 +55,12 @@ def forget(spark: SparkSession, config: Config, users: str) -> Manifest:
     with lock.held(config.paths.dataset, _BY) as held:
         former = manifest.read(config.paths.dataset)
         key = hashing.key_for(config.events, former.user_key)
-        ids = {key.hashed(name) if key else name for name in names(users)}
         made_with = dataclasses.replace(_config_of(former), paths=config.paths)
         with drafted(spark, made_with) as work:
-            result = _without(work, former, ids, users)
+            result, unknown = _without(work, former, users, key)
             result.write()
             held.check()
-    log.info("%s", _text(result, former, len(ids)))
+    log.info("%s", _text(result, former, unknown))
     return result
 
 
@@ -69,11 +70,16 @@ def _config_of(former: Manifest) -> Config:
     return command.parse(command.parser("forget", ""), ["--config", saved])[0]
 
 
-def _without(work: Work, former: Manifest, ids: set[str], users: str) -> Manifest:
-    place = former.url.rsplit("/versions/", 1)[0]
+def _without(
+    work: Work, former: Manifest, users: str, key: hashing.Key | None
+) -> tuple[Manifest, list[str]]:
+    """The new version's manifest, and whom of those listed the former one does not know."""
+    place, ids = former.url.rsplit("/versions/", 1)[0], names(users)
     events = days.read(work.spark, place, former.days) if former.days else None
-    gone = listed(work, ids, former.user_key is None, events)
-    if not _is_known(work, former, gone, events):
+    gone = listed(work, ids, former, key)
+    known = _known(work, former, gone, events)
+    unknown = sorted({row[WHOSE] for row in gone.users.collect()} - known)
+    if not known:
         raise DataError(f"{users}: expected ids of {former.url}, found none of {len(ids)} there")
     histories = tables.read_whole(work.spark, files.join(former.url, "histories"))
     forgotten = gone.marked(histories).where(GONE).select(WHOSE).distinct().count()
@@ -89,7 +95,7 @@ def _without(work: Work, former: Manifest, ids: set[str], users: str) -> Manifes
     planned = {split: former.splits[split].steps - steps_gone.get(split, 0) for split in SPLITS}
     subjects = tables.read_whole(work.spark, work.url("histories")).count()
     kept_days = former.days if events is None else _days(work, place, former, gone)
-    return dataclasses.replace(
+    made = dataclasses.replace(
         former,
         days=kept_days,
         url=work.version,
@@ -103,7 +109,7 @@ def _without(work: Work, former: Manifest, ids: set[str], users: str) -> Manifes
         },
         steps=(*former.steps, manifest.Step(
             "users forgotten", former.users, subjects,
-            f"histories: {forgotten} users of the {gone.users.count()} listed were known and are "
+            f"histories: {forgotten} users of the {len(ids)} listed were known and are "
             "in no table any more; the steps above, vocabulary, categories and the events of days "
             "and types still count them"
         )),
@@ -111,10 +117,11 @@ def _without(work: Work, former: Manifest, ids: set[str], users: str) -> Manifes
         certificate=_certificate(work, former, on_disk, sums, planned),
         forgotten_users=former.forgotten_users + forgotten,
     )  # fmt: skip
+    return made, unknown
 
 
-def _is_known(work: Work, former: Manifest, listed: Listed, events: DataFrame | None) -> bool:
-    """Whether anything is of somebody listed; sequences are of those who have a history."""
+def _known(work: Work, former: Manifest, listed: Listed, events: DataFrame | None) -> set[str]:
+    """Of whom that are listed anything is there; sequences are of those who have a history."""
     found = [listed.by_user().marked(events)] if events is not None else []
     for name in files.names(former.url):
         if name == "sequences" or name.endswith((".yaml", ".json")):
@@ -122,7 +129,8 @@ def _is_known(work: Work, former: Manifest, listed: Listed, events: DataFrame | 
         table = tables.read_whole(work.spark, files.join(former.url, name))
         if "user_id" in table.columns:
             found.append(listed.of(name).marked(table))
-    return any(not rows.where(GONE).isEmpty() for rows in found)
+    whose = [rows.where(GONE).select(WHOSE) for rows in found]
+    return {row[0] for row in reduce(DataFrame.unionAll, whose).distinct().collect()}
 
 
 def _carry_over(work: Work, former: Manifest, listed: Listed, name: str) -> None:
@@ -227,16 +235,19 @@ def _certificate(
         times = SplitTimes(former.valid_start, former.test_start, embargo)
         checks += certificate.time_checks(sums, times)
     before = former.certificate.get("before_removal", former.certificate["checks"])
-    ties = {split: row.tied_steps for split, row in sums.items()}
-    return {**certificate.certificate(checks), "before_removal": before, "tied_steps": ties}
+    proof = certificate.certificate(checks)
+    return {**proof, **certificate.ties(sums), "before_removal": before}
 
 
-def _text(made: Manifest, former: Manifest, listed: int) -> str:
+def _text(made: Manifest, former: Manifest, unknown: Sequence[str]) -> str:
     older = [name for name in files.versions(made.url.rsplit("/versions/", 1)[0])
              if name != made.url.rsplit("/", 1)[-1]]  # fmt: skip
+    of_them = ", ".join(unknown[:_MOST_NAMED]) + (", …" if len(unknown) > _MOST_NAMED else "")
+    named = f": {of_them}" if unknown and former.user_key is None else ""
     return (
-        f"{made.forgotten_users - former.forgotten_users} of {listed} listed users were known and "
-        f"are in no table of {made.url}\n"
+        f"{made.forgotten_users - former.forgotten_users} users were known and are in no table of "
+        f"{made.url}\n"
+        f"listed, and in no table before: {len(unknown)}{named}\n"
         "still counted: the vocabulary, the categories, and the steps before, since they are sums\n"
         f"still there: the raw log, models, reports and lists made before, and {len(older)} older "
         f"versions of the dataset ({', '.join(older)}), which jobs/versions.py --of dataset "

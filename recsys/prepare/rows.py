@@ -63,6 +63,7 @@ class Cutting:
         purchases: what the labels depend on; none gives no labels
         inputs: the arrays that not every dataset has, VALUE_WEIGHT among them
         queries: how queries become ids; none where there are none
+        whole_sessions: whether what a session goes on with in a later split is of no split
     """
 
     limits: Limits
@@ -71,6 +72,7 @@ class Cutting:
     purchases: Purchases | None = None
     inputs: tuple[str, ...] = ()
     queries: Queries | None = None
+    whole_sessions: bool = False
 
     @property
     def schema(self) -> dict[str, str]:

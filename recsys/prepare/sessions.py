@@ -126,6 +126,13 @@ def is_by_session(config: Config) -> bool:
     return config.prepare.sequence_unit == "session" or config.events.columns.user_id is None
 
 
+def are_named_by_log(config: Config) -> bool:
+    """Whether sequences are of sessions that the log names, and that users have."""
+    columns = config.events.columns
+    named = columns.session_id is not None and columns.user_id is not None
+    return named and is_by_session(config)
+
+
 def naming_rules(config: Config) -> Rules | None:
     """The rules by which sessions get names; none where the log names them or nobody asks."""
     prepare = config.prepare
@@ -163,6 +170,20 @@ def named(events: DataFrame, rules: Rules) -> DataFrame:
     return events.drop("session_id").mapInArrow(naming(rules), ddl(schema))
 
 
+def first_events(session_id: pa.Array, user: Ints) -> Ints:
+    """For every event the first one of its session, which the log names, and user.
+
+    Args:
+        session_id: of every event, in time order within a user
+        user: number of the event's user here
+    """
+    encoded = session_id.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    key = user * len(encoded.dictionary) + codes
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse], dtype=np.int64)
+
+
 def opened(session_id: pa.Array, user: Ints, step: Ints, seen: Collection[str]) -> Bools:
     """Whether an event belongs to the first step of a session that the log names.
 
@@ -174,11 +195,7 @@ def opened(session_id: pa.Array, user: Ints, step: Ints, seen: Collection[str]) 
         step: number of the event's step here, not falling
         seen: sessions of user 0 that opened before these events
     """
-    encoded = session_id.dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    key = user * len(encoded.dictionary) + codes
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    opens = np.asarray(step == step[first][inverse], dtype=np.bool_)
+    opens = np.asarray(step == step[first_events(session_id, user)], dtype=np.bool_)
     if seen:
         known = pc.is_in(session_id, value_set=pa.array(list(seen), session_id.type))
         opens &= ~((user == 0) & known.to_numpy(zero_copy_only=False))

@@ -35,7 +35,7 @@ _FILES_PER_TASK = 500
 
 _SUMS = (
     "case_steps", "targets", "unknown_targets", "labels", "bought", "tied_steps", "falling_times",
-    "targets_without_input",
+    "uneven_times", "targets_without_input",
 )  # fmt: skip
 _MOST = ("most_steps", "most_step_events", "most_case_targets", "last_time")
 
@@ -181,7 +181,7 @@ def sums(written: DataFrame) -> dict[str, Row]:
     rows = written.withColumn("overlap", overlap).groupBy("split").agg(
         F.count(F.lit(1)).alias("rows"),
         F.count_if("overlap").alias("overlaps"),
-        F.min("first_target_time").alias("first_target_time"),
+        *[F.min(name).alias(name) for name in ("first_target_time", "session_time")],
         F.sum(F.col("hash").cast("decimal(20,0)")).alias("hash"),
         *[F.sum(name).alias(name) for name in _SUMS],
         *[F.max(name).alias(name) for name in _MOST],

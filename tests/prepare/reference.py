@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from recsys.prepare.parts import NO_PART
 from recsys.prepare.rows import HISTORY, Cutting
 from recsys.prepare.sessions import Rules
 from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, SPLITS
@@ -92,13 +93,18 @@ def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
     steps, cut, seen_sessions = [], 0, set()
     for number, (time, own) in enumerate(groupby(events, key=lambda event: event.time)):
         together = list(own)
-        kept = together[: cutting.limits.step_events]
+        wanted, others, items = [], [], set()
+        for event in together:
+            is_target = event.wanted and event.order not in items
+            (wanted if is_target else others).append(event)
+            items.add(event.order)
+        kept = sorted((wanted + others)[: cutting.limits.step_events], key=together.index)
         cut += len(together) - len(kept)
         step = _Step(time, kept, number=number)
         step.split = kept[0].part
         previous = steps[-1].time if steps else time
         step.gap = time // MICROS - previous // MICROS
-        items: set[int] = set()
+        items = set()
         for event in kept:
             step.targets.append(int(event.wanted and event.order not in items))
             items.add(event.order)
@@ -112,9 +118,25 @@ def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
                 step.opens.append(time - previous > cutting.sessions.gap)
         seen_sessions |= {event.session for event in kept}
         steps.append(step)
+    if cutting.whole_sessions and not cutting.by_session:
+        _part_whole(steps, cutting)
     for step in steps:
         step.labels = [_label(event.item, step, steps, cutting) for event in step.events]
     return steps, cut
+
+
+def _part_whole(steps: list[_Step], cutting: Cutting) -> None:
+    """What a session goes on with in another split than that of its start is of none."""
+    current, started = 0, {}
+    for step in steps:
+        own = {step.split}
+        if cutting.sessions is not None:
+            current = step.split if any(step.opens) else current
+            own.add(current)
+        else:
+            own |= {started.setdefault(event.session, step.split) for event in step.events}
+        if len(own) > 1:
+            step.split = NO_PART
 
 
 def _label(item: int, step: _Step, steps: list[_Step], cutting: Cutting) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from recsys import tables
 from recsys.config import Prepare
@@ -17,6 +17,7 @@ from recsys.prepare.certificate import (
     certificate,
     row_checks,
     subject_checks,
+    ties,
     time_checks,
     vocabulary_checks,
     whole_checks,
@@ -113,8 +114,9 @@ def test_what_rows_say_of_themselves(spark: SparkSession) -> None:
     assert train.pop("hash") is not None
     assert train == {
         "split": "train", "rows": 1, "overlaps": 0, "first_target_time": 20, "case_steps": 2,
+        "session_time": 20,
         "targets": 2, "unknown_targets": 1, "labels": 2, "bought": 1,
-        "falling_times": 0, "targets_without_input": 0,
+        "falling_times": 0, "uneven_times": 0, "targets_without_input": 0,
         "most_steps": 3, "most_step_events": 2, "most_case_targets": 1, "last_time": 30,
         "tied_steps": 1,
     }  # fmt: skip
@@ -131,6 +133,10 @@ def _early_target(rows: dict[str, dict[str, Any]]) -> None:
     rows["ann#4"]["timestamp"] = [30, 150, 199, 0]
 
 
+def _session_of_train(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#3"]["session_start"] = [1, 0, 0, 0]
+
+
 def _two_splits(rows: dict[str, dict[str, Any]]) -> None:
     rows["ann#3"]["sequence_id"] = "ann#2"
 
@@ -141,6 +147,10 @@ def _falling_time(rows: dict[str, dict[str, Any]]) -> None:
 
 def _step_out_of_order(rows: dict[str, dict[str, Any]]) -> None:
     rows["ann#4"]["step"] = [0, 2, 1, -1]
+
+
+def _instants_in_one_step(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#1"]["timestamp"] = [10, 20, 21, 30]
 
 
 def _target_in_the_first_step(rows: dict[str, dict[str, Any]]) -> None:
@@ -164,9 +174,11 @@ def _lost_row(rows: dict[str, dict[str, Any]]) -> None:
     [
         (_later_event, "train: last event: expected <= 99 s, found 100 s"),
         (_early_target, "test: first target: expected >= 200 s, found 199 s"),
+        (_session_of_train, "valid: first session with a target: expected >= 100 s, found 30 s"),
         (_two_splits, "valid: target steps in two rows: expected 0, found 1"),
         (_falling_time, "test: events out of time order: expected 0, found 1"),
         (_step_out_of_order, "test: events out of time order"),
+        (_instants_in_one_step, "train: events of one step at several times: expected 0, found 1"),
         (_target_in_the_first_step, "train: targets without an earlier step: expected 0, found 1"),
         (_target_in_the_padding, "valid: targets without an earlier step"),
         (_lost_case, "train: every target step: expected 2, found 1"),
@@ -179,6 +191,31 @@ def test_a_planted_leak_is_seen(spark: SparkSession, plant: Any, words: str) -> 
     plant(rows)
     with pytest.raises(DataError, match=f"leakage certificate: {words}"):
         certificate(checked(spark, rows, Prepare()))
+
+
+@pytest.mark.parametrize(
+    ("train_last", "valid_first", "failed"),
+    [(99, 100, []), (100, 100, []), (101, 100, ["train: last event"]),
+     (99, 99, ["valid: first target", "valid: first session with a target"])],
+)  # fmt: skip
+def test_borders_between_two_seconds(train_last: int, valid_first: int, failed: list[str]) -> None:
+    def row(first: int, last: int) -> Any:
+        return Row(first_target_time=first, session_time=first, last_time=last)
+
+    splits = {"train": row(10, train_last), "valid": row(valid_first, 199), "test": row(200, 300)}
+    for valid_start in (100_000_001, 100_999_999):
+        checks = time_checks(splits, SplitTimes(valid_start, test_start=200_000_000))
+        assert [check.name for check in checks if not check.holds] == failed
+    checks = time_checks(splits, TIMES)
+    assert {check.name for check in checks if not check.holds} == {
+        *failed, *(["train: last event"] if train_last >= 100 else [])
+    }  # fmt: skip
+
+
+def test_the_certificate_says_how_ties_are_treated(spark: SparkSession) -> None:
+    found = ties(sums(written(spark, sound())))
+    assert found["tied_steps"] == {"train": 1, "valid": 0, "test": 0}
+    assert "their order is neither input nor target" in found["ties"]
 
 
 def _second_test_step(rows: dict[str, dict[str, Any]]) -> None:

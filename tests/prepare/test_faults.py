@@ -39,20 +39,21 @@ def arguments(config: Config, folder: Path) -> list[str]:
 
 
 def staged(config: Config, name: str, published: set[str]) -> bool:
-    """Whether a run that is not published has begun to write a staged table."""
-    places = Path(config.paths.dataset).glob(f"versions/*/staging/{name}")
-    return any(place.parent.parent.name not in published for place in places)
+    """Whether a run that is not published has begun to write a table of its version."""
+    versions = Path(config.paths.dataset).glob("versions/*")
+    return any(of.name not in published and (of / name).exists() for of in versions)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("table", ["staging/left", "sequences/split=train"])
 def test_a_driver_that_is_killed_leaves_what_was_there(
-    spark: SparkSession, config: Config, undisturbed: manifest.Manifest, tmp_path: Path
+    spark: SparkSession, config: Config, undisturbed: manifest.Manifest, tmp_path: Path, table: str
 ) -> None:
     place = config.paths.dataset
     before, published = manifest.read(place), set(files.published(place))
-    assert before.url == undisturbed.url
+    assert before.content_fingerprint == undisturbed.content_fingerprint
     with started("local[2]", arguments(config, tmp_path), tmp_path / "job.log") as job:
-        wait_for(lambda: staged(config, "left", published), job)
+        wait_for(lambda: staged(config, table, published), job)
         kill_all(job)
     assert job.returncode == -signal.SIGKILL
     assert manifest.read(place) == before
@@ -69,7 +70,7 @@ def test_an_executor_that_is_killed_changes_nothing(
     elsewhere = replace(config, paths=replace(config.paths, dataset=str(tmp_path / "dataset")))
     log = tmp_path / "job.log"
     with started("local-cluster[2,1,1024]", arguments(elsewhere, tmp_path), log) as job:
-        wait_for(lambda: staged(elsewhere, "scanned", set()), job)
+        wait_for(lambda: staged(elsewhere, "staging/scanned", set()), job)
         os.kill(executors(job)[0].pid, signal.SIGKILL)
         assert _ended(job) == 0, log.read_text()[-3000:]
     assert "Lost executor" in log.read_text()

@@ -159,6 +159,29 @@ def test_a_session_is_of_no_split_behind_the_end_of_its_own(
     assert {"train: last event", "train: last session", "valid: first target"} <= checks
 
 
+def test_a_session_of_a_user_is_never_asked_for_behind_a_border(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = log_rows(users=12)
+    last = max(int(row[3]) for row in rows)
+    borders = [last - 4 * DAY, last - 2 * DAY]  # of small_config
+    rows += [
+        ("goes_on", f"i{n:02}", "view", str(borders[0] + (n - 3) * 60 + pause), "1.50", "1")
+        for pause in (0, DAY) for n in range(7)
+    ]  # fmt: skip
+    made = pipeline.run(spark, small_config(tmp_path, write_csv(tmp_path / "log.csv", rows)))
+    assert made.valid_start == borders[0] * 1_000_000
+    tables = {split: [row for url in made.file_urls(split)
+                      for row in pq.read_table(files.local_copy(url)).to_pylist()
+                      if row["user_id"] == "goes_on"] for split in ("train", "valid")}  # fmt: skip
+    asked = {split: [time - borders[0] for row in own
+                     for time, target in zip(row["timestamp"], row["target"], strict=True)
+                     if target] for split, own in tables.items()}  # fmt: skip
+    assert asked == {"train": [-120, -60], "valid": [DAY + (n - 3) * 60 for n in range(7)]}
+    assert max(len(row["item"]) for row in tables["valid"]) >= 14, "what went on is input"
+    assert "valid: first session with a target" in str(made.certificate["checks"])
+
+
 def test_a_session_of_two_users_is_named(spark: SparkSession, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text(

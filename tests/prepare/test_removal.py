@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,18 +12,19 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files, manifest
-from recsys.config import Config
+from recsys.config import Config, EventColumns, Identities
 from recsys.errors import ConfigError, DataError
 from recsys.hashing import Key
 from recsys.manifest import Manifest
 from recsys.prepare import pipeline
 from recsys.prepare.removal import forget
 from recsys.schemas import SEQUENCE_ARRAYS, SPLITS
-from tests.prepare.small import log_rows, small_config, write_csv
+from tests.prepare.small import DAY, log_rows, small_config, write_csv
 
 KEY = "a key of the tests, long enough to be one"
 LISTED = {"u3", "u7", "u11"}
-BAD = [("u3", "i01", "view", "soon", "1", "1"), ("u4", "i01", "view", "soon", "1", "1")]
+MAIL = "ann@shop.example"  # in a column that nothing is mapped to
+BAD = [("u3", "i01", "view", "soon", "1", MAIL), ("u4", "i01", "view", "soon", "1", MAIL)]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,8 @@ def config(_key: None, tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("hashed")
     log = write_csv(folder / "log.csv", [*BAD, *log_rows(users=12)])
     config = small_config(folder, log, max_fault_share=0.1, user_key_variable="SHOP_USER_KEY")
+    columns = replace(config.events.columns, quantity=None)
+    config = replace(config, events=replace(config.events, columns=columns))
     return replace(config, prepare=replace(config.prepare, sequence_unit="session"))
 
 
@@ -88,6 +92,7 @@ def test_ids_are_hashes_and_the_key_is_nowhere(made: Manifest) -> None:
         assert f"'{user}" not in text
         assert f'"{user}"' not in text
     assert KEY not in text
+    assert MAIL not in text
 
 
 def test_the_forgotten_are_in_no_table(made: Manifest, left: Manifest, config: Config) -> None:
@@ -150,3 +155,38 @@ def test_another_key_or_none_is_refused(
             work()
     assert manifest.read(config.paths.dataset) == left
     assert not any("lock" in name for name in files.names(files.as_url(config.paths.dataset)))
+
+
+def test_ids_of_every_platform_and_the_logs_own_sessions_are_forgotten(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = ["where,who,visit,what,when"]
+    for number, (user, *_, time, _, _) in enumerate(sorted(log_rows(users=8), key=str)):
+        platform = ("web", "app")[number % 2]
+        visit = f"v{user}{platform}{int(time) // DAY}"
+        rows.append(f"{platform},{user[1:]},{visit},i{number % 9},{time}")
+    (tmp_path / "log.csv").write_text("\n".join(rows) + "\n")
+    columns = EventColumns(
+        user_id="who", session_id="visit", item_id="what", timestamp="when", platform="where",
+        event_type=None,
+    )  # fmt: skip
+    config = small_config(
+        tmp_path, tmp_path / "log.csv", columns=columns, identities=Identities(others="apart")
+    )
+    config = replace(config, prepare=replace(config.prepare, sequence_unit="session"))
+    made = pipeline.run(spark, config)
+    assert made.platforms_apart == ("app", "web")
+    with caplog.at_level("INFO"):
+        left = forget(spark, config, _users(tmp_path, "7", "web:3"))
+    assert "listed, and in no table before: 1: stranger" in caplog.text
+    assert left.forgotten_users == 2
+    before, after = (pq.read_table(files.local_copy(files.join(of.url, "owners"))).to_pylist()
+                     for of in (made, left))  # fmt: skip
+    gone = [row for row in before if row["user_id"] in ("web:7", "app:7", "web:3")]
+    assert len(gone) > 3
+    key = itemgetter("session_id")
+    assert sorted(after, key=key) == sorted([row for row in before if row not in gone], key=key)
+    text = _text(left)
+    for row in gone:
+        assert f"'{row['session_id']}" not in text
+    assert "'app:3'" in text

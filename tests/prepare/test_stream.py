@@ -181,6 +181,17 @@ def test_a_step_too_large_keeps_its_first_events_and_counts_the_others() -> None
         assert one(found, "ann")["cut_events"] == 5
 
 
+def test_a_step_too_large_keeps_what_may_be_asked_for() -> None:
+    events = [Event("ann", 0, 0, item=2)]
+    events += [Event("ann", MINUTE, i, item=i + 2, wanted=i in (6, 7)) for i in range(9)]
+    events.insert(8, Event("ann", MINUTE, 6, item=8, kind=3, wanted=False))  # of the same item
+    for batch_events in (1, 3, 4, 100):
+        found = streamed(events, cutting(8, 7), batch_events)
+        assert one(found, "ann#1")["item"] == [2, 2, 3, 8, 9]
+        assert one(found, "ann#1")["target"] == [0, 0, 0, 1, 1]
+        assert one(found, "ann")["cut_events"] == 6
+
+
 def test_splits_take_the_steps_of_their_time_and_see_what_was_before() -> None:
     events = [Event("ann", i * MICROS, i, item=i + 2) for i in range(7)]
     found = streamed(parted(events, 3 * MICROS, 5 * MICROS), cutting(8, 4))
@@ -200,6 +211,29 @@ def test_what_is_of_no_split_is_input_and_never_asked_for() -> None:
     assert (first["item"], first["target"]) == ([2, 3], [0, 1])
     assert (second["item"], second["target"]) == ([2, 3, 4, 5, 6, 7], [0, 0, 0, 1, 1, 1])
     assert one(found, "ann")["train_steps"] == 4
+
+
+def test_what_a_session_goes_on_with_in_a_later_split_is_never_asked_for() -> None:
+    minutes = (0, 1, 2, 3, 4, 40, 41)
+    events = parted([Event("ann", m * MINUTE, m, item=m + 2) for m in minutes], 2 * MINUTE)
+    rules = replace(cutting(), whole_sessions=True)
+    for batch_events in (1, 2, 3, 100):
+        found = streamed(events, rules, batch_events)
+        assert one(found, "ann#1")["target"] == [0, 1]
+        valid = one(found, "ann#5")
+        assert (valid["kind"], valid["item"]) == ("valid", [2, 3, 4, 5, 6, 42, 43])
+        assert valid["target"] == [0, 0, 0, 0, 0, 1, 1]
+        assert len(found) == 3
+
+
+def test_a_named_session_that_goes_on_in_a_later_split_is_never_asked_for() -> None:
+    told = [(0, "web"), (1, "app"), (2, "web"), (3, "tv"), (4, "app"), (5, "tv"), (5, "app")]
+    events = [Event("ann", m * MINUTE, i, session=name) for i, (m, name) in enumerate(told)]
+    rules = replace(cutting(sessions=None), whole_sessions=True)
+    for batch_events in (1, 2, 3, 100):
+        found = streamed(parted(events, 2 * MINUTE), rules, batch_events)
+        assert [row["sequence_id"] for row in found if row["kind"] == "valid"] == ["ann#3"]
+        assert one(found, "ann#3")["target"] == [0, 0, 0, 1]
 
 
 def test_sessions_end_with_a_pause_or_a_day() -> None:
@@ -282,6 +316,7 @@ EVENTS = st.lists(
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 6)),
     borders=st.tuples(st.integers(1, 40), st.integers(1, 20)),
     sessions=st.sampled_from([(30, False), (None, False), (None, True)]),
+    whole_sessions=st.booleans(),
     types=st.sampled_from([None, (3,), (2, 3)]),
     log_end=st.integers(38, 60),
 )
@@ -291,6 +326,7 @@ def test_rows_are_those_of_plain_python(
     sizes: tuple[int, int],
     borders: tuple[int, int],
     sessions: tuple[int | None, bool],
+    whole_sessions: bool,
     types: tuple[int, ...] | None,
     log_end: int,
 ) -> None:
@@ -306,6 +342,7 @@ def test_rows_are_those_of_plain_python(
         by_session=by_session,
         purchases=None if types is None else Purchases(types, pauses, log_end * 200 * MICROS),
     )
+    rules = replace(rules, whole_sessions=whole_sessions)
     found = streamed(events, rules, batch_events)
     assert in_any_order(found) == in_any_order(rows(events, rules))
 

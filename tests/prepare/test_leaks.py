@@ -1,0 +1,139 @@
+"""The job itself: what is planted on its way fails it, and the version that was there stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsys import files, manifest
+from recsys.config import Config, Prepare
+from recsys.errors import DataError
+from recsys.manifest import Manifest
+from recsys.prepare import pipeline
+from recsys.prepare.parts import NO_PART, PART, TEST, TRAIN, VALID
+from tests.prepare.small import DAY, START, Row, log_rows, small_config, write_csv
+
+LATE = (START + 6 * DAY) * 1_000_000
+Change = Callable[[DataFrame], DataFrame]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("leaks")
+    steady = [
+        ("steady", f"i{n % 25:02}", "view", str(START + 5 * DAY + n * 1200), "1.50", "1")
+        for n in range(4 * DAY // 1200)
+    ]
+    return small_config(folder, write_csv(folder / "log.csv", log_rows(users=12) + steady))
+
+
+@pytest.fixture(scope="module")
+def made(spark: SparkSession, config: Config) -> Manifest:
+    return pipeline.run(spark, config)
+
+
+def _before(name: str, change: Change) -> Callable[[pytest.MonkeyPatch], None]:
+    """Plants into the events that a function of the pipeline takes."""
+    own = getattr(pipeline, name)
+    place = 1 if name == "index" else 0
+
+    def changed(*arguments: Any) -> Any:
+        events = change(arguments[place])
+        return own(*arguments[:place], events, *arguments[place + 1 :])
+
+    return lambda patch: patch.setattr(pipeline, name, changed)
+
+
+def _behind_cut(change: Change) -> Callable[[pytest.MonkeyPatch], None]:
+    """Plants into the rows that are cut."""
+    own = pipeline.cut
+    return lambda patch: patch.setattr(pipeline, "cut", lambda *given: change(own(*given)))
+
+
+def _sessions_torn(patch: pytest.MonkeyPatch) -> None:
+    own = pipeline.Cutting
+    patch.setattr(pipeline, "Cutting", lambda **given: own(**{**given, "whole_sessions": False}))
+
+
+def _moved(where: str, split: int) -> Change:
+    return lambda events: events.withColumn(PART, F.expr(f"if({where}, {split}, {PART})"))
+
+
+def _rows_lost(rows: DataFrame) -> DataFrame:
+    return rows.where("kind != 'test' or user_id not like 'u1%'")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "plant", "words"),
+    [
+        ({}, _before("index", _moved("true", TRAIN)), "vocabulary from train alone"),
+        ({}, _before("encode", _moved(f"{PART} = {VALID}", TRAIN)), "train: last event"),
+        ({}, _sessions_torn, "valid: first session with a target"),
+        ({}, _behind_cut(_rows_lost), "test: every target step"),
+        (
+            {"split": "leave_one_out"},
+            _before("encode", _moved(f"{PART} = {VALID}", NO_PART)),
+            "sequences with a test target and none of valid",
+        ),
+        (
+            {"split": "users", "valid_share": 0.3, "test_share": 0.3},
+            _before("encode", _moved(f"timestamp > {LATE}", TEST)),
+            "users or sessions in two splits",
+        ),
+    ],
+    ids=["vocabulary", "time", "sessions", "lost", "leave_one_out", "users"],
+)
+def test_a_leak_fails_the_job(
+    spark: SparkSession,
+    config: Config,
+    made: Manifest,
+    monkeypatch: pytest.MonkeyPatch,
+    prepare: dict[str, Any],
+    plant: Callable[[pytest.MonkeyPatch], None],
+    words: str,
+) -> None:
+    before = files.versions(config.paths.dataset)
+    plant(monkeypatch)
+    with pytest.raises(DataError, match=f"leakage certificate: {words}"):
+        pipeline.run(spark, replace(config, prepare=replace(config.prepare, **prepare)))
+    assert manifest.read(config.paths.dataset) == made
+    assert files.versions(config.paths.dataset) == before
+
+
+def test_the_last_purchases_count_at_instants_of_many_views(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    def event(user: int, item: int, kind: str, minute: int) -> Row:
+        return (f"u{user}", f"i{item:02}", kind, str(START + minute * 60), "1", "1")
+
+    log = [
+        row
+        for user in range(20)
+        for row in (
+            event(user, user % 5, "purchase", 0),
+            *[event(user, item, "view", 60) for item in range(24)],
+            event(user, 24, "purchase", 60),
+            event(user, user % 7, "purchase", 120),
+        )
+    ]
+    config = small_config(tmp_path, write_csv(tmp_path / "log.csv", log))
+    prepare = Prepare(
+        split="leave_one_out", target_event_types=("purchase",), vocabulary_min_count=1,
+        sequence_length=16, sequence_target_events=8, rows_per_group=16,
+    )  # fmt: skip
+    # Of the first instant nobody is asked, so that train needs one purchase more of somebody.
+    more = [event(20, item, "purchase", 30 * item) for item in range(4)]
+    write_csv(tmp_path / "log.csv", log + more)
+    made = pipeline.run(spark, replace(config, prepare=prepare))
+    assert made.certificate["holds"]
+    assert {split: made.splits[split].targets for split in ("valid", "test")} == {
+        "valid": 21, "test": 21,
+    }  # fmt: skip
+    (step,) = [step for step in made.steps if step.name == "events of one instant"]
+    assert step.rows_in - step.rows_out == 20 * (25 - 8)
