@@ -20,7 +20,7 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
-from recsys.train import batches, exchange, ranks, rollcall, unreadable
+from recsys.train import batches, exchange, ranks, unreadable
 from recsys.train.batch import Batch, known, not_finite, spec, target_cases, trim
 from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
@@ -31,8 +31,9 @@ from recsys.train.objective import batch_loss, labelled, penalized
 from recsys.train.optimizer import Gradient, Optimizer
 from recsys.train.pace import Pace
 from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
+from recsys.train.rollcall import Others
 from recsys.train.schedule import learning_rate, length_factor
-from recsys.train.watch import Watch
+from recsys.train.watch import Nobody, Watch
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ class Trainer:
         what = f"rank {self.shard.rank}: expected a batch of {' and '.join(splits)} of "
         what += self.manifest.url
         with ExitStack() as open_files:
-            with self.watch.waiting(what):
+            with self.watch.waiting(Nobody(what)):
                 dataset = open_files.enter_context(
                     batches.open_epoch(self.manifest, splits, self.shard, targets, seed, columns)
                 )
@@ -205,7 +206,7 @@ class Trainer:
 
     def together(self, place: str) -> AbstractContextManager[None]:
         """Inside, this rank waits for all others to come to the same place."""
-        return self.watch.waiting(*rollcall.expected(self.shard, place))
+        return self.watch.waiting(Others(self.shard, place))
 
     def _add(self, progress: Progress, own: npt.NDArray[np.float64]) -> None:
         with self.together(f"sums-{progress.epoch}-{progress.step}"):

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Train
-from recsys.train import rollcall
 from recsys.train.batches import Shard
 from recsys.train.optimizer import Gradient
+from recsys.train.rollcall import Others
 from recsys.train.watch import Watch
 
 
@@ -46,8 +46,7 @@ def _join(stall_seconds: int) -> None:
         hvd.init()
         return
     shard = Shard(int(os.environ["HOROVOD_RANK"]), int(os.environ["HOROVOD_SIZE"]))
-    watch = Watch(stall_seconds)
-    with watch.waiting(*rollcall.expected(shard, "start")):
+    with Watch(stall_seconds).waiting(Others(shard, "start")):
         hvd.init()
 
 

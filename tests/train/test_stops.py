@@ -154,8 +154,8 @@ def test_who_waits_too_long_leaves_the_process(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     program = """if True:
         import sys
-        from recsys.train.watch import Watch
-        with Watch(0.2).waiting("rank 3: expected a batch"):
+        from recsys.train.watch import Nobody, Watch
+        with Watch(0.2).waiting(Nobody("rank 3: expected a batch")):
             open(sys.argv[1])
     """
     ended = run([sys.executable, "-c", program, str(tmp_path / "pipe")])
