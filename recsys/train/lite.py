@@ -114,7 +114,8 @@ def check(content: bytes, lite: Lite, rows: Rows) -> None:
             what = f"the {name} that the model gives history {place}"
             _check_values(what, found[name], expected[name].numpy())
         # Items whose scores are as good as equal may change places.
-        own_1K = np.take(lite.scores(given).numpy()[0], found["item"], mode="clip")
+        item_1K = np.asarray(found["item"], np.int64)
+        own_1K = np.take(lite.scores(given).numpy()[0], item_1K, mode="clip")
         what = f"of the items in the list of history {place} the scores that the model gives them"
         _check_values(what, found["score"], own_1K)
 
