@@ -37,6 +37,8 @@ from recsys.train.watch import Nobody, Watch
 
 log = logging.getLogger(__name__)
 
+# Batches that each rank reads on its own, of those that are done when a run goes on.
+_PASSED_TOGETHER = 32
 _RATE = tf.TensorSpec([], tf.float32, "rate")
 
 
@@ -150,7 +152,8 @@ class Trainer:
         seed = self.config.seed * 1000 + progress.epoch
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
         pace = self._pace(progress)
-        with self._opened(self.splits, seed, first) as epoch:
+        with self._opened(self.splits, seed) as epoch:
+            self._pass_over(epoch, progress)
             for batch in epoch:
                 own += self._step(batch, progress)
                 progress.step, progress.ranks = progress.step + 1, self.shard.ranks
@@ -170,11 +173,17 @@ class Trainer:
             "train_seconds": seconds,
         }
 
+    def _pass_over(self, epoch: Iterator[Batch], progress: Progress) -> None:
+        """Reads the batches that are done; the ranks keep together, so that none waits for long."""
+        for number in range(progress.step):
+            next(epoch, None)
+            if number % _PASSED_TOGETHER == 0:
+                with self.together(f"passed-{progress.epoch}-{number}"):
+                    ranks.sum_over_ranks([0.0], "passed")
+
     @contextmanager
-    def _opened(
-        self, splits: Sequence[str], seed: int | None, done: int = 0
-    ) -> Iterator[Iterator[Batch]]:
-        """The batches of an epoch behind those that are done; to wait long for one is an end."""
+    def _opened(self, splits: Sequence[str], seed: int | None) -> Iterator[Iterator[Batch]]:
+        """The batches of an epoch; to wait long for one is an end."""
         targets, columns = self.config.train.batch_targets_per_rank, self.columns
         what = f"rank {self.shard.rank}: expected a batch of {' and '.join(splits)} of "
         what += self.manifest.url
@@ -184,7 +193,7 @@ class Trainer:
                     batches.open_epoch(self.manifest, splits, self.shard, targets, seed, columns)
                 )
             own = batches.own_files(self.manifest, splits, self.shard)
-            read = unreadable.named_in(dataset.skip(done), self.manifest, own, columns)
+            read = unreadable.named_in(dataset, self.manifest, own, columns)
             yield self.watch.each(read, what)
 
     def _step(self, batch: Batch, progress: Progress) -> npt.NDArray[np.float64]:
