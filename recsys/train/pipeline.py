@@ -40,7 +40,7 @@ def run(config: Config) -> None:
 def train(config: Config, shard: Shard) -> None:
     """Trains as one of the ranks, which have started, and publishes the model on rank 0."""
     dataset = manifest.read(config.paths.dataset)
-    batches.check_shards(dataset, shard.ranks, may_differ=launcher.is_elastic())
+    batches.check_shards(dataset, shard.ranks)
     own = Run(config, dataset) if shard.rank == 0 else None
     trainer, chosen = _train(config, dataset, shard, own)
     if config.train.ensemble_seeds:
