@@ -66,7 +66,7 @@ def _train(
         if own is not None:
             own.save_best(trainer, chosen)
     elif own is not None:
-        own.take_best(trainer)
+        own.take_best(trainer, chosen)
     return trainer, chosen
 
 
