@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,11 +16,10 @@ import tensorflow as tf
 
 from recsys import ranking
 from recsys.config import Config
-from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
-from recsys.train import batches, exchange, ranks, unreadable
-from recsys.train.batch import Batch, known, not_finite, spec, target_cases, trim
+from recsys.train import batches, exchange, finite, ranks, unreadable
+from recsys.train.batch import Batch, known, spec, target_cases, trim
 from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
 from recsys.train.judge import of_purchases
@@ -96,8 +94,8 @@ class Trainer:
             loss_sum, weight_sum = self.loss(batch, self.noise())
         return tape.gradient(loss_sum, self.variables), loss_sum, weight_sum
 
-    def train_batch(self, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step; the loss sum and the sum of weights of this rank."""
+    def train_batch(self, batch: Batch, rate: tf.Tensor) -> tf.Tensor:
+        """One step; loss sum and sum of weights of this rank, norm of the gradient of all [3]."""
         train = self.config.train
         gradients, loss_sum, weight_sum = self.gradients(batch)
         gradients = exchange.mean_gradients(gradients, weight_sum, self.shard.ranks)
@@ -105,8 +103,9 @@ class Trainer:
             gradients = penalized(gradients, self.variables, train.l1, train.l2)
         if train.learning_rate_length_power:
             rate *= self._length_factor(batch)
-        self.optimizer.apply(ranks.clip(gradients, train.clip_norm), rate)
-        return loss_sum, weight_sum
+        clipped, norm = ranks.clip(gradients, train.clip_norm)
+        self.optimizer.apply(clipped, rate)
+        return tf.stack([loss_sum, weight_sum, norm])  # to be waited for and copied once
 
     def _length_factor(self, batch: Batch) -> tf.Tensor:
         splits = [self.manifest.splits[split] for split in self.splits]
@@ -203,14 +202,10 @@ class Trainer:
         rate = learning_rate(train, done, train.epochs * self.steps_per_epoch, self.shard.ranks)
         with self.together(f"step-{done}"):
             own = self.train_step(batch, tf.constant(rate, tf.float32))
-            loss_sum, weight_sum = float(own[0]), float(own[1])
-        if not math.isfinite(loss_sum):
-            wrong = "".join(f"; it has {name}s that are no number" for name in not_finite(batch))
-            raise DataError(
-                f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}: "
-                f"expected a finite loss, found {loss_sum}; the batch's first row holds "
-                f"the items {batch['item'][0, :10].numpy().tolist()}{wrong}"
-            )
+            loss_sum, weight_sum, norm = own.numpy().tolist()
+            if finite.is_wrong(loss_sum, norm):
+                where = f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}"
+                finite.fail(where, batch, loss_sum, norm)
         return np.array([len(batch["item"]), loss_sum, weight_sum])
 
     def together(self, place: str) -> AbstractContextManager[None]:

@@ -50,10 +50,13 @@ def _join(stall_seconds: int) -> None:
         hvd.init()
 
 
-def clip(gradients: Sequence[Gradient], norm: float) -> list[Gradient]:
-    """Scales the gradients down where their global norm is larger (Pascanu et al., 2013)."""
-    clipped, _ = tf.clip_by_global_norm(gradients, norm)
-    return list(clipped)
+def clip(gradients: Sequence[Gradient], norm: float) -> tuple[list[Gradient], tf.Tensor]:
+    """The gradients, scaled down where their global norm is larger (Pascanu et al., 2013), and it.
+
+    Where it is not finite, some of the gradients are not.
+    """
+    clipped, found = tf.clip_by_global_norm(gradients, norm)
+    return list(clipped), found
 
 
 def sum_tensor(values: tf.Tensor, name: str) -> tf.Tensor:
@@ -70,6 +73,11 @@ def sum_over_ranks(values: Sequence[float], name: str) -> list[float]:
 def gathered(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """What all ranks have, one after another along the first axis; all ranks get it."""
     return np.asarray(hvd.allgather(tf.constant(values), name=name))
+
+
+def gathered_plain(value: Any) -> list[Any]:
+    """The plain values of all ranks, in their order; all ranks get them."""
+    return list(hvd.allgather_object(value))
 
 
 def share_start(variables: Sequence[tf.Variable]) -> None:
