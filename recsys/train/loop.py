@@ -14,23 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys import ranking
 from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
 from recsys.train import batches, exchange, finite, ranks, unreadable
-from recsys.train.batch import Batch, known, spec, target_cases, trim
+from recsys.train.batch import Batch, spec
 from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
 from recsys.train.judge import of_purchases
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
-from recsys.train.objective import batch_loss, labelled, penalized
+from recsys.train.objective import batch_loss, penalized
 from recsys.train.optimizer import Gradient, Optimizer
 from recsys.train.pace import Pace
-from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
+from recsys.train.progress import METRICS, Metrics, Progress, metric_sums
 from recsys.train.rollcall import Others
 from recsys.train.schedule import learning_rate, length_factor
+from recsys.train.validation import TargetRanks
 from recsys.train.watch import Nobody, Watch
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Trainer:
         self.watch = Watch(train.stall_seconds)
         compiled = partial(tf.function, autograph=False)
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
-        self._valid_step = compiled(self._valid_batch, input_signature=[batch])
+        self.ranks_of = TargetRanks(self.model, self.config.ranking.exclude_history, batch)
 
     def make_graph(self) -> None:
         """Makes that of a step, which takes seconds, before others wait for it."""
@@ -124,26 +124,6 @@ class Trainer:
         return batch_loss(
             self.model, batch, train.loss, train.basket_power, self.sampler, noise, total
         )
-
-    def _valid_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
-        batch = trim(batch)
-        row_C, step_C, case_P, item_P = target_cases(batch)
-        state_CD = self.model.encode(batch, row_C, step_C)
-        scores_CV = self.model.scores_of(batch, row_C, step_C, state_CD)
-        scores_CV = ranking.without_reserved(scores_CV)
-        if self.config.ranking.exclude_history:
-            is_seen_CL = tf.gather(batch["step"], row_C) < step_C[:, None]
-            seen_CL = tf.where(is_seen_CL, tf.gather(batch["item"], row_C), 0)
-            scores_CV = ranking.without_history(scores_CV, seen_CL)
-        top_CK, _ = ranking.top_k(scores_CV, AT[-1] + 1)
-        target_P = tf.gather_nd(scores_CV, tf.stack([case_P, item_P], axis=1))
-        rank_P = ranking.target_ranks(top_CK, target_P, case_P)
-        rank_P = tf.where(known(self.model.known_only(item_P)), rank_P, 0)
-        if self.model.purchase is None:
-            return tf.size(row_C), case_P, rank_P
-        pairs, is_bought_P = labelled(self.model, batch)
-        logit_P = self.model.purchase_logits(batch, pairs, state_CD)
-        return tf.size(row_C), case_P, rank_P, tf.sigmoid(logit_P), is_bought_P
 
     def train_epoch(self, progress: Progress, every: Callable[[Progress], None]) -> Metrics:
         """The rest of an epoch on this rank; `every` is called when a checkpoint is due."""
@@ -228,12 +208,12 @@ class Trainer:
         started = time.monotonic()
         own = np.zeros(2 + len(METRICS))  # rows, cases, then the metrics' sums
         purchases: list[list[npt.NDArray[Any]]] = [[], []]
+        vectors_VE = self.model.item_vectors()
         with self._opened((split,), seed=None) as epoch:
             for batch in epoch:
-                step = [value.numpy() for value in self._valid_step(batch)]
-                found, case_P, rank_P, *labelled_P = step
-                for parts, values_P in zip(purchases, labelled_P, strict=False):
-                    parts.append(values_P)
+                found, case_P, rank_P, labelled = self.ranks_of.of(batch, vectors_VE)
+                for parts, values_P in zip(purchases, labelled, strict=False):
+                    parts.append(values_P.numpy())
                 own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
         of_head: Metrics = {}
         with self.together("validation"):
