@@ -9,6 +9,7 @@ JSON:
                             rounds
     milliseconds_50k        of a step at 50,000 items, likewise
     peak_mib_1m             memory of the whole process, weights and optimizer of both included
+    peak_mib_1m_validation  the same when the targets of a batch have been ranked, too
 """
 
 from __future__ import annotations
@@ -75,12 +76,18 @@ def milliseconds(trained: Trainer, rows: list[dict[str, tf.Tensor]]) -> float:
     return 1000 * (time.monotonic() - started) / len(rows)
 
 
+def _peak_mib() -> int:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
 def main(items: int) -> None:
     ranks.start(_TRAIN)
     made = {count: (trainer(count), batches(count)) for count in (_FEW, items)}
     rounds = [{count: milliseconds(*pair) for count, pair in made.items()} for _ in range(_ROUNDS)]
     rounds = rounds[1:]  # in the first the graphs are made
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = _peak_mib()
+    trained, (batch, *_) = made[items]
+    trained.ranks_of.of(batch, trained.model.item_vectors())
     print(
         json.dumps(
             {
@@ -88,7 +95,8 @@ def main(items: int) -> None:
                     statistics.median(r[items] / r[_FEW] for r in rounds), 3
                 ),
                 "milliseconds_50k": round(statistics.median(r[_FEW] for r in rounds), 1),
-                "peak_mib_1m": round(peak / 1024),
+                "peak_mib_1m": peak,
+                "peak_mib_1m_validation": _peak_mib(),
             }
         )
     )

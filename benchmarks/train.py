@@ -93,11 +93,12 @@ def figures(config: Config) -> dict[str, float | None]:
         if progress.step == 0:
             watch.look(progress.history[-1])
 
-    history = fit(trainer, start, save).history
+    progress = fit(trainer, start, save)
+    history = progress.history
     epoch_seconds = statistics.median(metrics["train_seconds"] for metrics in history)
     rows = _batches(trainer)
     shares = _shares(trainer, rows, epoch_seconds)
-    run.take_best(trainer)
+    run.take_best(trainer, progress.best(config.train.early_stopping_metric) or {})
     test = trainer.validate("test")
     targets, train = dataset.splits["train"].targets, config.train
     per_second = len(history) * targets / sum(metrics["train_seconds"] for metrics in history)
@@ -180,13 +181,12 @@ def _backward(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tenso
 
 def _exchange(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
     gradients, _, weight_sum = trainer.gradients(batch)
-    return _flat(
-        ranks.clip(exchange.mean_gradients(gradients, weight_sum, trainer.shard.ranks), 1.0)
-    )
+    summed = exchange.mean_gradients(gradients, weight_sum, trainer.shard.ranks)
+    return _flat(ranks.clip(summed, 1.0)[0])
 
 
 def _update(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    return trainer.train_batch(batch, rate)
+    return (trainer.train_batch(batch, rate),)
 
 
 def _flat(gradients: list[Gradient]) -> tuple[tf.Tensor, ...]:

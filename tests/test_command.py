@@ -86,6 +86,8 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
         (["--evaluate.at=[]"], "evaluate.at: expected positive list lengths, found ()"),
         (["--train.epoch", "3"], "train.epoch: unknown key; the nearest known one is train.epochs"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--seed=-1"], "seed: expected 0 or more, found -1"),
+        (["--train.ensemble_seeds=[-1]"], "train.ensemble_seeds: expected seeds of 0 or more"),
         (["--train", "3"], "train: expected a section of keys, found '3'"),
         (["--events.latest", "soon"],
          "events.latest: expected a date or time in ISO 8601, found 'soon'"),

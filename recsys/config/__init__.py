@@ -91,6 +91,7 @@ class Config:
     score: Score = field(default_factory=Score)
 
     def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", "0 or more", self.seed)
         require(
             self.seed not in self.train.ensemble_seeds,
             "train.ensemble_seeds",

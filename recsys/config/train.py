@@ -30,7 +30,8 @@ class Train:
         decay: how the learning rate falls to 0 at the last step; none keeps it
         clip_norm: largest global norm of the gradient
         l1: weight of the absolute weights in the loss; of a table, of the rows that a step reads
-        l2: weight of the squared weights in the loss; of a table, of the rows that a step reads
+        l2: weight of half the squared weights in the loss; of a table, of the rows that a step
+            reads
         cell: of the recurrent network: rnn, gru or lstm
         layers: of cells
         readout: what lists are made from: the network's last state, or also those before it, by
@@ -50,6 +51,7 @@ class Train:
         state_dropout: share of the state that is zeroed in training before items are scored
         augment: how the sequences that training reads are changed anew in every epoch
         loss: cross_entropy, bpr_max or top1_max
+        bpr_max_regularization: weight of the negatives' squared scores in bpr_max
         negatives: items drawn for a step, for its targets to be set against; 0 takes all. In the
             cross-entropy their scores are corrected by the chance to be drawn (logQ)
         negatives_power: they are drawn by popularity to this power
@@ -70,9 +72,11 @@ class Train:
             epochs as were best
         checkpoint_steps: steps between checkpoints within an epoch; 0 makes one an epoch
         keep_checkpoints: how many of the last checkpoints stay; that of an epoch's start does, too
-        resume: go on with the last unfinished run of the same configuration, if there is one
+        resume: go on with the last unfinished run, if all that decides the weights is as it was
+            then; within an epoch only with as many ranks as have begun it
         stall_seconds: a rank that keeps the others waiting for so long, be it by writing a
-            checkpoint, is named and stops the job; so does a reader that gives nothing for so long
+            checkpoint, is named and stops the job, or is ended where ranks may come and go; a
+            reader that gives nothing for so long stops the job, too
         mlflow_uri: server (or folder) of MLflow that is told of the run, in an experiment of the
             pipeline's name; null tells none. Needs the package: pip install recsys[mlflow]
         tflite: also export the model for TensorFlow Lite, and compare it with the model on rows of
@@ -111,6 +115,7 @@ class Train:
     state_dropout: float = 0.2
     augment: Augment = field(default_factory=Augment)
     loss: Literal["cross_entropy", "bpr_max", "top1_max"] = "cross_entropy"
+    bpr_max_regularization: float = 1.0
     negatives: int = 0
     negatives_power: float = 0.5
     negatives_from_batch: bool = False
@@ -151,12 +156,13 @@ class Train:
             value = getattr(self, key)
             require(0 <= value < 1, f"train.{key}", "a share from 0 to below 1", value)
         for key in ("negatives", "negatives_power", "basket_power", "purchase_weight",
-                    "checkpoint_steps", "l1", "l2", "warmup_steps", "average_checkpoints",
-                    "cpu_threads"):  # fmt: skip
+                    "checkpoint_steps", "l1", "l2", "bpr_max_regularization", "warmup_steps",
+                    "average_checkpoints", "cpu_threads"):  # fmt: skip
             value = getattr(self, key)
             require(value >= 0, f"train.{key}", "0 or more", value)
         require(self.average_checkpoints <= self.keep_checkpoints, "train.average_checkpoints",
                 f"at most train.keep_checkpoints ({self.keep_checkpoints})",
                 self.average_checkpoints)  # fmt: skip
-        require(len({*self.ensemble_seeds}) == len(self.ensemble_seeds), "train.ensemble_seeds",
-                "seeds that differ", self.ensemble_seeds)  # fmt: skip
+        seeds = self.ensemble_seeds
+        require(len({*seeds}) == len(seeds) and min(seeds, default=0) >= 0,
+                "train.ensemble_seeds", "seeds of 0 or more that differ", seeds)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from recsys.manifest import GroupFile, Manifest
 from recsys.train import unreadable
 from recsys.train.batch import spec
 
+log = logging.getLogger(__name__)
+
 # Petastorm uses long deprecated parts of pyarrow, which is pinned for that reason.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
 
@@ -38,17 +41,16 @@ class Shard:
     ranks: int
 
 
-def check_shards(manifest: Manifest, ranks: int, may_differ: bool = False) -> None:
-    """Makes sure that every rank gets the same number of equal row groups.
+def check_shards(manifest: Manifest, ranks: int) -> None:
+    """Makes sure that every rank has something to do, and warns where some wait for the others.
 
     Args:
         manifest: of the dataset
         ranks: that train together
-        may_differ: every rank needs one, and the ranks that have fewer wait for the others
 
     Raises:
-        DataError: nothing to train on or to choose by; or the row groups of a split don't divide
-            by the ranks: some would wait for the others in every epoch
+        DataError: nothing to train on or to choose by; or not a row group of each split for every
+            rank
     """
     for name in ("train", "valid"):
         if manifest.splits[name].steps == 0:
@@ -57,16 +59,17 @@ def check_shards(manifest: Manifest, ranks: int, may_differ: bool = False) -> No
                 "prepare.valid_start and test_start, or valid_days and test_days, set it"
             )
         groups = len(manifest.splits[name].files)
-        if may_differ and groups < ranks:
+        if groups < ranks:
             raise DataError(
                 f"{manifest.url}: expected a row group of split {name} for each of {ranks} ranks, "
                 f"found {groups}; lower prepare.rows_per_group, or train with fewer"
             )
-        if groups == 0 or (groups % ranks and not may_differ):
-            raise DataError(
-                f"{manifest.url}: expected row groups of split {name} in a multiple of {ranks} "
-                f"ranks, found {groups}; set prepare.groups_multiple_of to a multiple of {ranks}"
-            )
+        if groups % ranks:
+            log.warning(
+                "%s: the %d row groups of split %s are no multiple of %d ranks, some of which wait "
+                "for the others in every epoch; prepare.groups_multiple_of sets it",
+                manifest.url, groups, name, ranks,
+            )  # fmt: skip
 
 
 def steps_per_epoch(

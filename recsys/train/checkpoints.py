@@ -200,4 +200,6 @@ def keep_last(folder: str, count: int, also: str = "") -> None:
 
 def _remove(folder: str, name: str) -> None:
     for kind in ("json", "npz"):
-        files.remove(files.join(folder, f"{name}.{kind}"))
+        where = files.join(folder, f"{name}.{kind}")
+        if files.exists(where):  # one that is damaged may lack its arrays
+            files.remove(where)

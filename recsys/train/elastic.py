@@ -2,28 +2,26 @@
 
 When a rank dies, Horovod gathers those that are left, each of which then goes on from the run's
 last checkpoint with its new share of the row groups. An epoch that other ranks had begun is begun
-again, so that every row of every epoch that counts is read once.
+again, so that every row of every epoch that counts is read once. A rank that stands still is ended
+by its guard, since Horovod would wait for it.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import horovod.tensorflow as hvd
 import tensorflow as tf
 from horovod.common.elastic import State
-from horovod.common.exceptions import HorovodInternalError
+from horovod.common.exceptions import HorovodInternalError, HostsUpdatedInterrupt
 
+from recsys.train import guard, rollcall
 from recsys.train.batches import Shard
+from recsys.train.watch import Watch
 
 log = logging.getLogger(__name__)
-
-
-def is_elastic() -> bool:
-    """Whether the launcher lets ranks come and go."""
-    return os.environ.get("HOROVOD_ELASTIC") == "1"
 
 
 class _OnDisk(State):
@@ -51,27 +49,42 @@ def let_change() -> None:
         _state.check_host_updates()
 
 
-def run(train: Callable[[Shard, bool], None]) -> None:
+def run(train: Callable[[Shard, bool], None], stall_seconds: int) -> None:
     """Trains until it is done, with whatever ranks there are.
 
     Args:
         train: gets this rank's shard, and whether it goes on with a run that has begun
+        stall_seconds: a rank that keeps the others waiting for so long is ended
     """
     global _state
     begun = False
 
     def work(state: State) -> None:
         nonlocal begun
+        until_next.close()
         shard, goes_on = Shard(hvd.rank(), hvd.size()), begun
         begun = True
         if goes_on:
             log.warning("ranks have changed: this is rank %d of %d", shard.rank, shard.ranks)
+        until_next.enter_context(guard.beside(shard.rank))
         try:
-            train(shard, goes_on)
-        except tf.errors.OpError as error:
-            if "Horovod" not in error.message:
-                raise RuntimeError(str(error)) from error  # Horovod would pass over it
-            raise HorovodInternalError(error.message) from None
+            _translated(train, shard, goes_on)
+        except (HorovodInternalError, HostsUpdatedInterrupt):
+            # Those that are left wait for each other, and for as long as it takes for new ones.
+            gathering = Watch(stall_seconds, leave=log.error)
+            until_next.enter_context(gathering.waiting(rollcall.Others(shard, "change-of-ranks")))
+            raise
 
     _state = _OnDisk(hvd.broadcast_object, hvd.rank)
-    hvd.elastic.run(work)(_state)
+    with ExitStack() as until_next:
+        hvd.elastic.run(work)(_state)
+
+
+def _translated(train: Callable[[Shard, bool], None], shard: Shard, goes_on: bool) -> None:
+    """Trains; of TensorFlow's errors only Horovod's own is one that Horovod gathers ranks for."""
+    try:
+        train(shard, goes_on)
+    except tf.errors.OpError as error:
+        if "Horovod" not in error.message:
+            raise RuntimeError(str(error)) from error  # Horovod would pass over it
+        raise HorovodInternalError(error.message) from None

@@ -57,14 +57,18 @@ class Lite(tf.Module):
     @tf.function(autograph=False)
     def recommend(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
+        best = tf.math.top_k(self.scores(row), self.k)
+        return {"item": best.indices, "score": best.values}
+
+    def scores(self, row: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Of all items [1, V], of those that are in no list the lowest that there is."""
         scores_1V = self.model.scores(row, *after_last(row))
         is_out_V = tf.range(self.model.vocabulary_size) < FIRST_ITEM
         if self.exclude_history:
             # In operations that TFLite has, unlike ranking.without_history's.
             item_L1, once_L = tf.transpose(row["item"]), tf.ones_like(row["item"][0])
             is_out_V |= tf.scatter_nd(item_L1, once_L, [self.model.vocabulary_size]) > 0
-        best = tf.math.top_k(tf.where(is_out_V, scores_1V.dtype.min, scores_1V), self.k)
-        return {"item": best.indices, "score": best.values}
+        return tf.where(is_out_V, scores_1V.dtype.min, scores_1V)
 
 
 def convert(lite: Lite) -> bytes:
@@ -106,12 +110,19 @@ def check(content: bytes, lite: Lite, rows: Rows) -> None:
         given = {name: tf.constant(values) for name, values in row.items()}
         expected = {**lite.encode(**given), **lite.recommend(**given)}
         found = {**converted["encode"](**row), **converted["recommend"](**row)}
-        # Items whose scores are as good as equal may change places.
         for name in ("vector", "score"):
-            values = expected[name].numpy()
-            away = np.abs(found[name] - values) / (1 + np.abs(values))
-            if not np.all(away <= _TOLERANCE):
-                raise DataError(
-                    f"lite: expected the {name} that the model gives history {place}, found one "
-                    f"that is {np.max(away):.3g} away"
-                )
+            what = f"the {name} that the model gives history {place}"
+            _check_values(what, found[name], expected[name].numpy())
+        # Items whose scores are as good as equal may change places.
+        item_1K = np.asarray(found["item"], np.int64)
+        own_1K = np.take(lite.scores(given).numpy()[0], item_1K, mode="clip")
+        what = f"of the items in the list of history {place} the scores that the model gives them"
+        _check_values(what, found["score"], own_1K)
+
+
+def _check_values(
+    what: str, found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
+) -> None:
+    away = np.abs(found - expected) / (1 + np.abs(expected))
+    if not np.all(away <= _TOLERANCE):
+        raise DataError(f"lite: expected {what}, found {np.max(away):.3g} away")

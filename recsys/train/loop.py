@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -15,27 +14,29 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys import ranking
 from recsys.config import Config
-from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
-from recsys.train import batches, exchange, ranks, rollcall, unreadable
-from recsys.train.batch import Batch, known, not_finite, spec, target_cases, trim
+from recsys.train import batches, exchange, finite, ranks, unreadable
+from recsys.train.batch import Batch, spec
 from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
 from recsys.train.judge import of_purchases
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
-from recsys.train.objective import batch_loss, labelled, penalized
+from recsys.train.objective import batch_loss, penalized
 from recsys.train.optimizer import Gradient, Optimizer
 from recsys.train.pace import Pace
-from recsys.train.progress import AT, METRICS, Metrics, Progress, metric_sums
+from recsys.train.progress import METRICS, Metrics, Progress, metric_sums
+from recsys.train.rollcall import Others
 from recsys.train.schedule import learning_rate, length_factor
-from recsys.train.watch import Watch
+from recsys.train.validation import TargetRanks
+from recsys.train.watch import Nobody, Watch
 
 log = logging.getLogger(__name__)
 
+# Batches that each rank reads on its own, of those that are done when a run goes on.
+_PASSED_TOGETHER = 32
 _RATE = tf.TensorSpec([], tf.float32, "rate")
 
 
@@ -76,7 +77,7 @@ class Trainer:
         self.watch = Watch(train.stall_seconds)
         compiled = partial(tf.function, autograph=False)
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
-        self._valid_step = compiled(self._valid_batch, input_signature=[batch])
+        self.ranks_of = TargetRanks(self.model, self.config.ranking.exclude_history, batch)
 
     def make_graph(self) -> None:
         """Makes that of a step, which takes seconds, before others wait for it."""
@@ -93,8 +94,8 @@ class Trainer:
             loss_sum, weight_sum = self.loss(batch, self.noise())
         return tape.gradient(loss_sum, self.variables), loss_sum, weight_sum
 
-    def train_batch(self, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step; the loss sum and the sum of weights of this rank."""
+    def train_batch(self, batch: Batch, rate: tf.Tensor) -> tf.Tensor:
+        """One step; loss sum and sum of weights of this rank, norm of the gradient of all [3]."""
         train = self.config.train
         gradients, loss_sum, weight_sum = self.gradients(batch)
         gradients = exchange.mean_gradients(gradients, weight_sum, self.shard.ranks)
@@ -102,8 +103,9 @@ class Trainer:
             gradients = penalized(gradients, self.variables, train.l1, train.l2)
         if train.learning_rate_length_power:
             rate *= self._length_factor(batch)
-        self.optimizer.apply(ranks.clip(gradients, train.clip_norm), rate)
-        return loss_sum, weight_sum
+        clipped, norm = ranks.clip(gradients, train.clip_norm)
+        self.optimizer.apply(clipped, rate)
+        return tf.stack([loss_sum, weight_sum, norm])  # to be waited for and copied once
 
     def _length_factor(self, batch: Batch) -> tf.Tensor:
         splits = [self.manifest.splits[split] for split in self.splits]
@@ -123,33 +125,14 @@ class Trainer:
             self.model, batch, train.loss, train.basket_power, self.sampler, noise, total
         )
 
-    def _valid_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
-        batch = trim(batch)
-        row_C, step_C, case_P, item_P = target_cases(batch)
-        state_CD = self.model.encode(batch, row_C, step_C)
-        scores_CV = self.model.scores_of(batch, row_C, step_C, state_CD)
-        scores_CV = ranking.without_reserved(scores_CV)
-        if self.config.ranking.exclude_history:
-            is_seen_CL = tf.gather(batch["step"], row_C) < step_C[:, None]
-            seen_CL = tf.where(is_seen_CL, tf.gather(batch["item"], row_C), 0)
-            scores_CV = ranking.without_history(scores_CV, seen_CL)
-        top_CK, _ = ranking.top_k(scores_CV, AT[-1] + 1)
-        target_P = tf.gather_nd(scores_CV, tf.stack([case_P, item_P], axis=1))
-        rank_P = ranking.target_ranks(top_CK, target_P, case_P)
-        rank_P = tf.where(known(self.model.known_only(item_P)), rank_P, 0)
-        if self.model.purchase is None:
-            return tf.size(row_C), case_P, rank_P
-        pairs, is_bought_P = labelled(self.model, batch)
-        logit_P = self.model.purchase_logits(batch, pairs, state_CD)
-        return tf.size(row_C), case_P, rank_P, tf.sigmoid(logit_P), is_bought_P
-
     def train_epoch(self, progress: Progress, every: Callable[[Progress], None]) -> Metrics:
         """The rest of an epoch on this rank; `every` is called when a checkpoint is due."""
         train, started, first = self.config.train, time.monotonic(), progress.step
         seed = self.config.seed * 1000 + progress.epoch
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
         pace = self._pace(progress)
-        with self._opened(self.splits, seed, first) as epoch:
+        with self._opened(self.splits, seed) as epoch:
+            self._pass_over(epoch, progress)
             for batch in epoch:
                 own += self._step(batch, progress)
                 progress.step, progress.ranks = progress.step + 1, self.shard.ranks
@@ -169,21 +152,27 @@ class Trainer:
             "train_seconds": seconds,
         }
 
+    def _pass_over(self, epoch: Iterator[Batch], progress: Progress) -> None:
+        """Reads the batches that are done; the ranks keep together, so that none waits for long."""
+        for number in range(progress.step):
+            next(epoch, None)
+            if number % _PASSED_TOGETHER == 0:
+                with self.together(f"passed-{progress.epoch}-{number}"):
+                    ranks.sum_over_ranks([0.0], "passed")
+
     @contextmanager
-    def _opened(
-        self, splits: Sequence[str], seed: int | None, done: int = 0
-    ) -> Iterator[Iterator[Batch]]:
-        """The batches of an epoch behind those that are done; to wait long for one is an end."""
+    def _opened(self, splits: Sequence[str], seed: int | None) -> Iterator[Iterator[Batch]]:
+        """The batches of an epoch; to wait long for one is an end."""
         targets, columns = self.config.train.batch_targets_per_rank, self.columns
         what = f"rank {self.shard.rank}: expected a batch of {' and '.join(splits)} of "
         what += self.manifest.url
         with ExitStack() as open_files:
-            with self.watch.waiting(what):
+            with self.watch.waiting(Nobody(what)):
                 dataset = open_files.enter_context(
                     batches.open_epoch(self.manifest, splits, self.shard, targets, seed, columns)
                 )
             own = batches.own_files(self.manifest, splits, self.shard)
-            read = unreadable.named_in(dataset.skip(done), self.manifest, own, columns)
+            read = unreadable.named_in(dataset, self.manifest, own, columns)
             yield self.watch.each(read, what)
 
     def _step(self, batch: Batch, progress: Progress) -> npt.NDArray[np.float64]:
@@ -193,19 +182,15 @@ class Trainer:
         rate = learning_rate(train, done, train.epochs * self.steps_per_epoch, self.shard.ranks)
         with self.together(f"step-{done}"):
             own = self.train_step(batch, tf.constant(rate, tf.float32))
-            loss_sum, weight_sum = float(own[0]), float(own[1])
-        if not math.isfinite(loss_sum):
-            wrong = "".join(f"; it has {name}s that are no number" for name in not_finite(batch))
-            raise DataError(
-                f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}: "
-                f"expected a finite loss, found {loss_sum}; the batch's first row holds "
-                f"the items {batch['item'][0, :10].numpy().tolist()}{wrong}"
-            )
+            loss_sum, weight_sum, norm = own.numpy().tolist()
+            if finite.is_wrong(loss_sum, norm):
+                where = f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}"
+                finite.fail(where, batch, loss_sum, norm)
         return np.array([len(batch["item"]), loss_sum, weight_sum])
 
     def together(self, place: str) -> AbstractContextManager[None]:
         """Inside, this rank waits for all others to come to the same place."""
-        return self.watch.waiting(*rollcall.expected(self.shard, place))
+        return self.watch.waiting(Others(self.shard, place))
 
     def _add(self, progress: Progress, own: npt.NDArray[np.float64]) -> None:
         with self.together(f"sums-{progress.epoch}-{progress.step}"):
@@ -223,12 +208,12 @@ class Trainer:
         started = time.monotonic()
         own = np.zeros(2 + len(METRICS))  # rows, cases, then the metrics' sums
         purchases: list[list[npt.NDArray[Any]]] = [[], []]
+        vectors_VE = self.model.item_vectors()
         with self._opened((split,), seed=None) as epoch:
             for batch in epoch:
-                step = [value.numpy() for value in self._valid_step(batch)]
-                found, case_P, rank_P, *labelled_P = step
-                for parts, values_P in zip(purchases, labelled_P, strict=False):
-                    parts.append(values_P)
+                found, case_P, rank_P, labelled = self.ranks_of.of(batch, vectors_VE)
+                for parts, values_P in zip(purchases, labelled, strict=False):
+                    parts.append(values_P.numpy())
                 own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
         of_head: Metrics = {}
         with self.together("validation"):

@@ -11,9 +11,6 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-# Of the scores of the negatives, in BPR-max (Hidasi & Karatzoglou, 2018, section 3.3.1).
-BPR_MAX_REGULARIZATION = 1.0
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -68,16 +65,16 @@ def _log_sum_exp(scores_CK: tf.Tensor) -> tuple[tf.Tensor, Any]:
     return largest_C - tf.math.log(share_C), gradient
 
 
-def bpr_max_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
+def bpr_max_sum(scored: Scored, weight_P: tf.Tensor, regularization: float = 1.0) -> tf.Tensor:
     """BPR-max of Hidasi & Karatzoglou (CIKM 2018), equation 12, with score regularization.
 
     -log(sum_j s_j sigmoid(r_target - r_j)) + lambda sum_j s_j r_j^2, where s is the softmax over
-    the negatives j.
+    the negatives j and lambda the regularization (section 3.3.1).
     """
     target_P1, negative_PK, share_PK = _against_negatives(scored)
     won_P = tf.reduce_sum(share_PK * tf.sigmoid(target_P1 - negative_PK), axis=1)
     penalty_P = tf.reduce_sum(share_PK * tf.square(negative_PK), axis=1)
-    losses_P = -tf.math.log(won_P + 1e-24) + BPR_MAX_REGULARIZATION * penalty_P
+    losses_P = -tf.math.log(won_P + 1e-24) + regularization * penalty_P
     return tf.reduce_sum(weight_P * losses_P)
 
 

@@ -119,10 +119,16 @@ class Recommender(tf.Module):
         return self.scores_of(batch, row_C, step_C, self.encode(batch, row_C, step_C))
 
     def scores_of(
-        self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, state_CD: tf.Tensor
+        self,
+        batch: Batch,
+        row_C: tf.Tensor,
+        step_C: tf.Tensor,
+        state_CD: tf.Tensor,
+        vectors_VE: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The same from the states before the steps, where these are known already."""
-        scores_CV = tf.matmul(with_one(state_CD), self.item_vectors(), transpose_b=True)
+        """The same from the states before the steps, and item_vectors, where these are known."""
+        vectors_VE = self.item_vectors() if vectors_VE is None else vectors_VE
+        scores_CV = tf.matmul(with_one(state_CD), vectors_VE, transpose_b=True)
         place_P2, added_P = self.repeat_scores(batch, row_C, step_C)
         return tf.tensor_scatter_nd_add(scores_CV, place_P2, added_P)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import tensorflow as tf
 
@@ -10,7 +11,7 @@ from recsys.schemas import VALUE_WEIGHT
 from recsys.train.augment import augmented
 from recsys.train.batch import Batch, Cases, known, target_cases, trim
 from recsys.train.candidates import EVERYTHING, Sampler
-from recsys.train.losses import CORRECTED, LOSSES, target_weights
+from recsys.train.losses import CORRECTED, LOSSES, bpr_max_sum, target_weights
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.optimizer import Gradient
@@ -50,7 +51,10 @@ def batch_loss(
             candidates = candidates.uncorrected()
     state_CD = model.encode(history, cases.row_C, cases.step_C, noise)
     scored = model.scores_to_learn(history, cases, candidates, state_CD)
-    loss_sum, weight_sum = LOSSES[loss](scored, weight_P), tf.reduce_sum(weight_P)
+    own_loss = LOSSES[loss]
+    if own_loss is bpr_max_sum:
+        own_loss = partial(bpr_max_sum, regularization=model.train.bpr_max_regularization)
+    loss_sum, weight_sum = own_loss(scored, weight_P), tf.reduce_sum(weight_P)
     if model.purchase is not None:
         pairs, is_bought_P = _with_labels(cases, batch, is_learnt_P)
         logit_P = model.purchase_logits(history, pairs, state_CD)

@@ -9,7 +9,7 @@ from typing import Any
 from recsys import manifest
 from recsys.config import Config
 from recsys.manifest import Manifest
-from recsys.train import batches, elastic, optimizer, ranks
+from recsys.train import batches, elastic, launcher, optimizer, ranks
 from recsys.train.batches import Shard
 from recsys.train.candidates import Sampler
 from recsys.train.catalogue import read_catalogue
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def run(config: Config) -> None:
     """Joins the other ranks, trains with them and, on rank 0, publishes the model."""
     shard = ranks.start(config.train)
-    if not elastic.is_elastic():
+    if not launcher.is_elastic():
         train(config, shard)
         return
 
@@ -34,13 +34,13 @@ def run(config: Config) -> None:
         resume = has_begun or config.train.resume
         train(replace(config, train=replace(config.train, resume=resume)), now)
 
-    elastic.run(goes_on)
+    elastic.run(goes_on, config.train.stall_seconds)
 
 
 def train(config: Config, shard: Shard) -> None:
     """Trains as one of the ranks, which have started, and publishes the model on rank 0."""
     dataset = manifest.read(config.paths.dataset)
-    batches.check_shards(dataset, shard.ranks, may_differ=elastic.is_elastic())
+    batches.check_shards(dataset, shard.ranks)
     own = Run(config, dataset) if shard.rank == 0 else None
     trainer, chosen = _train(config, dataset, shard, own)
     if config.train.ensemble_seeds:
@@ -66,7 +66,7 @@ def _train(
         if own is not None:
             own.save_best(trainer, chosen)
     elif own is not None:
-        own.take_best(trainer)
+        own.take_best(trainer, chosen)
     return trainer, chosen
 
 

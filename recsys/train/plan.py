@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from recsys import files, manifest
-from recsys.config import Config
+from recsys.config import Config, Train
 from recsys.manifest import Manifest
 from recsys.schemas import SEQUENCE_ARRAYS
 from recsys.texts import table
@@ -16,6 +16,7 @@ from recsys.train import batches, tracking
 from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
 from recsys.train.pipeline import build
+from recsys.train.validation import SCORES_AT_ONCE
 from recsys.train.warm import WarmStart
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def _lines(config: Config, dataset: Manifest, trainer: Trainer) -> Iterator[str]
         if name != "test"
     ]
     yield table(splits)
-    yield table([*_of_ranks(dataset, config.train.batch_targets_per_rank)])
+    yield table([*_of_ranks(dataset, config.train)])
+    yield f"trains: {_stages(config)}"
     weights = sum(variable.shape.num_elements() for variable in trainer.variables)
     names = ("item_embedding", "item_bias")
     of_items = sum(
@@ -72,17 +74,41 @@ def _lines(config: Config, dataset: Manifest, trainer: Trainer) -> Iterator[str]
     yield f"writes: {files.join(files.as_url(config.paths.model), 'versions', '<new>')}/"
 
 
-def _of_ranks(dataset: Manifest, batch_targets: int) -> Iterator[Sequence[object]]:
+def _stages(config: Config) -> str:
+    """What is trained one after the other."""
+    train, seeds = config.train, len(config.train.ensemble_seeds) + 1
+    stages = f"at most {train.epochs} epochs, of which {train.early_stopping_metric} chooses one"
+    if train.average_checkpoints:
+        stages += f", or the mean of the last {train.average_checkpoints} checkpoints"
+    if train.refit:
+        stages += "; then as many as are chosen, from the start, on train and validation"
+    return f"{stages}; this for each of {seeds} seeds" if seeds > 1 else stages
+
+
+def _of_ranks(dataset: Manifest, train: Train) -> Iterator[Sequence[object]]:
     """Every number of ranks that shares the row groups equally, and what one of them does."""
-    yield ("ranks", "groups a rank", "rows a rank", "steps an epoch", "valid groups a rank")
-    train, valid = (dataset.splits[name].files for name in ("train", "valid"))
-    for ranks in range(1, min(len(train), len(valid)) + 1):
-        if len(train) % ranks or len(valid) % ranks:
+    yield (
+        "ranks", "groups a rank", "rows a rank", "steps an epoch", "valid groups a rank",
+        "steps at most",
+    )  # fmt: skip
+    batch_targets = train.batch_targets_per_rank
+    stages = [("train",), ("train", "valid")][: 1 + train.refit]
+    groups, valid = (dataset.splits[name].files for name in ("train", "valid"))
+    for ranks in range(1, min(len(groups), len(valid)) + 1):
+        if len(groups) % ranks or len(valid) % ranks:
             continue
-        rows = sum(file.rows for file in train[::ranks])
+        rows = sum(file.rows for file in groups[::ranks])
         steps = batches.steps_per_epoch(dataset, ("train",), ranks, batch_targets)
         valid_groups = len(valid) // ranks
-        yield (ranks, len(train) // ranks, f"{rows:,}", f"{steps:,}", valid_groups)
+        most = (
+            (1 + len(train.ensemble_seeds))
+            * train.epochs
+            * sum(
+                batches.steps_per_epoch(dataset, splits, ranks, batch_targets) for splits in stages
+            )
+        )
+        groups_of_rank = len(groups) // ranks
+        yield (ranks, groups_of_rank, f"{rows:,}", f"{steps:,}", valid_groups, f"{most:,}")
 
 
 def _memory(config: Config, dataset: Manifest, trainer: Trainer) -> dict[str, int]:
@@ -100,7 +126,9 @@ def _memory(config: Config, dataset: Manifest, trainer: Trainer) -> dict[str, in
         "optimizer": _bytes(trainer.optimizer.state()),
         "gradients": weights,
         "scores of a training step": scores * min(candidates, dataset.vocabulary_size),
-        "scores of a validation step": scores * dataset.vocabulary_size,
+        "scores of a validation step": _COPIES_OF_SCORES
+        * _FLOAT_BYTES
+        * max(min(targets * dataset.vocabulary_size, SCORES_AT_ONCE), dataset.vocabulary_size),
         # The one that is read, the one that is cut, and the batches made of it.
         "row groups": 3 * largest * row,
     }

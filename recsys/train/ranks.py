@@ -13,9 +13,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Train
-from recsys.train import rollcall
 from recsys.train.batches import Shard
 from recsys.train.optimizer import Gradient
+from recsys.train.rollcall import Others
 from recsys.train.watch import Watch
 
 
@@ -46,15 +46,17 @@ def _join(stall_seconds: int) -> None:
         hvd.init()
         return
     shard = Shard(int(os.environ["HOROVOD_RANK"]), int(os.environ["HOROVOD_SIZE"]))
-    watch = Watch(stall_seconds)
-    with watch.waiting(*rollcall.expected(shard, "start")):
+    with Watch(stall_seconds).waiting(Others(shard, "start")):
         hvd.init()
 
 
-def clip(gradients: Sequence[Gradient], norm: float) -> list[Gradient]:
-    """Scales the gradients down where their global norm is larger (Pascanu et al., 2013)."""
-    clipped, _ = tf.clip_by_global_norm(gradients, norm)
-    return list(clipped)
+def clip(gradients: Sequence[Gradient], norm: float) -> tuple[list[Gradient], tf.Tensor]:
+    """The gradients, scaled down where their global norm is larger (Pascanu et al., 2013), and it.
+
+    Where it is not finite, some of the gradients are not.
+    """
+    clipped, found = tf.clip_by_global_norm(gradients, norm)
+    return list(clipped), found
 
 
 def sum_tensor(values: tf.Tensor, name: str) -> tf.Tensor:
@@ -71,6 +73,11 @@ def sum_over_ranks(values: Sequence[float], name: str) -> list[float]:
 def gathered(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """What all ranks have, one after another along the first axis; all ranks get it."""
     return np.asarray(hvd.allgather(tf.constant(values), name=name))
+
+
+def gathered_plain(value: Any) -> list[Any]:
+    """The plain values of all ranks, in their order; all ranks get them."""
+    return list(hvd.allgather_object(value))
 
 
 def share_start(variables: Sequence[tf.Variable]) -> None:

@@ -5,50 +5,48 @@ Horovod 0.28.1 has a check for that, which says nothing where Gloo connects the 
 
 from __future__ import annotations
 
-import os
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from contextlib import suppress
 
+from recsys.train import guard, launcher
 from recsys.train.batches import Shard
 
 _GRACE_SECONDS = 1.0
 
 
-def expected(shard: Shard, place: str) -> tuple[str, Callable[[], str]]:
-    """What a watch says of a rank that waits for all others, and how it finds who is missing."""
-    what = f"rank {shard.rank}: expected all {shard.ranks} ranks at {place}"
-    return what, lambda: found(shard, place)
-
-
-def found(shard: Shard, place: str) -> str:
-    """Says that this rank waits at a place, and which of the others don't say so.
+class Others:
+    """The ranks that one waits for.
 
     Args:
-        shard: of this rank
+        shard: of the one that waits
         place: the same for all ranks that wait for each other; letters, digits and -
     """
-    try:
-        _request("PUT", f"waiting-{place}", shard.rank)
-        time.sleep(_GRACE_SECONDS)  # the others have waited about as long
-        missing = [rank for rank in range(shard.ranks) if not _says_so(place, rank)]
-    except (OSError, KeyError) as error:
-        return f"not all, and no launcher to ask which ({error})"
-    return " and ".join(f"no rank {rank}" for rank in missing) or "all of them waiting"
 
+    def __init__(self, shard: Shard, place: str) -> None:
+        self._shard, self._scope = shard, f"waiting-{place}"
+        self._missing: list[int] = []
+        self.expected = f"rank {shard.rank}: expected all {shard.ranks} ranks at {place}"
 
-def _says_so(place: str, rank: int) -> bool:
-    try:
-        _request("GET", f"waiting-{place}", rank)
-    except urllib.error.HTTPError:
-        return False
-    return True
+    def tell(self) -> None:
+        """Says that this rank waits, to whom it may concern."""
+        with suppress(OSError, KeyError):
+            launcher.tell(self._scope, self._shard.rank)
 
+    def found(self) -> str:
+        """Which of the others don't say so."""
+        try:
+            launcher.tell(self._scope, self._shard.rank)
+            time.sleep(_GRACE_SECONDS)  # some have just come
+            ranks = range(self._shard.ranks)
+            self._missing = [rank for rank in ranks if not launcher.is_told(self._scope, rank)]
+        except (OSError, KeyError) as error:
+            return f"not all, and no launcher to ask which ({error})"
+        return " and ".join(f"no rank {rank}" for rank in self._missing) or "all of them waiting"
 
-def _request(method: str, scope: str, rank: int) -> None:
-    address, port = (os.environ[f"HOROVOD_GLOO_RENDEZVOUS_{part}"] for part in ("ADDR", "PORT"))
-    data = b"here" if method == "PUT" else None
-    url = f"http://{address}:{port}/{scope}/{rank}"
-    request = urllib.request.Request(url, data=data, method=method)
-    urllib.request.urlopen(request, timeout=5).close()
+    def give_up(self) -> bool:
+        """Whether the run can go on without those that were not found, which are ended then."""
+        if not self._missing or not launcher.is_elastic():
+            return False
+        with suppress(OSError):
+            guard.give_up(self._missing)
+        return True

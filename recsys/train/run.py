@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -15,14 +14,12 @@ import tensorflow as tf
 from recsys import files
 from recsys.command import to_yaml
 from recsys.config import Config
+from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
-from recsys.train import checkpoints, export, lite, tracking, vectors
-from recsys.train.batches import read_rows
-from recsys.train.catalogue import read_item_ids
+from recsys.train import checkpoints, exports, identity, launcher, tracking
 from recsys.train.curves import draw_curves
 from recsys.train.loop import Trainer
-from recsys.train.model import Recommender
 from recsys.train.progress import Metrics, Progress
 from recsys.train.tracking import Mlflow
 from recsys.train.warm import VOCABULARIES, WarmStart, names, vocabularies
@@ -32,8 +29,6 @@ log = logging.getLogger(__name__)
 MODEL = "model.json"
 # How a checkpoint's name ends.
 _AT_STEP = "-step-{:09d}"
-# Of validation, that a TFLite export is compared with the model on.
-_CHECKED_ROWS = 16
 
 # First the number of epochs is chosen; then, if wanted, a model is fitted to train and valid.
 Stage = Literal["choice", "refit"]
@@ -52,16 +47,9 @@ class Run:
     def __init__(self, config: Config, dataset: Manifest) -> None:
         self.config = config
         self.dataset = dataset
-        # Going on with a run, or following it elsewhere, does not make it another one.
-        same = replace(config.train, resume=False, mlflow_uri=None)
-        self.identity = to_yaml(replace(config, train=same))
         self.warm = WarmStart(config, dataset) if config.train.warm_start else None
-        self.started_on = {
-            "config": self.identity,
-            "dataset": dataset.content_fingerprint,
-            "vocabulary_fingerprint": dataset.vocabulary_fingerprint,
-            "warm_start": self.warm.version if self.warm is not None else None,
-        }
+        started_from = self.warm.version if self.warm is not None else None
+        self.identity = identity.of_run(config, dataset, started_from)
         unfinished = self._unfinished() if config.train.resume else None
         self.version = unfinished or files.new_version(config.paths.model)
         self.folder = self.version
@@ -76,15 +64,21 @@ class Run:
         return other
 
     def _unfinished(self) -> str | None:
-        """The last version that has a checkpoint of just this run, and no model yet."""
+        """The last version of just this run that has no model yet."""
         versions = files.join(files.as_url(self.config.paths.model), "versions")
+        others = []
         for name in reversed(files.names(versions)):
             version = files.join(versions, name)
             start = files.join(version, "run.json")
             if files.exists(files.join(version, MODEL)) or not files.exists(start):
                 continue
-            if files.read_json(start) == self.started_on:
+            former = files.read_json(start)
+            if former == self.identity:
                 return version
+            others.append(f"{version} differs in {identity.differences(former, self.identity)}")
+        if others:
+            log.warning("train.resume: no unfinished run is this one, a new one is begun; the last "
+                        "of them, %s", others[0])  # fmt: skip
         return None
 
     def _checkpoints(self, stage: Stage) -> str:
@@ -93,20 +87,25 @@ class Run:
     def restore(self, trainer: Trainer, stage: Stage) -> Progress:
         """Puts the stage's last whole checkpoint into the trainer; how far it was.
 
-        Other ranks than those that have begun an epoch begin it again.
+        In an elastic run other ranks than those that have begun an epoch begin it again.
+
+        Raises:
+            ConfigError: ranks that stay as they are are not those that have begun the epoch
+            DataError: no checkpoint is whole
         """
         found = checkpoints.restore_last(
             self._checkpoints(stage),
             _state(trainer),
-            lambda progress: Progress(**progress).goes_on_with(trainer.shard.ranks),
+            lambda progress: self._goes_on(Progress(**progress), trainer.shard.ranks),
         )
         progress = Progress() if found is None else Progress(**found)
         if found is not None:
             self._point_to_last(stage, progress)
+            self._keep_if_best(trainer, progress, stage)
         checkpoints.drop_behind(self._checkpoints(stage), _name(progress))
+        if self.folder == self.version and stage == "choice":
+            self._start()
         if found is None:
-            if stage == "choice" and self.folder == self.version:
-                self._start()
             if self.warm is not None:
                 self.warm.apply(trainer.model, trainer.optimizer, trainer.config.seed)
             return progress
@@ -116,18 +115,33 @@ class Run:
         )  # fmt: skip
         return progress
 
+    def _goes_on(self, reached: Progress, ranks: int) -> bool:
+        """Whether so many ranks can go on from a checkpoint."""
+        if reached.goes_on_with(ranks):
+            return True
+        place = f"{self.version}, where epoch {reached.epoch} was begun by {reached.ranks} ranks"
+        if not launcher.is_elastic():
+            raise ConfigError(
+                f"train.resume: expected {place}, to be gone on with by as many, found {ranks}; "
+                f"start {reached.ranks}, or remove the checkpoints of its steps behind 0, and the "
+                "epoch is begun again"
+            )
+        log.warning("%s: %d begin it again", place, ranks)
+        return False
+
     def _start(self) -> None:
         files.write_bytes(files.join(self.version, "config.yaml"), to_yaml(self.config).encode())
-        files.write_json(files.join(self.version, "run.json"), self.started_on)
+        files.write_json(files.join(self.version, "run.json"), self.identity)
 
     def save(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
         """Writes a checkpoint, and after an epoch its metrics and, if it is the best, its model."""
         if progress.step == 0 and progress.history:
-            self._after_epoch(trainer, progress, stage)
+            self._after_epoch(progress, stage)
         checkpoints.save(
             self._checkpoints(stage), _name(progress), _state(trainer), progress.to_dict()
         )
         self._point_to_last(stage, progress)
+        self._keep_if_best(trainer, progress, stage)
         kept, start = self.config.train.keep_checkpoints, _AT_STEP.format(0)
         checkpoints.keep_last(self._checkpoints(stage), kept, also=start)
 
@@ -142,7 +156,7 @@ class Run:
         }
         files.write_json(files.join(self.folder, "last", "last.json"), about)
 
-    def _after_epoch(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
+    def _after_epoch(self, progress: Progress, stage: Stage) -> None:
         metrics = progress.history[-1]
         self._follow(metrics, stage)
         shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
@@ -151,17 +165,27 @@ class Run:
             log.info("refit: %s", shown)
             files.write_bytes(files.join(self.folder, "refit.jsonl"), lines)
             return
-        is_best = metrics == progress.best(self.config.train.early_stopping_metric)
-        log.info("%s%s", shown, " (best)" if is_best else "")
-        if is_best:
-            self.save_best(trainer, metrics)
+        log.info("%s%s", shown, " (best)" if self._is_best(progress) else "")
         files.write_bytes(files.join(self.folder, "metrics.jsonl"), lines)
         files.write_bytes(files.join(self.folder, "curves.png"), draw_curves(progress.history))
+
+    def _is_best(self, progress: Progress) -> bool:
+        """Whether the epoch that has just ended is the best so far."""
+        best = progress.best(self.config.train.early_stopping_metric)
+        return progress.step == 0 and best is not None and best == progress.history[-1]
+
+    def _keep_if_best(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
+        """Keeps the best weights when their checkpoint is written, and no sooner.
+
+        A run that is stopped between the two finds them in the checkpoint that it goes on from.
+        """
+        if stage == "choice" and self._is_best(progress):
+            self.save_best(trainer, progress.history[-1])
 
     def save_best(self, trainer: Trainer, metrics: Metrics) -> None:
         """Keeps the trainer's weights as the best so far, with what the optimizer needs."""
         best = files.join(self.folder, "best")
-        about = {"epoch": metrics["epoch"], "variables": names(trainer.variables)}
+        about = {**_of_best(metrics), "variables": names(trainer.variables)}
         checkpoints.save(best, "best", _state(trainer), about)
 
     def _follow(self, metrics: Metrics, stage: Stage) -> None:
@@ -171,9 +195,19 @@ class Run:
         if self.mlflow is not None:
             self.mlflow.epoch(metrics, "" if stage == "choice" else "refit.")
 
-    def take_best(self, trainer: Trainer) -> None:
-        """Puts the best weights into the trainer's model, with what the optimizer needs."""
-        checkpoints.restore(files.join(self.folder, "best"), "best", _state(trainer))
+    def take_best(self, trainer: Trainer, chosen: Metrics) -> None:
+        """Puts the best weights into the trainer's model, with what the optimizer needs.
+
+        Raises:
+            DataError: those that were kept are not of the epoch that was chosen
+        """
+        folder = files.join(self.folder, "best")
+        found = checkpoints.restore(folder, "best", _state(trainer))
+        if _of_best(found) != _of_best(chosen):
+            raise DataError(
+                f"{folder}: expected the weights of {_of_best(chosen)}, found those of "
+                f"{_of_best(found)}; train.resume false trains anew"
+            )
 
     def take_mean(self, trainer: Trainer, stage: Stage) -> int:
         """Puts the mean of the last checkpoints' weights into the model; of how many it is."""
@@ -182,11 +216,14 @@ class Run:
 
     def finish(self, trainer: Trainer, best: Metrics) -> None:
         """Exports the trainer's model and publishes the version."""
-        self._export(trainer.model)
+        exports.write(trainer.model, self.dataset, self.config, self.version)
         weights = [variable.numpy().tobytes() for variable in trainer.variables]
         fingerprint = self.dataset.vocabulary_fingerprint
+        # Going on with a run, or following it elsewhere, does not make it another one.
+        same = replace(self.config.train, resume=False, mlflow_uri=None)
+        configuration = to_yaml(replace(self.config, train=same))
         about = {
-            "model_version": files.fingerprint([*weights, fingerprint, self.identity]),
+            "model_version": files.fingerprint([*weights, fingerprint, configuration]),
             "vocabulary_fingerprint": fingerprint,
             "dataset": self.dataset.url,
             "ranks": trainer.shard.ranks,
@@ -206,35 +243,15 @@ class Run:
             self.mlflow.finish(str(about["model_version"]), self.version)
         log.info("model %s written to %s", about["model_version"], self.version)
 
-    def _export(self, model: Recommender) -> None:
-        item_ids, event_types = read_item_ids(self.dataset), list(self.dataset.event_types)
-        values = {"event_type": event_types, "platform": self.dataset.platforms}
-        exclude_history = self.config.ranking.exclude_history
-        with tempfile.TemporaryDirectory() as folder:
-            module = export.Export(model, item_ids, values, exclude_history)
-            export.save(module, f"{folder}/export")
-            files.upload(f"{folder}/export", files.join(self.version, "export"))
-        vectors.write_item_vectors(
-            model, item_ids, files.join(self.version, "item_vectors.parquet")
-        )
-        if self.config.train.tflite:
-            fixed = lite.Lite(model, self.dataset.sequence_length, exclude_history)
-            content = lite.convert(fixed)
-            rows = read_rows(self.dataset, "valid", _CHECKED_ROWS, model.events.columns)
-            lite.check(content, fixed, rows)
-            files.write_bytes(files.join(self.version, "lite", "model.tflite"), content)
-            names = {
-                "item_ids": item_ids,
-                "event_types": event_types,
-                "platforms": list(self.dataset.platforms),
-                "first_index": FIRST_ITEM,
-            }
-            files.write_json(files.join(self.version, "lite", "vocabulary.json"), names)
-
 
 def _name(progress: Progress) -> str:
     """Of a checkpoint; names sort in the order of writing."""
     return f"epoch-{progress.epoch:05d}{_AT_STEP.format(progress.step)}"
+
+
+def _of_best(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Which weights they are of: those after an epoch, or a mean of so many checkpoints."""
+    return {name: metrics.get(name) for name in ("epoch", "averaged")}
 
 
 def _purchase_threshold(best: Mapping[str, Any]) -> float | None:

@@ -106,14 +106,20 @@ class WarmStart:
         """Puts the older model's values into the variables; of an ensemble the one of the seed.
 
         Raises:
-            DataError: the weights are not those of such a model
+            DataError: the weights are not those of such a model, or of no item of the dataset
         """
         own = files.join(self.version, f"seed-{seed}", "best")
         folder = own if files.exists(own) else files.join(self.version, "best")
         variables = list(model.trainable_variables)
         arrays, about = checkpoints.read(folder, "best")
         _check_names(folder, about.get("variables"), variables)
-        rows = self._rows(model, arrays[_place_of_items(variables)])
+        former_items = arrays[_place_of_items(variables)]
+        rows = self._rows(model, former_items)
+        if not former_items[rows["item"].former[FIRST_ITEM:]].any():
+            raise DataError(
+                f"{folder} (train.warm_start): expected items of {self.dataset.url} that it has "
+                f"learnt, found none of {self.dataset.items}"
+            )
         steps, *slots = optimizer.state()
         steps.assign(arrays.pop(len(variables)))
         kinds = [_kind(variable, model) for variable in variables]
@@ -206,7 +212,7 @@ def _fill(folder: str, variable: tf.Variable, former: Values, rows: _Rows | None
 
 
 def _start_new_items(model: Recommender, rows: _Rows) -> None:
-    """What is met now and was not before: the vectors of its features, or the mean of the others.
+    """What is met now and was not before: the vectors of its features, or the mean of the learnt.
 
     A row of zeros, of what is not met yet either, stays one.
     """
@@ -215,5 +221,6 @@ def _start_new_items(model: Recommender, rows: _Rows) -> None:
     is_new = values.any(axis=1)
     is_new[rows.now] = False
     has_features = bool(model.tower.categories or model.tower.vectors)
-    values[is_new] = 0.0 if has_features else values[rows.now[FIRST_ITEM:]].mean(axis=0)
+    learnt = values[rows.now[FIRST_ITEM:]]
+    values[is_new] = 0.0 if has_features else learnt[learnt.any(axis=1)].mean(axis=0)
     table.assign(values)

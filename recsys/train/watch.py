@@ -1,6 +1,7 @@
 """A reader that stands still, or a rank that does not come, ends the ranks that wait for it.
 
-They would wait inside TensorFlow for ever.
+They would wait inside TensorFlow for ever. In an elastic run the rank that does not come is ended
+in their place.
 """
 
 from __future__ import annotations
@@ -12,13 +13,63 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from recsys.errors import DataError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Who waits for so long tells the others: these may have come later, and ask before.
+_TOLD_AFTER_SECONDS = 1.0
+# Until a rank that was given up is gone, and the others notice.
+_GONE_AFTER_SECONDS = 15.0
+
+
+class Others(Protocol):
+    """Those that are waited for."""
+
+    expected: str
+
+    def tell(self) -> None:
+        """Says that this rank waits for them."""
+
+    def found(self) -> str:
+        """Says what there is of them."""
+
+    def give_up(self) -> bool:
+        """Whether the wait will end without those that were not found."""
+
+
+@dataclass
+class Nobody:
+    """In place of others, where something else is waited for.
+
+    Args:
+        expected: who waits, and for what
+    """
+
+    expected: str
+
+    def tell(self) -> None:
+        """Nothing to say."""
+
+    def found(self) -> str:
+        """Nothing is there."""
+        return "none"
+
+    def give_up(self) -> bool:
+        """There is nobody to give up."""
+        return False
+
+
+@dataclass
+class _Wait:
+    others: Others
+    since: float = field(default_factory=time.monotonic)
+    is_told: bool = False
 
 
 def _leave(message: str) -> None:
@@ -37,28 +88,23 @@ class Watch:
 
     def __init__(self, seconds: float, leave: Callable[[str], None] = _leave) -> None:
         self._seconds, self._leave = seconds, leave
-        self._waits: tuple[float, str, Callable[[], str]] | None = None
+        self._wait: _Wait | None = None
         threading.Thread(target=self._look, daemon=True).start()
 
     @contextmanager
-    def waiting(self, what: str, found: Callable[[], str] = lambda: "none") -> Iterator[None]:
-        """Inside, the process waits.
-
-        Args:
-            what: who waits, and what is expected
-            found: says in place of it what there is
-        """
-        self._waits = (time.monotonic() + self._seconds, what, found)
+    def waiting(self, others: Others) -> Iterator[None]:
+        """Inside, the process waits for others."""
+        self._wait = _Wait(others)
         try:
             yield
         finally:
-            self._waits = None
+            self._wait = None
 
     def each(self, source: Iterable[T], what: str) -> Iterator[T]:
         """What the source gives; between two of them is no wait."""
         iterator = iter(source)
         for number in itertools.count():
-            with self.waiting(f"{what}, {number} of which came"):
+            with self.waiting(Nobody(f"{what}, {number} of which came")):
                 entry = next(iterator, None)
             if entry is None:
                 return
@@ -68,8 +114,26 @@ class Watch:
         while True:
             # All ranks notice within a moment, or one would name those that have not looked yet.
             time.sleep(min(self._seconds / 20, 0.3))
-            waits = self._waits
-            if waits is not None and time.monotonic() > waits[0]:
-                _, what, found = waits
-                self._leave(f"{what}; found {found()} in {self._seconds:g} seconds")
+            wait = self._wait
+            if wait is None:
+                continue
+            waited = time.monotonic() - wait.since
+            if waited > _TOLD_AFTER_SECONDS and not wait.is_told:
+                wait.others.tell()
+                wait.is_told = True
+            if waited > self._seconds and not self._has_ended(wait):
                 return
+
+    def _has_ended(self, wait: _Wait) -> bool:
+        """Whether a wait that is too long has ended by now, or does without those given up."""
+        found = wait.others.found()
+        message = f"{wait.others.expected}; found {found} in {self._seconds:g} seconds"
+        if self._wait is wait and wait.others.give_up():
+            log.error("%s; the run goes on without", message)
+            until = time.monotonic() + _GONE_AFTER_SECONDS
+            while self._wait is wait and time.monotonic() < until:
+                time.sleep(0.1)
+        if self._wait is not wait:
+            return True
+        self._leave(message)
+        return False

@@ -1,5 +1,6 @@
 """Run under horovodrun: what ranks with unequal parts of the rows agree on."""
 
+import math
 import sys
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from recsys import manifest
 from recsys.config import Config, Paths, Train
+from recsys.errors import DataError
 from recsys.schemas import BOUGHT
 from recsys.train import batches, exchange, pipeline, ranks
 from recsys.train.batch import Batch, joined
@@ -65,12 +67,26 @@ def main(dataset_place: str, folder: Path, powers: list[float]) -> None:
     trainer = uneven(dataset_place, shard)
     trainer.train_epoch(Progress(), lambda _: None)
     _save(folder / f"uneven-{shard.rank}.npz", trainer)
+    _fail(trainer, folder, shard)
     config = together(dataset_place, folder)
     dataset = manifest.read(dataset_place)
     own = Run(config, dataset) if shard.rank == 0 else None
     first, chosen = pipeline._train(config, dataset, shard, own)
     trainer, metrics = pipeline._with_others(first, chosen, own)
     _save(folder / f"ensemble-{shard.rank}.npz", trainer, recall=metrics["recall@20"])
+
+
+def _fail(trainer: Trainer, folder: Path, shard: Shard) -> None:
+    """A step whose loss is no number on the last rank."""
+    with batches.open_epoch(trainer.manifest, ("train",), shard, 20, 1, trainer.columns) as epoch:
+        batch = next(iter(epoch))
+    loss = trainer.loss
+    if shard.rank == shard.ranks - 1:
+        trainer.loss = lambda *given: (math.nan * loss(*given)[0], loss(*given)[1])
+    try:
+        trainer._step(batch, Progress(step=5))
+    except DataError as error:
+        (folder / f"fault-{shard.rank}.txt").write_text(str(error))
 
 
 def _save(path: Path, trainer: Trainer, **more: float) -> None:

@@ -123,14 +123,16 @@ def test_train_and_valid_are_read_together(dataset: Manifest, ranks: int) -> Non
     batches.check_rows(dataset, both, len(parts))
 
 
-def test_ranks_that_do_not_divide_the_row_groups_are_refused(dataset: Manifest) -> None:
-    with pytest.raises(DataError, match="multiple of 3 ranks, found 4"):
-        batches.check_shards(dataset, 3)
-    with pytest.raises(DataError, match="multiple of 8 ranks, found 4"):
-        batches.check_shards(dataset, 8)
-    batches.check_shards(dataset, 3, may_differ=True)
+def test_fewer_row_groups_than_ranks_are_refused_and_others_that_are_uneven_named(
+    dataset: Manifest, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(DataError, match="a row group of split train for each of 5 ranks, found 4"):
-        batches.check_shards(dataset, 5, may_differ=True)
+        batches.check_shards(dataset, 5)
+    batches.check_shards(dataset, 4)
+    assert caplog.messages == []
+    batches.check_shards(dataset, 3)
+    for name, message in zip(("train", "valid"), caplog.messages, strict=True):
+        assert f"the 4 row groups of split {name} are no multiple of 3 ranks" in message
 
 
 def test_a_split_without_targets_is_refused(dataset: Manifest) -> None:

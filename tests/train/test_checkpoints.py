@@ -73,6 +73,16 @@ def test_the_mean_is_of_the_last_whole_checkpoints(
         checkpoints.restore_mean(files.join(folder, "nothing"), 3, [weights])
 
 
+def test_one_that_lacks_its_arrays_is_passed_over_and_removed(tmp_path: Path) -> None:
+    folder = files.as_url(str(tmp_path))
+    for epoch in (1, 2):
+        checkpoints.save(folder, f"epoch-{epoch}", _variables(float(epoch)), {"epoch": epoch})
+    (tmp_path / "epoch-2.npz").unlink()
+    assert checkpoints.restore_last(folder, _variables(0.0)) == {"epoch": 1}
+    checkpoints.drop_behind(folder, "epoch-1")
+    assert checkpoints.names(folder) == ["epoch-1"]
+
+
 def test_the_last_few_stay(tmp_path: Path) -> None:
     folder = files.as_url(str(tmp_path))
     for epoch in range(5):

@@ -122,6 +122,15 @@ def test_what_the_vocabulary_does_not_know_is_the_unknown_item(exported: Path) -
     assert all(b"" not in row for row in best("never seen", "never seen"))
 
 
+class _Sevens(lite.Lite):
+    """Converted in a way that loses the items."""
+
+    @tf.function(autograph=False)
+    def recommend(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = super().recommend(**row)
+        return {**found, "item": 0 * found["item"] + 7}
+
+
 def test_tflite_gives_what_the_model_gives(
     exported: Path, model: Recommender, dataset: Manifest
 ) -> None:
@@ -141,6 +150,10 @@ def test_tflite_gives_what_the_model_gives(
             name: rows[name][place : place + 1].astype(np.int32) for name in model.events.columns
         }
         assert recommend(**row)["item"][0, :3].tolist() == expected.tolist()
+
+    same_item = _Sevens(model, dataset.sequence_length, exclude_history=True)
+    with pytest.raises(DataError, match="of the items in the list of history 0 the scores that"):
+        lite.check(lite.convert(same_item), fixed, rows)
 
     other = lite.Lite(model, dataset.sequence_length, exclude_history=False)
     with pytest.raises(DataError, match="expected the score that the model gives history 0"):

@@ -84,9 +84,14 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    made = Runs(tmp_path_factory.mktemp("faults"))
-    made.run("undisturbed", *REFIT)
-    return made
+    return Runs(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(runs: Runs) -> str:
+    """A model, of a run that nothing happened to."""
+    runs.run("undisturbed", *REFIT)
+    return "undisturbed"
 
 
 def _ranks_of(launcher: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -111,7 +116,7 @@ def _until_saved(
         time.sleep(0.02)
 
 
-def test_killed_and_damaged_runs_go_on_as_if_never_stopped(runs: Runs) -> None:
+def test_killed_and_damaged_runs_go_on_as_if_never_stopped(runs: Runs, undisturbed: str) -> None:
     # A rank dies while the epochs are chosen, and the last checkpoint has a bit flipped.
     launcher = runs.start("killed", *REFIT)
     _until_saved(runs, "killed", launcher)
@@ -137,7 +142,7 @@ def test_killed_and_damaged_runs_go_on_as_if_never_stopped(runs: Runs) -> None:
     runs.run("killed", *REFIT, "--train.resume", "true")
     assert f"{last.name}: expected the content that was written" in runs.log("killed")
     assert len(list((runs.folder / "killed" / "versions").iterdir())) == 1
-    (weights, metrics), (expected, expected_metrics) = map(runs.result, ("killed", "undisturbed"))
+    (weights, metrics), (expected, expected_metrics) = map(runs.result, ("killed", undisturbed))
     for values, wanted in zip(weights, expected, strict=True):
         np.testing.assert_allclose(values, wanted, atol=1e-6)
     for found, hoped in zip(metrics, expected_metrics, strict=True):
@@ -145,34 +150,42 @@ def test_killed_and_damaged_runs_go_on_as_if_never_stopped(runs: Runs) -> None:
             assert found[name] == pytest.approx(hoped[name], abs=1e-5)
 
 
-def test_an_elastic_run_survives_the_death_of_the_rank_that_writes(runs: Runs) -> None:
+@pytest.mark.parametrize("what", ["dies", "stands-still"])
+def test_an_elastic_run_survives_when_the_rank_that_writes(runs: Runs, what: str) -> None:
+    model = f"elastic-{what}"
     launcher = runs.start(
-        "elastic", "--train.epochs", "6",
+        model, "--train.epochs", "6", "--train.stall_seconds", str(_STALL_SECONDS),
         hosts=("-np", "2", "--min-np", "1", "--max-np", "2", "-H", "localhost:1,127.0.0.1:1"),
     )  # fmt: skip
     # Two ranks have done an epoch, and a part of the next, which the one that is left begins again.
     started = "epoch-00002-step-000000000.npz"
-    _until_saved(runs, "elastic", launcher, after=started)
+    _until_saved(runs, model, launcher, after=started)
     first = {process.environ()["HOROVOD_HOSTNAME"]: process for process in _ranks_of(launcher)}
-    first["localhost"].send_signal(signal.SIGKILL)
-    assert launcher.wait(timeout=_DEADLINE_SECONDS) == 0, runs.log("elastic")[-3000:]
-    assert "ranks have changed: this is rank 0 of 1" in runs.log("elastic")
-    assert re.search(r"going on with the choice of .* at epoch [2-6], step 0", runs.log("elastic"))
+    try:
+        first["localhost"].send_signal(signal.SIGKILL if what == "dies" else signal.SIGSTOP)
+        assert launcher.wait(timeout=_DEADLINE_SECONDS) == 0, runs.log(model)[-3000:]
+    finally:
+        kill_all(launcher)
+    log = runs.log(model)
+    missing = rf"expected all 2 ranks at \S+; found no rank 0 in {_STALL_SECONDS} seconds; the run"
+    assert bool(re.search(missing, log)) == (what == "stands-still")
+    assert "ranks have changed: this is rank 0 of 1" in log
+    assert re.search(r"going on with the choice of .* at epoch [2-6], step 0", log)
     # Rows of every epoch are counted against the manifest, or the job would have failed.
-    version = runs.version("elastic")
+    version = runs.version(model)
     lines = (version / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert json.loads((version / "model.json").read_text())["ranks"] == 1
-    assert len(list((runs.folder / "elastic" / "versions").iterdir())) == 1
+    assert len(list((runs.folder / model / "versions").iterdir())) == 1
 
 
 def test_a_rank_that_stands_still_and_a_reader_that_stops_are_named_and_end_the_job(
-    runs: Runs,
+    runs: Runs, undisturbed: str
 ) -> None:
     endless = ("--train.epochs", "100000", "--train.patience_epochs", "100000")
     endless += ("--train.stall_seconds", str(_STALL_SECONDS))
     own = write_dataset(runs.folder / "stopping", groups=4, rows_per_group=16)
-    warm = ("--train.warm_start", str(runs.folder / "undisturbed"))
+    warm = ("--train.warm_start", str(runs.folder / undisturbed))
     halted = runs.start("halted", *endless, *warm)
     stopping = ("--paths.dataset", str(runs.folder / "stopping"))
     reading = runs.start("reading", *endless, *stopping, hosts=("-np", "1"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys.train.losses import LOSSES, NO_NEGATIVE, Scored, target_weights
+from recsys.train.losses import LOSSES, NO_NEGATIVE, Scored, bpr_max_sum, target_weights
 from recsys.train.precision import product
 
 
@@ -53,6 +53,16 @@ def test_losses_with_several_targets_equal_a_loop(name: str) -> None:
     scored = Scored(tf.constant(scores[case, column]), tf.constant(case), tf.constant(candidates))
     found = LOSSES[name](scored, tf.constant(weight))
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_regularization_of_bpr_max_weighs_the_squared_scores_of_the_negatives() -> None:
+    scores = np.random.default_rng(1).normal(size=(1, 5)).astype(np.float32)
+    candidates = scores.copy()
+    candidates[0, 2] = NO_NEGATIVE
+    scored = Scored(tf.constant(scores[0, [2]]), tf.constant([0]), tf.constant(candidates))
+    found = [float(bpr_max_sum(scored, tf.ones([1]), factor)) for factor in (0.0, 0.5)]
+    others, shares = _negatives(scores[0].astype(float), [2])
+    assert found[1] - found[0] == pytest.approx(0.5 * (shares * others**2).sum(), rel=1e-4)
 
 
 def test_the_gradient_of_the_fused_cross_entropy_is_the_softmax() -> None:

@@ -14,11 +14,17 @@ def test_a_plan_says_what_every_rank_would_do(dataset: Manifest, dataset_place: 
     config = configuration(
         "--paths.dataset", str(dataset_place), "--train.batch_targets_per_rank", "20",
         "--train.embedding_size", "8", "--train.negatives", "10", "--train.repeat", "false",
+        "--train.epochs", "7", "--train.refit", "true", "--train.ensemble_seeds", "[2, 3]",
     )  # fmt: skip
-    rows = [line.split() for line in plan(config).splitlines()]
+    told = plan(config)
+    rows = [line.split() for line in told.splitlines()]
+    assert "at most 7 epochs, of which recall@20 chooses one; then as many as are chosen" in told
+    assert "this for each of 3 seeds" in told
     for ranks in (1, 2, 4):
         steps = batches.steps_per_epoch(dataset, ("train",), ranks, 20)
-        assert [str(ranks), str(4 // ranks), str(32 // ranks), str(steps), str(4 // ranks)] in rows
+        both = batches.steps_per_epoch(dataset, ("train", "valid"), ranks, 20)
+        groups, most = str(4 // ranks), 3 * 7 * (steps + both)
+        assert [str(ranks), groups, str(32 // ranks), str(steps), groups, f"{most:,}"] in rows
     assert not [row for row in rows if row[:1] == ["3"]]  # 4 row groups are not for 3 ranks
     # Items, event types and biases; a GRU of 10 inputs and 8 units has 2 x 24 biases.
     weights = 42 * 8 + 3 * 8 + 42 + 24 * (10 + 8) + 48

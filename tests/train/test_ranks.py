@@ -106,6 +106,14 @@ def test_ranks_with_unequal_row_groups_learn_what_one_process_does(
         _assert_weights(np.load(ended.folder / f"uneven-{rank}.npz"), trainer)
 
 
+def test_all_ranks_name_the_one_whose_loss_is_no_number(ended: Ended) -> None:
+    told = [(ended.folder / f"fault-{rank}.txt").read_text() for rank in range(2)]
+    assert told[0] == told[1]
+    expected = "epoch 1, step 5, rank 1: expected a finite loss, found nan; the batch's first row"
+    assert told[0].startswith(expected)
+    assert "rank 0" not in told[0]
+
+
 @pytest.mark.usefixtures("eager")
 def test_two_ranks_make_and_judge_an_ensemble_as_one_process_does(
     dataset: Manifest, dataset_place: Path, ended: Ended

@@ -177,7 +177,7 @@ def test_the_mean_of_the_last_checkpoints_is_kept_where_validation_finds_it_bett
         mean += np.concatenate([arrays[f"{place:04d}"].ravel() for place in places]) / 3
     assert np.abs(mean - best).max() > 0.01
     chosen = pipeline.or_mean(trainer, own, {"epoch": 1.0, "recall@20": best_recall}, 1)
-    own.take_best(trainer)
+    own.take_best(trainer, chosen)
     is_better = best_recall < 0
     np.testing.assert_allclose(_flat(trainer), mean if is_better else best, atol=1e-6)
     assert chosen.get("averaged") == (3 if is_better else None)

@@ -10,7 +10,7 @@ import pytest
 
 from recsys import files
 from recsys.config import Config, Paths, Train
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
 from recsys.train import pipeline
@@ -56,12 +56,17 @@ def _trainer(folder: Path, name: str, train: Train) -> tuple[Trainer, Run, Manif
     return trainer, Run(config, dataset), dataset
 
 
-def _publish_former(folder: Path, train: Train) -> Trainer:
-    """A model with weights and an optimizer like no others, published as a run would."""
+def _publish_former(folder: Path, train: Train, unlearnt: int = 0) -> Trainer:
+    """A model with weights and an optimizer like no others, published as a run would.
+
+    So many items, from the first on, it has never met.
+    """
     trainer, own, dataset = _trainer(folder, "former", train)
     rng = np.random.default_rng(2)
     for variable in (*trainer.variables, *trainer.optimizer.state()[1:]):
         variable.assign(rng.normal(size=variable.shape))
+    table = trainer.model.tower.embedding
+    table.assign(np.where(np.arange(table.shape[0])[:, None] < FIRST_ITEM + unlearnt, 0.0, table))
     trainer.optimizer.steps.assign(77)
     own.restore(trainer, "choice")
     own.save_best(trainer, {"epoch": 1.0})
@@ -70,6 +75,10 @@ def _publish_former(folder: Path, train: Train) -> Trainer:
     files.write_json(files.join(version, MODEL), {"dataset": "", "trained_on": ["train"]})
     files.publish(version)
     return trainer
+
+
+def _model(folder: Path) -> str:
+    return str(folder / "former-model")
 
 
 def _by_name(table: np.ndarray, items: int) -> dict[str, np.ndarray]:
@@ -83,7 +92,7 @@ def test_rows_follow_the_names_and_new_items_start_from_what_is_known(
 ) -> None:
     train = Train(embedding_size=4, item_features=features, optimizer="adam")
     former = _publish_former(folder, train)
-    warm = replace(train, warm_start=str(folder / "former-model"))
+    warm = replace(train, warm_start=_model(folder))
     trainer, own, _ = _trainer(folder, "grown", warm)
     own.restore(trainer, "choice")
 
@@ -120,6 +129,26 @@ def test_rows_follow_the_names_and_new_items_start_from_what_is_known(
         assert (new[3] != old[3]).all()
 
 
+def test_new_items_start_from_the_mean_of_those_that_were_learnt(folder: Path) -> None:
+    train = Train(embedding_size=4)
+    former = _publish_former(folder, train, unlearnt=5)
+    trainer, own, _ = _trainer(folder, "grown", replace(train, warm_start=_model(folder)))
+    table = trainer.model.tower.embedding  # in which the last rows are of the first items
+    table.assign(np.where(np.arange(table.shape[0])[:, None] < table.shape[0] - 5, table, 0.0))
+    own.restore(trainer, "choice")
+    after = _by_name(trainer.model.tower.embedding.numpy(), GROWN)
+    learnt = former.model.tower.embedding.numpy()[FIRST_ITEM + 5 :]
+    np.testing.assert_allclose(after[f"item-{GROWN - 1}"], learnt.mean(axis=0), atol=1e-6)
+
+
+def test_a_model_that_has_learnt_no_item_of_the_dataset_is_named(folder: Path) -> None:
+    train = Train(embedding_size=4)
+    _publish_former(folder, train, unlearnt=ITEMS)
+    trainer, own, _ = _trainer(folder, "grown", replace(train, warm_start=_model(folder)))
+    with pytest.raises(DataError, match=rf"warm_start\): .* learnt, found none of {GROWN}"):
+        own.restore(trainer, "choice")
+
+
 @pytest.mark.parametrize(
     ("key", "former", "now"),
     [("layers", 1, 2), ("cell", "gru", "lstm"), ("item_features", (), ("colour",))],
@@ -128,7 +157,7 @@ def test_another_architecture_is_named(folder: Path, key: str, former: object, n
     train = Train(embedding_size=4)
     assert getattr(train, key) == former
     _publish_former(folder, train)
-    other = replace(train, warm_start=str(folder / "former-model"), **{key: now})
+    other = replace(train, warm_start=_model(folder), **{key: now})
     found = list(now) if isinstance(now, tuple) else now
     expected = list(former) if isinstance(former, tuple) else former
     with pytest.raises(ConfigError) as caught:

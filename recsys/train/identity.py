@@ -1,0 +1,58 @@
+"""What makes a run of training this one and no other: all that decides which weights come out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from recsys.config import Config
+from recsys.manifest import Manifest
+
+# Keys of train with another value of which a run goes on: the weights are the same.
+OPERATIONAL = (
+    "resume", "stall_seconds", "keep_checkpoints", "checkpoint_steps", "cpu_threads", "tflite",
+    "mlflow_uri",
+)  # fmt: skip
+
+
+def of_run(config: Config, dataset: Manifest, warm_start: str | None) -> dict[str, Any]:
+    """Plain values, as JSON gives them back.
+
+    Args:
+        config: of the run
+        dataset: that is trained on
+        warm_start: version of the model that it starts from
+    """
+    train = {key: value for key, value in asdict(config.train).items() if key not in OPERATIONAL}
+    if config.train.average_checkpoints:  # what the last ones are is a matter of their distance
+        train["checkpoint_steps"] = config.train.checkpoint_steps
+    identity = {
+        "seed": config.seed,
+        "train": {**train, "warm_start": warm_start},
+        "ranking": asdict(config.ranking),
+        "dataset": dataset.content_fingerprint,
+        "vocabulary": dataset.vocabulary_fingerprint,
+    }
+    return dict(json.loads(json.dumps(identity)))
+
+
+def differences(former: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The keys in which two differ, with both values."""
+    old, new = _leaves(former), _leaves(now)
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return ", ".join(f"{key} ({old.get(key)!r}, now {new.get(key)!r})" for key in keys)
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Dotted keys to values.
+
+    >>> _leaves({"seed": 1, "train": {"augment": {"crop": 0.5}}})
+    {'seed': 1, 'train.augment.crop': 0.5}
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        below = _leaves(value, f"{above}{key}.") if isinstance(value, dict) else None
+        found |= {f"{above}{key}": value} if below is None else below
+    return found
