@@ -81,7 +81,7 @@ class ItemKnn:
         within: items are together in a session, or in a whole sequence
         neighbours: of an item
         regularisation: added to the number of sessions of both items
-        decay: an item of n steps before the latest step weighs decay ** n; 0 asks the latest alone
+        decay: an item n steps before the latest known one weighs decay ** n; 0 asks that step alone
     """
 
     within: Within = "session"
@@ -146,7 +146,7 @@ class AssociationRules:
     Args:
         within: items are together in a session, or in a whole sequence
         neighbours: rules of an item
-        decay: an item of n steps before the latest step weighs decay ** n; 0 asks the latest alone
+        decay: an item n steps before the latest known one weighs decay ** n; 0 asks that step alone
     """
 
     within: Within = "session"
@@ -166,7 +166,7 @@ class SequentialRules:
         within: items follow in a session, or in a whole sequence
         neighbours: rules of an item
         steps: an item follows another at most so many steps later
-        decay: an item of n steps before the latest step weighs decay ** n; 0 asks the latest alone
+        decay: an item n steps before the latest known one weighs decay ** n; 0 asks that step alone
     """
 
     within: Within = "session"
@@ -205,7 +205,7 @@ class Content:
     """Items with the attributes of the history's.
 
     Args:
-        decay: an item of n steps before the latest step weighs decay ** n; 0 asks the latest alone
+        decay: an item n steps before the latest known one weighs decay ** n; 0 asks that step alone
     """
 
     decay: float = 0.8

@@ -150,21 +150,25 @@ class Query:
     weight: Floats
 
 
-def query(batch: Batch, decay: float, latest_session: bool = False) -> Query:
+def query(batch: Batch, decay: float) -> Query:
     """The items of the histories, weighted by how many steps ago they were last.
+
+    Steps are counted back from the latest that has a known item: what was searched for since, or
+    the vocabulary lacks, is nothing to ask and pushes nothing back.
 
     Args:
         batch: the cases
-        decay: an item of the latest step weighs 1, one of n steps before that decay ** n
-        latest_session: only those of the session that the latest event belongs to
+        decay: an item of that step weighs 1, one of n steps before it decay ** n
     """
-    number_N = batch.number()
     parts = []
-    for case_n, place_n in batch.histories(latest_session):
-        steps_n = number_N[case_n] - 1 - batch.events.number[place_n]
-        weight_n = np.power(decay, steps_n.astype(float))
+    for case_n, place_n in batch.histories():
         item_n = batch.events.item[place_n].astype(np.int64)
-        is_asked = (item_n >= FIRST_ITEM) & (weight_n > 0)
+        is_known_n = item_n >= FIRST_ITEM
+        case_n, place_n, item_n = case_n[is_known_n], place_n[is_known_n], item_n[is_known_n]
+        number_n = batch.events.number[place_n]
+        latest_n = np.searchsorted(case_n, case_n, side="right") - 1
+        weight_n = np.power(decay, (number_n[latest_n] - number_n).astype(float))
+        is_asked = weight_n > 0
         parts.append(_distinct(case_n[is_asked], item_n[is_asked], weight_n[is_asked]))
     return Query(*(np.concatenate([part[place] for part in parts]) for place in range(3)))
 
