@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys.config.checks import require
+from recsys.config.checks import require, require_once
 
 Within = Literal["session", "sequence"]
 Fading = Literal["none", "linear", "quadratic", "harmonic"]
@@ -102,7 +102,8 @@ class UserKnn:
     Args:
         neighbours: users that recommend
         regularisation: added to the number of items of both users
-        most_users: of train, those with the latest events
+        most_users: of train, those with the latest events; each worker holds 28 bytes of each, and
+            8 of each item of it
     """
 
     neighbours: int = 100
@@ -124,7 +125,8 @@ class SessionKnn:
         candidates: latest sessions with an item of the own that are compared; 0 compares all
         fading: how an item's weight falls from the end of the own session to its start
         vote_fading: the same of a neighbour's vote, by the latest item that it shares
-        most_sessions: of train, the latest
+        most_sessions: of train, the latest; each worker holds 28 bytes of each, and 8 of each item
+            of it
     """
 
     within: Within = "session"
@@ -230,3 +232,5 @@ class Hybrid:
 
     def __post_init__(self) -> None:
         _positive("hybrid", self, "length", "most_cases")
+        require(len(self.systems) > 0, "evaluate.hybrid.systems", "a system or more", self.systems)
+        require_once("evaluate.hybrid.systems", self.systems)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -148,6 +149,15 @@ def test_nobody_is_a_neighbour_of_their_own() -> None:
     assert order(two.scores(batch)[0])[:3] == [3, 5, 2]
 
 
+def test_past_sessions_take_no_more_than_they_need() -> None:
+    """What most_sessions and most_users say of memory, and as many bytes go to each worker."""
+    units, items = 5_000, 4
+    listed = pa.array([list(range(FIRST_ITEM, FIRST_ITEM + items))] * units, pa.list_(pa.int32()))
+    numbers = np.arange(units, dtype=np.int64)
+    size = len(pickle.dumps(Past.of(listed, numbers, numbers, len(BOUGHT))))
+    assert size < 1_000 + units * (28 + 8 * items)
+
+
 @pytest.mark.parametrize("nothing", [PADDING, UNKNOWN], ids=["search", "unknown item"])
 @pytest.mark.parametrize(("decay", "best"), [(0.0, [5, 4]), (0.5, [5, 3]), (1.0, [3, 5])])
 def test_the_latest_known_items_are_asked_whatever_was_searched_for_since(
@@ -197,7 +207,7 @@ def test_content_by_vectors_equals_a_plain_loop(
 def test_content_by_categories_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     row_of, values = np.repeat(np.arange(8), [1, 1, 3, 1, 2, 4, 1, 2]), rng.integers(0, 4, 15)
-    table = Table.of(8, row_of, values.astype(np.int32), np.ones(15))
+    table = Table.of(8, row_of, values.astype(np.int32))
     rarity = np.array([0, 1.0, 2.0, 0.5])
     system = content.Content((table,), (rarity,), (), (), np.ones(8), places(BOUGHT), decay=0.5)
     batch = read_batch(record_batch([row("u", [(0, [2, 5]), (1, [3]), (2, [6])], 1)], [[]]))

@@ -187,19 +187,24 @@ class Table:
     Args:
         start: where each row starts, and the end of the last
         column: of each entry
-        value: of each entry
+        value: of each entry; none where all are 1
     """
 
-    start: Longs
+    start: Longs | Ints
     column: Ints
-    value: npt.NDArray[np.float32]
+    value: npt.NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, rows: int, row: Longs, column: Ints, value: npt.NDArray[Any]) -> Table:
+    def of(
+        cls, rows: int, row: Longs, column: Ints, value: npt.NDArray[Any] | None = None
+    ) -> Table:
         """From entries in any order; those of a row keep theirs."""
         order = np.argsort(row, kind="stable")
         start = np.searchsorted(row[order], np.arange(rows + 1))
-        return cls(start, column[order].astype(np.int32), value[order].astype(np.float32))
+        if len(row) <= np.iinfo(np.int32).max:
+            start = start.astype(np.int32)
+        values = None if value is None else value[order].astype(np.float32)
+        return cls(start, column[order].astype(np.int32), values)
 
     def entries(self, row_n: Longs) -> tuple[Longs, Longs]:
         """Of rows, one after the other: which of the n each entry is of, and its place."""
@@ -217,7 +222,9 @@ def spoken_for(asked: Query, table: Table, cases: int, items: int) -> Floats:
         case = asked.case[here][of]
         first, last = int(case.min(initial=0)), int(case.max(initial=-1)) + 1
         key = (case - first) * items + table.column[entry]
-        weight = asked.weight[here][of] * table.value[entry]
+        weight = asked.weight[here][of]
+        if table.value is not None:
+            weight = weight * table.value[entry]
         added = np.bincount(key, weight, minlength=max(last - first, 0) * items)
         result[first:last] += added.reshape(-1, items)
     return result
