@@ -5,7 +5,8 @@ python benchmarks/evaluate.py [--cases 1000000 --items 100000 --dimensions 100]
 Random histories of 1 to 50 events, each followed by one target: a user, a row and a case each. A
 row begins with its user's first step, so that no earlier events have to be joined to it. One
 system, a model with drawn weights, ranks every item for every case, on local[2]; then all metrics
-with their intervals, slices, and the report. The last line is JSON:
+with their intervals, all slices but that of platforms, which are not logged, and the report. Events
+are of two types, and items of twenty categories. The last line is JSON:
     cases_per_second    over the whole job, start-up included
     peak_mib            of the job's processes together, at one time
     cost_ratio_10x      seconds for all cases over seconds for a tenth of them, start-up (a run for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from recsys.schemas import FIRST_ITEM, HISTORIES, SCHEMA_VERSION, SEQUENCE_ARRAY
 LENGTH = 50
 _ROWS_PER_FILE = 25_000
 _GAP = 3600
+# Of what jobs/evaluate.py reads; what jobs/score.py does has one type of events, and no categories.
+_EVENT_TYPES = ("view", "purchase")
+_CATEGORIES = 20
 
 
 def items_of(dataset: str) -> int:
@@ -56,7 +60,7 @@ def write_cases(place: Path, cases: int, items: int, train_rows: int = 2_000) ->
     """Publishes a dataset of splits, as jobs/evaluate.py reads it.
 
     A row of test is one user and one case: its last event is the target, after a history of 1 to
-    LENGTH events.
+    LENGTH events. Events are of two types, and items of twenty categories.
     """
     version = files.new_version(str(place))
     folder = Path(files.local_copy(version))
@@ -64,8 +68,14 @@ def write_cases(place: Path, cases: int, items: int, train_rows: int = 2_000) ->
         name: _write_split(folder, name, rows, items)
         for name, rows in {"train": train_rows, "valid": 0, "test": cases}.items()
     }
-    _write_items(folder, items)
-    manifest_of(version, cases, items, splits, LENGTH + 1).write()
+    _write_items(folder, items, _CATEGORIES)
+    described = dataclasses.replace(
+        manifest_of(version, cases, items, splits, LENGTH + 1),
+        event_types=_EVENT_TYPES,
+        attributes={"category": "category"},
+        categories={"category": FIRST_ITEM + _CATEGORIES},
+    )
+    described.write()
     files.publish(version)
 
 
@@ -77,6 +87,8 @@ def _write_split(folder: Path, name: str, rows: int, items: int) -> Split:
         count = min(rows - start, _ROWS_PER_FILE)
         arrays = histories(count, items, seed=start + len(name), least=2, most=LENGTH + 1)
         last = (arrays["step"] >= 0).sum(axis=1) - 1
+        is_purchase = np.random.default_rng(start).random(arrays["step"].shape) < 0.1
+        arrays["event_type"] += (is_purchase & (arrays["step"] >= 0)).astype(np.int32)
         arrays["target"] = (arrays["step"] == last[:, None]).astype(np.int32)
         arrays["purchase"] = np.zeros_like(arrays["target"])  # nobody is said to buy
         user = [f"{name}-{number}" for number in range(start, start + count)]
@@ -101,17 +113,20 @@ def _lists(name: str, values: np.ndarray, here: np.ndarray | None = None) -> pa.
     return pa.ListArray.from_arrays(ends, pa.array(values[here], kind))
 
 
-def _write_items(folder: Path, items: int) -> None:
+def _write_items(folder: Path, items: int, categories: int = 0) -> None:
     index = np.arange(FIRST_ITEM, FIRST_ITEM + items)
     counts = (1_000_000 / (index - FIRST_ITEM + 1)).astype(np.int64) + 1
-    table = pa.table(
-        {
-            "item_index": pa.array(index, pa.int32()),
-            "item_id": [f"product-{number}" for number in index],
-            "train_count": pa.array(counts),
-            "valid_count": pa.array(np.zeros(items, np.int64)),
-        }
-    )
+    columns = {
+        "item_index": pa.array(index, pa.int32()),
+        "item_id": [f"product-{number}" for number in index],
+        "train_count": pa.array(counts),
+        "valid_count": pa.array(np.zeros(items, np.int64)),
+    }
+    if categories:
+        number = index % categories
+        columns["category"] = [f"category-{own}" for own in number]
+        columns["category_index"] = pa.array(FIRST_ITEM + number, pa.int32())
+    table = pa.table(columns)
     for name in ("items.parquet", "vocabulary.parquet"):
         (folder / name).mkdir()
         pq.write_table(table, folder / name / "part-0.parquet")

@@ -14,37 +14,56 @@ from recsys.evaluate.histories import whole
 from recsys.evaluate.references.system import System, Training
 
 Values = Mapping[str, Any]
+Grid = Mapping[str, Sequence[Any]]
 
-_DECAYS = (0.0, 0.5, 0.8, 0.95)
-# Of each reference, the settings of which every combination is tried.
-GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = {
-    "popular_recent": {"half_life_days": (1, 7, 30, 90)},
-    "own_items_recent": {"half_life_days": (7, 30, 60, 120)},
-    "item_knn": {"regularisation": (0, 20, 100), "decay": _DECAYS},
-    "user_knn": {"neighbours": (100, 300, 1000), "regularisation": (1, 10, 50)},
-    "session_knn": {
-        "neighbours": (100, 500), "candidates": (1000, 5000),
-        "fading": ("linear", "quadratic", "harmonic"), "vote_fading": ("none", "harmonic"),
-    },
-    "association_rules": {"decay": _DECAYS},
-    "sequential_rules": {"steps": (1, 3, 10), "decay": _DECAYS},
-    "matrix_factorization": {"regularisation": (0.01, 0.1), "confidence": (1, 10, 40)},
-    "content": {"decay": _DECAYS},
+_DECAYS = (0.0, 0.5, 0.8, 0.95, 1.0)
+_OF_FACTORS = (
+    {"confidence": (1, 3, 10, 40, 160, 640)},
+    {"regularisation": (0.01, 0.03, 0.1, 0.3, 1.0)},
+)
+# Of each reference, grids that are tried in turn, each with what was best in those before: of a
+# grid every combination. Where the first or last of a number's values is best, and it does not end
+# there (_ENDS), a better one may lie beyond: this is printed.
+GRIDS: Mapping[str, Sequence[Grid]] = {
+    "popular_recent": ({"half_life_days": (1, 3, 7, 30, 90)},),
+    "own_items_recent": ({"half_life_days": (0.01, 0.1, 1, 7, 30, 120)},),
+    "item_knn": ({"regularisation": (0, 20, 100, 500, 2500), "decay": _DECAYS},),
+    "user_knn": ({"neighbours": (30, 100, 300, 1000), "regularisation": (0, 1, 10, 50)},),
+    "session_knn": (
+        {"fading": ("none", "linear", "quadratic", "harmonic"),
+         "vote_fading": ("none", "linear", "harmonic")},
+        {"neighbours": (25, 50, 100, 200, 500), "candidates": (1000, 5000, 20_000, 0)},
+    ),
+    "association_rules": ({"decay": _DECAYS},),
+    "sequential_rules": ({"steps": (1, 3, 10, 30), "decay": _DECAYS},),
+    "matrix_factorization": _OF_FACTORS,
+    "content": ({"decay": (0.0, 0.5, 0.8, 0.9, 0.95, 1.0)},),
 }  # fmt: skip
 # Of baskets, whose sessions are one step: what is together in a year, and histories of a year.
 _WITHIN = ("session", "sequence")
-DEMO_GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = {
-    "popular_recent": {"half_life_days": (30, 90)},
-    "own_items_recent": {"half_life_days": (30, 60, 120)},
-    "item_knn": {"within": _WITHIN, "regularisation": (20, 100), "decay": (0.8, 0.95)},
-    "user_knn": {"neighbours": (100, 300), "regularisation": (10, 50)},
-    "session_knn": {
-        "within": _WITHIN, "neighbours": (100, 500), "fading": ("linear", "harmonic"),
-    },
-    "association_rules": {"within": _WITHIN, "decay": (0.8, 0.95)},
-    "sequential_rules": {"within": ("sequence",), "decay": (0.8, 0.95)},
-    "matrix_factorization": {"regularisation": (0.01, 0.1), "confidence": (1, 10)},
-    "content": {"decay": (0.8, 0.95)},
+DEMO_GRIDS: Mapping[str, Sequence[Grid]] = {
+    "popular_recent": ({"half_life_days": (7, 30, 90, 365)},),
+    "own_items_recent": ({"half_life_days": (15, 30, 60, 120, 240)},),
+    "item_knn": (
+        {"within": _WITHIN, "decay": _DECAYS},
+        {"regularisation": (0, 5, 20, 100, 500)},
+    ),
+    "user_knn": ({"neighbours": (30, 100, 300, 1000), "regularisation": (0, 10, 50)},),
+    "session_knn": (
+        {"within": _WITHIN, "fading": ("none", "linear", "harmonic"),
+         "vote_fading": ("none", "harmonic")},
+        {"neighbours": (25, 100, 300, 1000), "candidates": (300, 1000, 0)},
+    ),
+    "association_rules": ({"within": _WITHIN, "decay": _DECAYS},),
+    "sequential_rules": (
+        {"within": ("sequence",), "steps": (1, 3, 10, 30), "decay": _DECAYS},
+    ),
+    "matrix_factorization": _OF_FACTORS,
+    "content": ({"decay": _DECAYS},),
+}  # fmt: skip
+# Values that nothing lies beyond: best there is not best at the edge of what happened to be tried.
+_ENDS: Mapping[str, Sequence[float]] = {
+    "decay": (0, 1), "regularisation": (0,), "candidates": (0,), "steps": (1,),
 }  # fmt: skip
 # What changes nothing that is learnt from train.
 _AT_SCORING: Mapping[str, Sequence[str]] = {
@@ -58,14 +77,14 @@ _AT_SCORING: Mapping[str, Sequence[str]] = {
 
 
 def tuned(
-    evaluation: Evaluation, grids: Mapping[str, Mapping[str, Sequence[Any]]], metric: str, k: int,
+    evaluation: Evaluation, grids: Mapping[str, Sequence[Grid]], metric: str, k: int,
     most_cases: int,
 ) -> Evaluate:  # fmt: skip
     """The settings with which each reference finds most of validation; prints all that are tried.
 
     Args:
         evaluation: learns from train alone; what a grid does not name stays as it has it
-        grids: of the references to tune
+        grids: of the references to tune, tried in turn
         metric: that decides
         k: at this list length
         most_cases: of validation, the same for all that is tried
@@ -73,21 +92,35 @@ def tuned(
     settings = evaluation.config.evaluate
     train = whole(evaluation.splits(("train",))).cache()
     training = evaluation.training(train)
-    for name, grid in grids.items():
-        tried = [
-            dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
-        ]
-        systems = _fitted(training, name, tried)
-        found = _found(evaluation, systems, metric, k, most_cases)
-        for values, system in sorted(
-            zip(tried, systems, strict=True), key=lambda own: -found[own[1].name]
-        ):
-            print(f"{name}: {metric}@{k} {found[system.name]:.4f} {values}", flush=True)
-        best = max(range(len(tried)), key=lambda place: found[systems[place].name])
-        own = dataclasses.replace(getattr(settings, name), **tried[best])
-        settings = dataclasses.replace(settings, **{name: own})
+    for name, turns in grids.items():
+        for grid in turns:
+            tried = [
+                dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+            ]
+            systems = _fitted(dataclasses.replace(training, settings=settings), name, tried)
+            by_system = _found(evaluation, systems, metric, k, most_cases)
+            found = [by_system[system.name] for system in systems]
+            for place in sorted(range(len(tried)), key=lambda place: -found[place]):
+                print(f"{name}: {metric}@{k} {found[place]:.4f} {tried[place]}", flush=True)
+            best = tried[found.index(max(found))]
+            own = dataclasses.replace(getattr(settings, name), **best)
+            settings = dataclasses.replace(settings, **{name: own})
+            for key in at_edge(grid, best):
+                print(f"{name}: {key} is best at the edge of {grid[key]}", flush=True)
     train.unpersist()
     return settings
+
+
+def at_edge(grid: Grid, best: Values) -> list[str]:
+    """The numbers beyond whose best value a better one may lie, as nothing there was tried."""
+    return [
+        key
+        for key, values in grid.items()
+        if len(values) > 1
+        and not isinstance(best[key], str)
+        and best[key] in (values[0], values[-1])
+        and best[key] not in _ENDS.get(key, ())
+    ]
 
 
 def _fitted(training: Training, name: str, tried: Sequence[Values]) -> list[System]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
 from recsys.errors import ConfigError
 
@@ -15,6 +16,16 @@ def require(holds: bool, key: str, expected: str, found: object) -> None:
     """
     if not holds:
         raise ConfigError(f"{key}: expected {expected}, found {found!r}")
+
+
+def require_once(key: str, names: Sequence[str]) -> None:
+    """Refuse a list that has a name twice.
+
+    Raises:
+        ConfigError: naming the key and the first such name
+    """
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    require(not twice, key, "each name once", ", ".join(twice[:1]))
 
 
 def require_instant(key: str, text: str | None) -> None:

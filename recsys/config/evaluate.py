@@ -9,7 +9,7 @@ from typing import Literal
 
 from recsys.config import floors
 from recsys.config import references as settings
-from recsys.config.checks import require
+from recsys.config.checks import require, require_once
 from recsys.config.references import ReferenceName
 
 
@@ -18,7 +18,8 @@ class Ranking:
     """How scores become a list, the same in train, evaluate and score.
 
     Args:
-        exclude_history: leave out the items that the history holds
+        exclude_history: leave out the items of the history's latest events, as many as a row has
+            room for (prepare.sequence_length)
     """
 
     exclude_history: bool = False
@@ -93,6 +94,7 @@ class Evaluate:
         for key in ("resamples", "examples"):
             value = getattr(self, key)
             require(value >= 0, f"evaluate.{key}", "a number from 0", value)
+        require_once("evaluate.references", self.references)
         for name, bound in self.floors.items():
             floors.parse(name, self.at, self.references)
             require(math.isfinite(bound), f"evaluate.floors.{name}", "a number", bound)

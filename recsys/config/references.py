@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys.config.checks import require
+from recsys.config.checks import require, require_once
 
 Within = Literal["session", "sequence"]
 Fading = Literal["none", "linear", "quadratic", "harmonic"]
@@ -81,7 +81,7 @@ class ItemKnn:
         within: items are together in a session, or in a whole sequence
         neighbours: of an item
         regularisation: added to the number of sessions of both items
-        decay: an item of n steps before the latest step weighs decay ** n; 0 asks the latest alone
+        decay: an item n steps before the latest known one weighs decay ** n; 0 asks that step alone
     """
 
     within: Within = "session"
@@ -102,7 +102,8 @@ class UserKnn:
     Args:
         neighbours: users that recommend
         regularisation: added to the number of items of both users
-        most_users: of train, those with the latest events
+        most_users: of train, those with the latest events; each worker holds 28 bytes of each, and
+            8 of each item of it
     """
 
     neighbours: int = 100
@@ -124,7 +125,8 @@ class SessionKnn:
         candidates: latest sessions with an item of the own that are compared; 0 compares all
         fading: how an item's weight falls from the end of the own session to its start
         vote_fading: the same of a neighbour's vote, by the latest item that it shares
-        most_sessions: of train, the latest
+        most_sessions: of train, the latest; each worker holds 28 bytes of each, and 8 of each item
+            of it
     """
 
     within: Within = "session"
@@ -146,7 +148,7 @@ class AssociationRules:
     Args:
         within: items are together in a session, or in a whole sequence
         neighbours: rules of an item
-        decay: an item of n steps before the latest step weighs decay ** n; 0 asks the latest alone
+        decay: an item n steps before the latest known one weighs decay ** n; 0 asks that step alone
     """
 
     within: Within = "session"
@@ -166,7 +168,7 @@ class SequentialRules:
         within: items follow in a session, or in a whole sequence
         neighbours: rules of an item
         steps: an item follows another at most so many steps later
-        decay: an item of n steps before the latest step weighs decay ** n; 0 asks the latest alone
+        decay: an item n steps before the latest known one weighs decay ** n; 0 asks that step alone
     """
 
     within: Within = "session"
@@ -205,7 +207,7 @@ class Content:
     """Items with the attributes of the history's.
 
     Args:
-        decay: an item of n steps before the latest step weighs decay ** n; 0 asks the latest alone
+        decay: an item n steps before the latest known one weighs decay ** n; 0 asks that step alone
     """
 
     decay: float = 0.8
@@ -230,3 +232,5 @@ class Hybrid:
 
     def __post_init__(self) -> None:
         _positive("hybrid", self, "length", "most_cases")
+        require(len(self.systems) > 0, "evaluate.hybrid.systems", "a system or more", self.systems)
+        require_once("evaluate.hybrid.systems", self.systems)

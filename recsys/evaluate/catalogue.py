@@ -128,7 +128,7 @@ def _indexes(table: pa.Table, attribute: str, size: int) -> Table:
     none = np.setdiff1d(np.arange(size), item)
     row = np.concatenate([item, none])
     column = np.concatenate([index.to_numpy(), np.where(none == PADDING, PADDING, UNKNOWN)])
-    return Table.of(size, row, column, np.ones(len(row)))
+    return Table.of(size, row, column)
 
 
 def _names(table: pa.Table, attribute: str) -> dict[int, str]:

@@ -66,7 +66,8 @@ class Lists:
 
     Args:
         length: items of a list
-        exclude_history: leave out what the row holds before the step
+        exclude_history: leave out what the row holds before the step: the history's latest events,
+            for references that know of earlier ones too
         batch_rows: rows that are scored at once, at most
         vocabulary_size: of the scores of a case
         threads: of TensorFlow in one worker

@@ -63,7 +63,7 @@ SETTINGS = Evaluate(
     item_knn=ItemKnn(neighbours=5, regularisation=2, decay=0.5),
     user_knn=UserKnn(neighbours=4, regularisation=1),
     session_knn=SessionKnn(neighbours=3, candidates=5, vote_fading="harmonic"),
-    association_rules=AssociationRules(neighbours=4, decay=0.7),
+    association_rules=AssociationRules(neighbours=4, decay=0),
     sequential_rules=SequentialRules(neighbours=6, decay=1),
     matrix_factorization=MatrixFactorization(dimensions=4, iterations=2),
     hybrid=Hybrid(systems=("model", "own_items_recent", "popular"), length=20),
@@ -89,6 +89,8 @@ def histories() -> dict[str, History]:
         liked = rng.choice(np.arange(FIRST_ITEM, FIRST_ITEM + ITEMS), size=6, replace=False)
         steps = [sorted({int(item) for item in rng.choice(liked, size=2)}) for _ in range(STEPS)]
         steps[-1].append(UNKNOWN)
+        if user % 4 == 1:  # the latest step before the first of test tells nothing
+            steps[3] = [UNKNOWN]
         drawn[f"user-{user}"] = steps
     return drawn
 

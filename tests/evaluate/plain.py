@@ -119,8 +119,9 @@ class Plain:
         return max(day for day, step in enumerate(steps) if item in step)
 
     def _asked(self, steps: History, decay: float) -> Scores:
-        items = {item for step in steps for item in step}
-        return {item: decay ** (len(steps) - 1 - self._last(steps, item)) for item in items}
+        last = {item: self._last(steps, item) for step in steps for item in step}
+        latest = max(last.values(), default=0)  # steps after it have no known item
+        return {item: decay ** (latest - day) for item, day in last.items()}
 
     def _spoken(self, steps: History, decay: float, rules: dict[int, Scores], most: int) -> Scores:
         total: Scores = {}

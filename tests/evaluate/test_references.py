@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,10 @@ from recsys.evaluate import cases, references
 from recsys.evaluate.ranked import read_batch
 from recsys.evaluate.references import content, popularity
 from recsys.evaluate.references.neighbours import Neighbours, Past
+from recsys.evaluate.references.pairs import ItemsToItems
 from recsys.evaluate.references.system import Table, places
 from recsys.evaluate.references.units import user_numbers
-from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS
+from recsys.schemas import FIRST_ITEM, PADDING, SEQUENCE_ARRAYS, UNKNOWN
 from tests.evaluate.rows import DAY, record_batch, row
 
 # Items 2 to 7; item 4 is the most popular, 5 and 6 are equally so.
@@ -147,6 +149,32 @@ def test_nobody_is_a_neighbour_of_their_own() -> None:
     assert order(two.scores(batch)[0])[:3] == [3, 5, 2]
 
 
+def test_past_sessions_take_no_more_than_they_need() -> None:
+    """What most_sessions and most_users say of memory, and as many bytes go to each worker."""
+    units, items = 5_000, 4
+    listed = pa.array([list(range(FIRST_ITEM, FIRST_ITEM + items))] * units, pa.list_(pa.int32()))
+    numbers = np.arange(units, dtype=np.int64)
+    size = len(pickle.dumps(Past.of(listed, numbers, numbers, len(BOUGHT))))
+    assert size < 1_000 + units * (28 + 8 * items)
+
+
+@pytest.mark.parametrize("nothing", [PADDING, UNKNOWN], ids=["search", "unknown item"])
+@pytest.mark.parametrize(("decay", "best"), [(0.0, [5, 4]), (0.5, [5, 3]), (1.0, [3, 5])])
+def test_the_latest_known_items_are_asked_whatever_was_searched_for_since(
+    nothing: int, decay: float, best: list[int]
+) -> None:
+    # 2 speaks for 3, and 6 for 5; where both count alike 2 says more.
+    says = Table.of(8, np.array([2, 6]), np.array([3, 5], np.int32), np.array([0.6, 0.5]))
+    rules = ItemsToItems("rules", says, places(BOUGHT), decay)
+    steps = [(0, [2]), (1, [6]), (2, [nothing]), (3, [nothing]), (4, [7])]
+    batch = read_batch(record_batch([row("u", steps, 4), row("v", steps[:2], 1)], [[], []]))
+    asked, without = rules.scores(batch)
+    assert order(asked)[:2] == best
+    assert order(without)[0] == 3
+    batch = read_batch(record_batch([row("u", [(3, [7])], 3)], [[(0, 2), (1, 6), (2, nothing)]]))
+    assert order(rules.scores(batch)[0])[:2] == best, "likewise of what came before the row"
+
+
 @pytest.mark.parametrize("numbers_at_once", [1, 7, 1 << 20])
 def test_content_by_vectors_equals_a_plain_loop(
     monkeypatch: pytest.MonkeyPatch, numbers_at_once: int
@@ -179,7 +207,7 @@ def test_content_by_vectors_equals_a_plain_loop(
 def test_content_by_categories_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     row_of, values = np.repeat(np.arange(8), [1, 1, 3, 1, 2, 4, 1, 2]), rng.integers(0, 4, 15)
-    table = Table.of(8, row_of, values.astype(np.int32), np.ones(15))
+    table = Table.of(8, row_of, values.astype(np.int32))
     rarity = np.array([0, 1.0, 2.0, 0.5])
     system = content.Content((table,), (rarity,), (), (), np.ones(8), places(BOUGHT), decay=0.5)
     batch = read_batch(record_batch([row("u", [(0, [2, 5]), (1, [3]), (2, [6])], 1)], [[]]))

@@ -1,6 +1,6 @@
 """Items that are described like those of the history.
 
-A worker has what the items are: of a million, 46 MiB of five categories each, and 381 MiB of
+A worker has what the items are: of a million, 23 MiB of five categories each, and 381 MiB of
 vectors of 100 numbers. Scoring takes 80 MiB beside the scores, however many the items.
 
 Shapes: N cases, V vocabulary, C values of an attribute, M width of a feature, q items of a case.

@@ -150,21 +150,25 @@ class Query:
     weight: Floats
 
 
-def query(batch: Batch, decay: float, latest_session: bool = False) -> Query:
+def query(batch: Batch, decay: float) -> Query:
     """The items of the histories, weighted by how many steps ago they were last.
+
+    Steps are counted back from the latest that has a known item: what was searched for since, or
+    the vocabulary lacks, is nothing to ask and pushes nothing back.
 
     Args:
         batch: the cases
-        decay: an item of the latest step weighs 1, one of n steps before that decay ** n
-        latest_session: only those of the session that the latest event belongs to
+        decay: an item of that step weighs 1, one of n steps before it decay ** n
     """
-    number_N = batch.number()
     parts = []
-    for case_n, place_n in batch.histories(latest_session):
-        steps_n = number_N[case_n] - 1 - batch.events.number[place_n]
-        weight_n = np.power(decay, steps_n.astype(float))
+    for case_n, place_n in batch.histories():
         item_n = batch.events.item[place_n].astype(np.int64)
-        is_asked = (item_n >= FIRST_ITEM) & (weight_n > 0)
+        is_known_n = item_n >= FIRST_ITEM
+        case_n, place_n, item_n = case_n[is_known_n], place_n[is_known_n], item_n[is_known_n]
+        number_n = batch.events.number[place_n]
+        latest_n = np.searchsorted(case_n, case_n, side="right") - 1
+        weight_n = np.power(decay, (number_n[latest_n] - number_n).astype(float))
+        is_asked = weight_n > 0
         parts.append(_distinct(case_n[is_asked], item_n[is_asked], weight_n[is_asked]))
     return Query(*(np.concatenate([part[place] for part in parts]) for place in range(3)))
 
@@ -183,19 +187,24 @@ class Table:
     Args:
         start: where each row starts, and the end of the last
         column: of each entry
-        value: of each entry
+        value: of each entry; none where all are 1
     """
 
-    start: Longs
+    start: Longs | Ints
     column: Ints
-    value: npt.NDArray[np.float32]
+    value: npt.NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, rows: int, row: Longs, column: Ints, value: npt.NDArray[Any]) -> Table:
+    def of(
+        cls, rows: int, row: Longs, column: Ints, value: npt.NDArray[Any] | None = None
+    ) -> Table:
         """From entries in any order; those of a row keep theirs."""
         order = np.argsort(row, kind="stable")
         start = np.searchsorted(row[order], np.arange(rows + 1))
-        return cls(start, column[order].astype(np.int32), value[order].astype(np.float32))
+        if len(row) <= np.iinfo(np.int32).max:
+            start = start.astype(np.int32)
+        values = None if value is None else value[order].astype(np.float32)
+        return cls(start, column[order].astype(np.int32), values)
 
     def entries(self, row_n: Longs) -> tuple[Longs, Longs]:
         """Of rows, one after the other: which of the n each entry is of, and its place."""
@@ -213,7 +222,9 @@ def spoken_for(asked: Query, table: Table, cases: int, items: int) -> Floats:
         case = asked.case[here][of]
         first, last = int(case.min(initial=0)), int(case.max(initial=-1)) + 1
         key = (case - first) * items + table.column[entry]
-        weight = asked.weight[here][of] * table.value[entry]
+        weight = asked.weight[here][of]
+        if table.value is not None:
+            weight = weight * table.value[entry]
         added = np.bincount(key, weight, minlength=max(last - first, 0) * items)
         result[first:last] += added.reshape(-1, items)
     return result
