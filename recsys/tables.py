@@ -465,6 +465,11 @@ def of_file(path: str, content: bytes) -> pa.Table:
         raise DataError(f"{path}: expected a whole Parquet file, found {error}") from None
 
 
+def with_batches_of(spark: SparkSession, rows: int) -> SparkSession:
+    """Another session, whose passes in Python hold at most so many rows at a time."""
+    return _session_with(spark, {"spark.sql.execution.arrow.maxRecordsPerBatch": rows})
+
+
 def _session_with(spark: SparkSession, settings: Mapping[str, int]) -> SparkSession:
     """Another session, with the settings of this one and others."""
     other = spark.newSession()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ _SUMS_ARROW = pa.schema(
     ]
 )
 _COUNTED = ("cases", 0)
+_ALL = ("all", "")
 # Cases whose metrics are computed at once, and parts whose sums are summed at once.
 _CASES_AT_ONCE = 2048
 _PARTS = 64
@@ -73,6 +75,10 @@ class Measuring:
         """Of the longest list."""
         return max(k for _, k in (*self.columns, *self.slice_columns))
 
+    def columns_of(self, name: str) -> tuple[tuple[str, int], ...]:
+        """Those of all cases or of a slice."""
+        return self.columns if name == _ALL[0] else self.slice_columns
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -96,12 +102,8 @@ def estimates(cases: DataFrame, measuring: Measuring) -> Estimates:
     Returns:
         the same to rounding, whatever the order and the partitions of the cases
     """
-    needed = cases.select(
-        "system", "timestamp", "history_events", "history_start", "targets", "target_types",
-        "target_platforms", "ranks", "recommended", "is_new", F.xxhash64("user_id").alias("user"),
-    )  # fmt: skip
     sums = (
-        needed.coalesce(_PARTS)
+        _needed(cases)
         .mapInArrow(_sums(measuring), ddl(_SUMS))
         .groupBy("system", "slice", "value")
         .applyInArrow(_added, ddl(_SUMS))
@@ -118,6 +120,37 @@ def estimates(cases: DataFrame, measuring: Measuring) -> Estimates:
             values = np.divide(total, counted, where=counted > 0, out=np.full(len(total), np.nan))
             found[key] = Estimate(values, int(counted[0]))
     return found
+
+
+def users(cases: DataFrame, measuring: Measuring) -> dict[tuple[str, str], int]:
+    """How many different users have a case, by slice and value; of all under ("all", "").
+
+    Args:
+        cases: schemas.CASES of one system
+        measuring: what is measured
+    """
+
+    def work(record_batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for record_batch in record_batches:
+            for start in range(0, record_batch.num_rows, _CASES_AT_ONCE):
+                part = record_batch.slice(start, _CASES_AT_ONCE)
+                user_N = part.column("user").to_numpy()
+                for (name, value), _, case in _parts(part, measuring.catalogue, measuring):
+                    own = np.unique(user_N[case])
+                    yield pa.RecordBatch.from_pydict(
+                        {"slice": [name] * len(own), "value": [value] * len(own), "user": own}
+                    )
+
+    named = _needed(cases).mapInArrow(work, "slice string, value string, user bigint")
+    counted = named.groupBy("slice", "value").agg(F.countDistinct("user").alias("users"))
+    return {(row.slice, row.value): row.users for row in counted.collect()}
+
+
+def _needed(cases: DataFrame) -> DataFrame:
+    return cases.select(
+        "system", "timestamp", "history_events", "history_start", "targets", "target_types",
+        "target_platforms", "ranks", "recommended", "is_new", F.xxhash64("user_id").alias("user"),
+    ).coalesce(_PARTS)  # fmt: skip
 
 
 def _sums(measuring: Measuring) -> Work:
@@ -161,22 +194,30 @@ def _add(
     system_N = cases.column("system").to_numpy(zero_copy_only=False)
     for system in sorted(set(system_N)):
         place = np.nonzero(system_N == system)[0]
-        own = cases.take(pa.array(place))
-        lists = read_lists(own, measuring.length, catalogue)
-        is_kept_P = np.ones(len(lists.target), bool)
-        if measuring.drop_unknown:
-            is_kept_P = catalogue.is_known(lists.target)
-        kept, case = slices.only(lists, is_kept_P)
-        parts = [(("all", ""), measuring.columns, kept, case)]
-        sliced = measuring.slicing.parts(own, lists) if measuring.slicing else ()
-        for name, value, is_in_P in sliced:
-            own_part = slices.only(lists, is_in_P & is_kept_P)
-            parts.append(((name, value), measuring.slice_columns, *own_part))
-        for key, columns, chosen, case in parts:
-            if len(case):
-                total_RM = _weighted(chosen, columns, of_N[place[case]], weight_UR)
-                before = totals.get((system, *key), 0)
-                totals[system, *key] = before + total_RM
+        for key, chosen, case in _parts(cases.take(pa.array(place)), catalogue, measuring):
+            columns = measuring.columns_of(key[0])
+            total_RM = _weighted(chosen, columns, of_N[place[case]], weight_UR)
+            before = totals.get((system, *key), 0)
+            totals[system, *key] = before + total_RM
+
+
+def _parts(
+    cases: pa.RecordBatch, catalogue: Catalogue, measuring: Measuring
+) -> Iterator[tuple[tuple[str, str], Lists, npt.NDArray[np.intp]]]:
+    """Slice and value, all of them first, with the cases of a system that are in it.
+
+    Yields:
+        the key, their lists with the targets that count there, and their places
+    """
+    lists = read_lists(cases, measuring.length, catalogue)
+    is_kept_P = np.ones(len(lists.target), bool)
+    if measuring.drop_unknown:
+        is_kept_P = catalogue.is_known(lists.target)
+    sliced = measuring.slicing.parts(cases, lists) if measuring.slicing else ()
+    for name, value, is_in_P in itertools.chain([(*_ALL, is_kept_P)], sliced):
+        chosen, case = slices.only(lists, is_in_P & is_kept_P)
+        if len(case):
+            yield (name, value), chosen, case
 
 
 def _weighted(
@@ -193,7 +234,7 @@ def _weighted(
 
 
 def _rows(key: tuple[str, str, str], total_RM: Floats, measuring: Measuring) -> pa.RecordBatch:
-    columns = measuring.columns if key[1] == "all" else measuring.slice_columns
+    columns = measuring.columns_of(key[1])
     rows = [
         {**dict(zip(("system", "slice", "value"), key, strict=True)),
          "metric": metric, "k": k, "totals": total_RM[:, place]}

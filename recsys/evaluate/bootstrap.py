@@ -20,6 +20,9 @@ Floats = npt.NDArray[np.float64]
 # Of the draws of every report, whatever the seed of its configuration: two reports can be compared
 # resample by resample only where both drew the same users.
 SEED = 1
+# Of fewer users draws tell nothing: of two, systems that are equally good look different in half of
+# all cases, of five in one of seven, and of one always.
+LEAST_USERS = 30
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -64,35 +67,49 @@ def _mixed(value: npt.NDArray[np.uint64] | np.uint64) -> npt.NDArray[np.uint64]:
     return np.asarray(value ^ (value >> np.uint64(31)))
 
 
-def interval(estimates: Floats) -> tuple[float, float]:
+def of_enough(estimates: Floats, users: int) -> Floats:
+    """The estimate with its resamples [1 + R], or alone where they are of too few users [1].
+
+    Args:
+        estimates: of the sample and its resamples [1 + R]
+        users: different ones who have a case
+    """
+    return estimates if users >= LEAST_USERS else estimates[:1]
+
+
+def interval(estimates: Floats) -> tuple[float, float] | None:
     """The 95 % interval of an estimate: the 2.5th and 97.5th percentile of its resamples [1 + R].
 
-    A resample that has no case is none; without any there is the estimate alone.
+    A resample that has no case is none; without any there is no interval.
     """
     drawn = estimates[1:][~np.isnan(estimates[1:])]
     if len(drawn) == 0:
-        return float(estimates[0]), float(estimates[0])
+        return None
     low, high = np.percentile(drawn, (2.5, 97.5))
     return float(low), float(high)
 
 
-def p_value(differences: Floats) -> float:
+def p_value(differences: Floats) -> float | None:
     """Of no difference, two-sided, from a paired difference and its resamples [1 + R].
 
     Twice the smaller share of resamples on one side of zero, both counted with one more
-    (Davison & Hinkley, 1997, 4.2); at most 1.
+    (Davison & Hinkley, 1997, 4.2); at most 1. None without resamples.
     """
     drawn = differences[1:][~np.isnan(differences[1:])]
     if len(drawn) == 0:
-        return 1.0
+        return None
     one_side = min((drawn <= 0).sum(), (drawn >= 0).sum())
     return float(min(1.0, 2 * (one_side + 1) / (len(drawn) + 1)))
 
 
-def difference(first: Floats, second: Floats) -> dict[str, float]:
-    """How far the first is above the second, in the sample and on the same resamples [1 + R]."""
+def difference(first: Floats, second: Floats) -> dict[str, float | None]:
+    """How far the first is above the second, in the sample and on the same resamples [1 + R].
+
+    Returns:
+        difference; low, high and p, which are none without resamples
+    """
     apart = first - second
-    low, high = interval(apart)
+    low, high = interval(apart) or (None, None)
     return {
         "difference": float(apart[0]), "low": low, "high": high,
         "p": p_value(apart),

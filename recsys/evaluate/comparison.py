@@ -62,7 +62,8 @@ def paired(first: Side, second: Side) -> tuple[Apart, str | None]:
     """How far the second model is ahead of the first, in every figure that both reports kept.
 
     Returns:
-        figure (as of resamples) to difference, low, high and p; and why there are none
+        figure (as of resamples) to difference, and low, high and p where there are users enough;
+        and why there are none
     """
     if why := _untestable(first, second):
         return {}, why
@@ -77,9 +78,8 @@ def paired(first: Side, second: Side) -> tuple[Apart, str | None]:
     for name in names:
         # Resamples are numbered: the first of many are those of few.
         common = min(len(before[name]), len(after[name]))
-        apart = difference(after[name][:common], before[name][:common])
-        if not np.isnan(apart["difference"]):
-            found[name] = apart
+        if not np.isnan(after[name][0] - before[name][0]):
+            found[name] = difference(after[name][:common], before[name][:common])
     return found, None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Sequence
@@ -152,7 +153,9 @@ class Evaluation:
             length: of the lists; 0 is the longest of the configuration
             share: of the users, drawn by their ids
         """
-        rows = self.rows(split)
+        # A row comes with all that was before it: as many at a time as are ranked at once.
+        spark = tables.with_batches_of(self.spark, self.config.evaluate.batch_rows)
+        rows = dataclasses.replace(self, spark=spark).rows(split)
         if share < 1:
             draw = F.pmod(F.xxhash64("user_id", F.lit(self.config.seed)), F.lit(1_000_000))
             rows = rows.where(draw < F.lit(int(share * 1_000_000)))

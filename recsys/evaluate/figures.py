@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 import recsys
 from recsys.config import Config
 from recsys.config.floors import SLICE_METRICS
+from recsys.errors import DataError
 from recsys.evaluate import (
     aggregate,
     bootstrap,
@@ -24,7 +25,7 @@ from recsys.evaluate import (
     slices,
     spread,
 )
-from recsys.evaluate.aggregate import Measuring
+from recsys.evaluate.aggregate import Estimate, Estimates, Measuring
 from recsys.evaluate.bootstrap import Floats
 from recsys.evaluate.catalogue import Catalogue
 from recsys.evaluate.evaluation import Evaluation
@@ -36,6 +37,7 @@ from recsys.schemas import FIRST_ITEM
 # Drawn over the length of the list, in at most so many points.
 CURVES = ("recall", "precision", "ndcg")
 _CURVE_POINTS = 25
+HYBRID = "hybrid"
 _MICROSECONDS_PER_SECOND = 1_000_000
 # Of the time that was learnt from: items first seen in its last part are new.
 _NEW_SHARE = 0.1
@@ -50,20 +52,30 @@ def figures(
         cases: schemas.CASES
         evaluation: that they are from
         first_seen_V: Training.first_seen, seconds since the epoch
+
+    Raises:
+        DataError: unknown targets are dropped, and there are no others
     """
     config, dataset, catalogue = evaluation.config, evaluation.dataset, evaluation.catalogue
     at = sorted(set(config.evaluate.at))
     lengths = sorted({*at, *_curve_lengths(max(at))})
     measuring = measure(evaluation, first_seen_V)
-    found = aggregate.estimates(cases, measuring)
     names = [row.system for row in cases.select("system").distinct().collect()]
     systems = [name for name in ("model", *config.evaluate.references) if name in names]
+    found, users = _estimates(cases, measuring, systems[0])
+    if not found:
+        raise DataError(
+            f"{dataset.url}: expected a target of split test that the model can know, as "
+            "evaluate.unknown_targets is drop, found none"
+        )
+    measured = _measured(cases, catalogue.known_size) if measuring.drop_unknown else cases
     shown = dict.fromkeys((*(metric for metric, _ in measuring.columns), *exposure.METRICS))
     columns = [(metric, k) for metric in shown for k in at]
     whole = {(key[0], *key[3:]): own.values for key, own in found.items() if key[1] == "all"}
     whole |= exposure.exposure(
-        cases, systems, at, dataset.vocabulary_size, measuring.resamples, measuring.seed
+        measured, systems, at, dataset.vocabulary_size, measuring.resamples, measuring.seed
     )
+    whole = {key: bootstrap.of_enough(own, users["all", ""]) for key, own in whole.items()}
     return {
         **_about(config, dataset),
         "at": at,
@@ -72,13 +84,34 @@ def figures(
         **_totals(cases, systems[0], catalogue.known_size),
         "known_size": catalogue.known_size,
         "measured_cases": found[systems[0], "all", "", *columns[0]].cases,
+        "measured_users": users["all", ""],
+        "least_users": bootstrap.LEAST_USERS,
         **_compared(whole, systems, columns),
         **_of_systems(whole, systems, columns, lengths),
-        "slices": slice_figures(found, systems, max(at)),
-        "frequency": _frequency(cases, systems, max(at), known(catalogue)),
+        "slices": slice_figures(found, users, systems, max(at)),
+        "frequency": _frequency(measured, systems, max(at), known(catalogue)),
         "resamples": measuring.resamples,
         "drawn": resamples.of_system(systems[0], whole, columns, found),
     }  # fmt: skip
+
+
+def _estimates(
+    cases: DataFrame, measuring: Measuring, first: str
+) -> tuple[Estimates, dict[tuple[str, str], int]]:
+    """What is measured, with resamples where there are users enough; and how many there are."""
+    users = aggregate.users(cases.where(F.col("system") == first), measuring)
+    found = aggregate.estimates(cases, measuring)
+    enough = {
+        key: Estimate(bootstrap.of_enough(own.values, users[key[1], key[2]]), own.cases)
+        for key, own in found.items()
+    }
+    return enough, users
+
+
+def _measured(cases: DataFrame, known_size: int) -> DataFrame:
+    """The cases that have a target which the model can know, with these targets alone."""
+    known = F.filter("targets", lambda item: (item >= FIRST_ITEM) & (item < known_size))
+    return cases.withColumn("targets", known).where(F.size("targets") > 0)
 
 
 def _about(config: Config, dataset: Manifest) -> dict[str, Any]:
@@ -124,20 +157,26 @@ def _compared(
     systems: Sequence[str],
     columns: Sequence[tuple[str, int]],
 ) -> dict[str, Any]:
-    """How sure each figure is, and how far the first system is ahead of each other."""
+    """How sure each figure is, and how far the first system and the hybrid are ahead of others."""
+
+    def ahead(own: str, others: Sequence[str]) -> dict[str, Any]:
+        return {
+            system: {f"{metric}@{k}": bootstrap.difference(whole[own, metric, k],
+                                                           whole[system, metric, k])
+                     for metric, k in columns}
+            for system in others
+        }  # fmt: skip
+
     first, *others = systems
+    references = [name for name in others if name != HYBRID]
     return {
         "intervals": {
             system: {f"{metric}@{k}": bootstrap.interval(whole[system, metric, k])
                      for metric, k in columns}
             for system in systems
         },
-        "differences": {
-            system: {f"{metric}@{k}": bootstrap.difference(whole[first, metric, k],
-                                                 whole[system, metric, k])
-                     for metric, k in columns}
-            for system in others
-        },
+        "differences": ahead(first, others),
+        "hybrid_differences": ahead(HYBRID, references) if HYBRID in others else {},
     }  # fmt: skip
 
 

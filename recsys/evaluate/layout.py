@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from recsys import pages
@@ -61,9 +61,17 @@ def _table(figures: dict[str, Any], metrics: Sequence[str], k: int) -> dict[str,
     return {"heads": [METRICS[metric] for metric in metrics], "rows": rows}
 
 
-def of_tests(figures: dict[str, Any]) -> dict[str, Any]:
-    """How far the model is ahead of each other system at the longest list, and whether for sure."""
+def of_tests(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """How far the model, and the hybrid, are ahead of others at the longest list, and how surely.
+
+    A table of each that is compared with any.
+    """
     k = max(figures["at"])
+    found = {"the model": figures["differences"], "the hybrid": figures["hybrid_differences"]}
+    return [{"of": who, **_tests(apart, k)} for who, apart in found.items() if apart]
+
+
+def _tests(differences: Mapping[str, Any], k: int) -> dict[str, Any]:
     rows = [
         {
             "label": SYSTEMS[system],
@@ -77,34 +85,43 @@ def of_tests(figures: dict[str, Any]) -> dict[str, Any]:
                 for metric in TESTED
             ],
         }
-        for system, own in figures["differences"].items()
+        for system, own in differences.items()
     ]
     return {"heads": [METRICS[metric] for metric in TESTED], "rows": rows}
 
 
-def interval(found: Sequence[float] | None) -> str | None:
+def interval(
+    found: Sequence[float | None] | None, figure: Callable[[float], str] = pages.figure
+) -> str | None:
     """From where to where, to be read; none where there is no interval."""
-    return None if found is None else f"{pages.figure(found[0])} – {pages.figure(found[1])}"
+    low, high = found or (None, None)
+    return None if low is None or high is None else f"{figure(low)} – {figure(high)}"
 
 
-def verdict(found: Mapping[str, float] | None) -> str | None:
-    """Whether a difference is AHEAD, BEHIND, or may be CHANCE; none without a difference."""
+def verdict(found: Mapping[str, float | None] | None) -> str | None:
+    """Whether a difference is AHEAD, BEHIND, or may be CHANCE; none without a difference.
+
+    Without an interval, as where nothing is drawn again or there are too few users, it may be.
+    """
     if found is None:
         return None
-    if found["p"] == 1:  # as where nothing is drawn again, and the interval is a point
+    low, high = found["low"], found["high"]
+    if low is None or high is None:
         return CHANCE
-    if found["low"] > 0:
+    if low > 0:
         return AHEAD
-    return BEHIND if found["high"] < 0 else CHANCE
+    return BEHIND if high < 0 else CHANCE
 
 
-def p_value(found: Mapping[str, float]) -> str:
+def p_value(found: Mapping[str, float | None]) -> str:
     """To be read.
 
     >>> p_value({"p": 0.0049875})
     'p 0.005'
+    >>> p_value({"p": None})
+    'no p'
     """
-    return f"p {found['p']:.3f}"
+    return "no p" if found["p"] is None else f"p {found['p']:.3f}"
 
 
 def of_slices(figures: dict[str, Any], strongest: str | None) -> list[dict[str, Any]]:
@@ -121,22 +138,18 @@ def of_slices(figures: dict[str, Any], strongest: str | None) -> list[dict[str, 
         cells = [
             {
                 "value": pages.percent(part["systems"][system][name]),
-                "interval": _percents(part["intervals"][system][name]),
+                "interval": interval(part["intervals"][system][name], pages.percent),
                 "model_is": verdict(apart.get(system)),
             }
             for system in shown
         ]
         is_behind = "popular" in apart and apart["popular"]["difference"] < 0
-        row = {"value": part["value"], "cases": part["cases"], "cells": cells}
+        row = {key: part[key] for key in ("value", "cases", "users")} | {"cells": cells}
         tables.setdefault(part["slice"], []).append({**row, "is_behind": is_behind})
     return [
         {"slice": key, "label": SLICES[key], "rows": rows, "heads": [SYSTEMS[own] for own in shown]}
         for key, rows in tables.items()
     ]
-
-
-def _percents(found: Sequence[float]) -> str:
-    return f"{pages.percent(found[0])} – {pages.percent(found[1])}"
 
 
 def of_purchases(found: dict[str, Any]) -> dict[str, Any]:
@@ -160,21 +173,22 @@ def of_purchases(found: dict[str, Any]) -> dict[str, Any]:
     return {"heads": [PURCHASE_SYSTEMS[name] for name in systems], "rows": rows}
 
 
-def purchase(found: Mapping[str, Any], name: str) -> dict[str, str]:
+def purchase(found: Mapping[str, Any], name: str) -> dict[str, str | None]:
     """A figure of a purchase head or its reference, and its interval."""
     return {
         "value": _text(found["figures"][name]),
-        "interval": " – ".join(map(_text, found["intervals"][name])),
+        "interval": interval(found["intervals"][name]),
     }
 
 
 def of_purchase(name: str, apart: Mapping[str, float | None] | None) -> str | None:
     """The verdict on a figure; none where it is not known."""
-    if apart is None or apart["low"] is None or apart["high"] is None:
+    if apart is None or apart["difference"] is None:
         return None
     low, high = apart["low"], apart["high"]
-    low, high = (-high, -low) if name in LESS_IS_BETTER else (low, high)
-    return verdict({"low": low, "high": high, "p": apart["p"] or 0})
+    if name in LESS_IS_BETTER and low is not None and high is not None:
+        low, high = -high, -low
+    return verdict({"low": low, "high": high})
 
 
 def _text(value: float | None) -> str:

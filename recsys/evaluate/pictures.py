@@ -64,14 +64,15 @@ Labels = Mapping[str, str]
 
 @matplotlib.rc_context(_STYLE)
 def intervals(
-    values: Mapping[str, float], ranges: Mapping[str, Sequence[float]], labels: Labels, metric: str
-) -> bytes:
-    """A point for each system with its 95 % interval, the best on top."""
+    values: Mapping[str, float], ranges: Mapping[str, Sequence[float] | None], labels: Labels,
+    metric: str,
+) -> bytes:  # fmt: skip
+    """A point for each system with its 95 % interval where it has one, the best on top."""
     names = sorted(values, key=lambda name: values[name])
     figure, axes = _empty(height=0.9 + 0.3 * len(names))
     for place, name in enumerate(names):
-        low, high = ranges[name]
-        axes.plot([low, high], [place, place], color=COLOURS[name], linewidth=2)
+        ends = ranges[name] or ()
+        axes.plot(ends, [place] * len(ends), color=COLOURS[name], linewidth=2)
         axes.plot(values[name], place, "o", color=COLOURS[name], markersize=6)
     axes.set_yticks(range(len(names)), [labels[name] for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
@@ -207,15 +208,19 @@ def counts(names: Sequence[str], values: Sequence[int], x: str, y: str) -> bytes
 
 
 @matplotlib.rc_context(_STYLE)
-def calibration(bins: Sequence[Mapping[str, float]]) -> bytes:
-    """A point for each bin, with its 95 % interval: on the line what is predicted comes true."""
+def calibration(bins: Sequence[Mapping[str, Any]]) -> bytes:
+    """A point for each bin, on the line where what is predicted comes true.
+
+    With its 95 % interval where it has one.
+    """
     figure, axes = _empty()
     predicted = [own["predicted"] for own in bins]
-    most = 1.05 * max(own[name] for own in bins for name in ("predicted", "high")) or 1
+    highest = [own[name] or 0 for own in bins for name in ("predicted", "bought", "high")]
+    most = 1.05 * max(highest) or 1
     axes.plot([0, most], [0, most], color="#8a93a3", linewidth=1.2)
     for own in bins:
-        ends = [own["low"], own["high"]]
-        axes.plot([own["predicted"]] * 2, ends, color=COLOURS["model"], linewidth=2)
+        ends = [] if own["low"] is None else [own["low"], own["high"]]
+        axes.plot([own["predicted"]] * len(ends), ends, color=COLOURS["model"], linewidth=2)
     axes.plot(predicted, [own["bought"] for own in bins], "o", color=COLOURS["model"], markersize=5)
     axes.set_xlabel("mean probability that is predicted")
     axes.set_ylabel("share that is bought")

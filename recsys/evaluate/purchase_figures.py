@@ -84,7 +84,8 @@ def measured(
     parts += about.labels // _ROWS_OF_A_RANGE
     judging = Judging(np.unique(about.edges), resamples, seed, parts)
     total, bins_R3N = _totals(predictions, threshold, judging)
-    values = of_sums(total)
+    bins_R3N = bootstrap.of_enough(bins_R3N, about.users)
+    values = _values(total, about.users)
     return {
         "labels": about.labels,
         "bought": about.bought,
@@ -92,21 +93,22 @@ def measured(
         "drawn": {f"purchase {name}": own for name, own in values.items()},
         **_system(threshold, values),
         "references": {} if reference is None else {
-            NAME: _reference(predictions, reference, judging, values)
+            NAME: _reference(predictions, reference, judging, values, about.users)
         },
         **_calibration(bins_R3N),
     }  # fmt: skip
 
 
 def _reference(
-    predictions: DataFrame, reference: PurchaseRate, judging: Judging, head: Mapping[str, Floats]
-) -> dict[str, Any]:
+    predictions: DataFrame, reference: PurchaseRate, judging: Judging, head: Mapping[str, Floats],
+    users: int,
+) -> dict[str, Any]:  # fmt: skip
     """The figures of the item's purchase rate, and how far the head is ahead of it."""
     rates = pd.DataFrame({"item": np.arange(len(reference.probability)),
                           "probability": reference.probability})  # fmt: skip
     rates = predictions.sparkSession.createDataFrame(rates, "item int, probability double")
     rated = predictions.drop("probability").join(F.broadcast(rates), on="item", how="inner")
-    own = of_sums(_totals(rated, reference.threshold, judging)[0])
+    own = _values(_totals(rated, reference.threshold, judging)[0], users)
     apart = {name: difference(head[name], own[name]) for name in own}
     return {
         **_system(reference.threshold, own),
@@ -115,6 +117,11 @@ def _reference(
             for name, found in apart.items()
         },
     }
+
+
+def _values(total: Floats, users: int) -> dict[str, Floats]:
+    """Each figure in the sample and, where there are users enough, in its resamples."""
+    return {name: bootstrap.of_enough(own, users) for name, own in of_sums(total).items()}
 
 
 def _totals(predictions: DataFrame, threshold: float, judging: Judging) -> tuple[Floats, Floats]:
@@ -178,9 +185,7 @@ def _system(threshold: float, values: Mapping[str, Floats]) -> dict[str, Any]:
     return {
         "threshold": threshold,
         "figures": {name: _number(own[0]) for name, own in values.items()},
-        "intervals": {
-            name: [_number(end) for end in bootstrap.interval(own)] for name, own in values.items()
-        },
+        "intervals": {name: bootstrap.interval(own) for name, own in values.items()},
     }
 
 
@@ -192,7 +197,7 @@ def _calibration(bins_R3N: Floats) -> dict[str, Any]:
     whole_RN = np.where(weight_RN > 0, weight_RN, np.nan)
     weight_N, predicted_N = weight_RN[0], predicted_RN[0] / weight_RN[0]
     share_RN = bought_RN / whole_RN
-    ranges = [bootstrap.interval(own_R) for own_R in share_RN.T]
+    ranges = [bootstrap.interval(own_R) or (None, None) for own_R in share_RN.T]
     return {
         "calibration": [
             {"labels": int(weight), "predicted": float(mean), "bought": float(share),
@@ -206,6 +211,6 @@ def _calibration(bins_R3N: Floats) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | None) -> float | None:
     """JSON has no nan."""
-    return None if math.isnan(value) else float(value)
+    return None if value is None or math.isnan(value) else float(value)

@@ -34,7 +34,7 @@ def render(
         catalogue: of the items
         epochs: the lines of the model's metrics.jsonl
         config: the resolved configuration, as YAML
-        exclude_history: whether lists leave out what the history holds
+        exclude_history: whether lists leave out what the row holds of the history
     """
     return pages.render(
         "report.html",
@@ -68,12 +68,11 @@ def _cards(figures: dict[str, Any]) -> list[dict[str, str]]:
         if best is not None:
             value = figures["systems"][best][name]
             against = f"{pages.figure(value)} {SYSTEMS[best]}"
-        low, high = figures["intervals"]["model"][name]
         cards.append(
             {
                 "metric": f"{METRICS[metric]}@{k}",
                 "value": pages.figure(figures["systems"]["model"][name]),
-                "interval": f"{pages.figure(low)} to {pages.figure(high)}",
+                "interval": layout.interval(figures["intervals"]["model"][name]) or "no interval",
                 "against": against,
             }
         )

@@ -10,8 +10,17 @@ from recsys.evaluate import bootstrap, slices
 from recsys.evaluate.aggregate import Estimate, Estimates
 
 
-def slice_figures(found: Estimates, systems: Sequence[str], k: int) -> list[dict[str, Any]]:
-    """Each value of each slice that has more than one: its cases, and every system's metrics."""
+def slice_figures(
+    found: Estimates, users: Mapping[tuple[str, str], int], systems: Sequence[str], k: int
+) -> list[dict[str, Any]]:
+    """Each value of each slice that has more than one: its cases, and every system's metrics.
+
+    Args:
+        found: the figures
+        users: who have a case, by slice and value
+        systems: the model first
+        k: list length
+    """
     values: dict[str, list[str]] = {}
     for _, name, value, *_ in sorted(found):
         if name != "all" and value not in values.setdefault(name, []):
@@ -24,9 +33,8 @@ def slice_figures(found: Estimates, systems: Sequence[str], k: int) -> list[dict
                 system: {metric: found[system, name, value, metric, k] for metric in SLICE_METRICS}
                 for system in systems
             }
-            listed.append(
-                {"slice": name, "value": value, **_of_part(own, k)}
-            )  # fmt: skip
+            count = users[name, value]
+            listed.append({"slice": name, "value": value, "users": count, **_of_part(own, k)})
     return listed
 
 

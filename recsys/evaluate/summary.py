@@ -37,8 +37,8 @@ def summary(figures: dict[str, Any]) -> str:
     found = systems["model"][name]
     text = (
         f"Among {k} recommendations the model finds {pages.percent(found)} of what a user takes "
-        f"next, on average over {pages.count(figures['cases'])} cases of "
-        f"{pages.count(figures['users'])} users. "
+        f"next, on average over {pages.count(figures['measured_cases'])} cases of "
+        f"{pages.count(figures['measured_users'])} users. "
     )
     best = strongest(figures, name)
     if best is None:
@@ -98,6 +98,7 @@ def behind(figures: dict[str, Any]) -> list[str]:
             doubt = "" if verdict(apart) == BEHIND else "; it may be chance"
             lines.append(
                 f"{words.SLICES[part['slice']]}: {part['value']}, {pages.count(part['cases'])} "
-                f"cases. {pages.percent(own)} against {pages.percent(popular)}{doubt}"
+                f"cases of {pages.count(part['users'])} users. "
+                f"{pages.percent(own)} against {pages.percent(popular)}{doubt}"
             )
     return lines

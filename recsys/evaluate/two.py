@@ -24,8 +24,8 @@ _SURE = {
 }
 
 Figures = Mapping[str, Any]
-# Figure, as of resamples, to difference, low, high and p.
-Apart = Mapping[str, Mapping[str, float]]
+# Figure, as of resamples, to difference, and low, high and p where there are users enough.
+Apart = Mapping[str, Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _rows(sides: tuple[Figures, ...], apart: Apart, k: int) -> list[dict[str, An
 
 
 def _apart(
-    found: Mapping[str, float] | None, is_quality: bool, untested: float | None = None
+    found: Mapping[str, float | None] | None, is_quality: bool, untested: float | None = None
 ) -> dict[str, str | None] | None:
     """A difference with its interval and p, and whether the second is better.
 
@@ -191,7 +191,9 @@ def _purchases(sides: tuple[Figures, ...], apart: Apart) -> list[dict[str, Any]]
     ]
 
 
-def _of_purchase(name: str, found: Mapping[str, float] | None) -> dict[str, str | None] | None:
+def _of_purchase(
+    name: str, found: Mapping[str, float | None] | None
+) -> dict[str, str | None] | None:
     shown = _apart(found, is_quality=True)
     return shown and {**shown, "second_is": layout.of_purchase(name, found)}
 

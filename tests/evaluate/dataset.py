@@ -32,7 +32,7 @@ from recsys.schemas import (
 from tests.evaluate.rows import LENGTH, row
 
 ITEMS = 30
-USERS = 12
+USERS = 36
 STEPS = 6
 # From this probability on a purchase is predicted.
 THRESHOLD = 0.5
@@ -66,7 +66,7 @@ SETTINGS = Evaluate(
     association_rules=AssociationRules(neighbours=4, decay=0),
     sequential_rules=SequentialRules(neighbours=6, decay=1),
     matrix_factorization=MatrixFactorization(dimensions=4, iterations=2),
-    hybrid=Hybrid(systems=("model", "own_items_recent", "popular"), length=20),
+    hybrid=Hybrid(systems=("popular", "model", "own_items_recent"), length=max(AT)),
 )
 
 History = list[list[int]]
@@ -104,7 +104,7 @@ def config(place: Path, **evaluate: object) -> Config:
     """A configuration whose stages are below the place."""
     names = ("dataset", "model", "report", "recommendations")
     paths = Paths(**{name: str(place / name) for name in names})
-    return Config(name="Twelve users", paths=paths, evaluate=Evaluate(at=(2, 5), **evaluate))  # type: ignore[arg-type]
+    return Config(name="Three dozen users", paths=paths, evaluate=Evaluate(at=(2, 5), **evaluate))  # type: ignore[arg-type]
 
 
 def write_dataset(place: Path) -> Manifest:

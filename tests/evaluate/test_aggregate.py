@@ -3,19 +3,22 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys.config.references import PopularRecent
+from recsys.errors import DataError
 from recsys.evaluate import aggregate, bootstrap, metrics, spread
 from recsys.evaluate.aggregate import Estimates, Measuring
 from recsys.evaluate.catalogue import read_catalogue
 from recsys.evaluate.evaluation import Evaluation
-from recsys.evaluate.figures import slicing
+from recsys.evaluate.figures import figures, slicing
 from recsys.evaluate.histories import whole
 from recsys.evaluate.lists import Catalogue
 from recsys.evaluate.references.popularity import popular_recent
@@ -136,11 +139,15 @@ def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> Non
         dataclasses.replace(KNOWN, known_size=TAIL[0]), COLUMNS,
         slice_columns=(("recall", 4),), slicing=slicing, resamples=2,
     )  # fmt: skip
+    cases = frame(spark, ROWS, 1, 2)
     found = {
         key[:3]: own
-        for key, own in aggregate.estimates(frame(spark, ROWS, 1, 2), measuring).items()
+        for key, own in aggregate.estimates(cases, measuring).items()
         if key[1] != "all"
     }
+    counted = aggregate.users(cases.where("system = 'model'"), measuring)
+    assert counted.pop(("all", "")) == len({row[1] for row in ROWS})
+    assert set(counted) == {key[1:] for key in found}
     belongs = {
         ("items", "head"): lambda row, item: item in (2, 3),
         ("items", "tail"): lambda row, item: item > 3 and item not in TAIL,
@@ -162,7 +169,7 @@ def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> Non
     }
     assert {key[1:] for key in found} == set(belongs)
     for (system, name, value), estimate in found.items():
-        recalls = []
+        recalls, users = [], set()
         for row in ROWS:
             own = [
                 rank for rank, item in zip(row[4], row[3], strict=True)
@@ -170,8 +177,38 @@ def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> Non
             ]  # fmt: skip
             if own:
                 recalls.append(sum(rank > 0 for rank in own) / len(own))
+                users.add(row[1])
+        assert counted[name, value] == len(users), (name, value)
         assert estimate.cases == len(recalls), (name, value)
         assert estimate.values[0] == pytest.approx(np.mean(recalls)), (name, value)
+
+
+def test_a_worker_that_ranks_holds_few_histories_at_a_time(
+    spark: SparkSession, place: Path, manifest: Manifest
+) -> None:
+    config = dataset.config(place, batch_rows=7)
+    evaluation = Evaluation(spark, config, manifest, read_catalogue(spark, config, manifest), None)
+    cases = evaluation.cases("test", [])
+    rows = dataclasses.replace(evaluation, spark=cases.sparkSession).rows("test")
+    assert rows.columns[-1] == "earlier"
+
+    def sizes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield pa.RecordBatch.from_pydict({"rows": [batch.num_rows]})
+
+    found = [row.rows for row in rows.repartition(1).mapInArrow(sizes, "rows long").collect()]
+    assert sum(found) == dataset.USERS
+    assert max(found) <= 7
+
+
+def test_a_split_without_a_target_that_counts_is_an_error(
+    spark: SparkSession, place: Path, manifest: Manifest
+) -> None:
+    config = dataset.config(place, references=("popular",), unknown_targets="drop", resamples=2)
+    evaluation = Evaluation(spark, config, manifest, read_catalogue(spark, config, manifest), None)
+    rows: list[Drawn] = [(name, "u", 0, [UNKNOWN], [0], [2, 3]) for name in ("model", "popular")]
+    with pytest.raises(DataError, match="expected a target of split test that the model can know"):
+        figures(frame(spark, rows, 1, 1), evaluation, np.zeros(manifest.vocabulary_size, np.int64))
 
 
 def test_bands_of_popularity(spark: SparkSession) -> None:

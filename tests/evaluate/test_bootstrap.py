@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from recsys.evaluate import bootstrap
+from recsys.evaluate import bootstrap, layout
 
 USERS = np.random.default_rng(2).integers(-(2**63), 2**63 - 1, size=4000)
 
@@ -57,5 +57,23 @@ def test_the_p_value_is_small_where_systems_differ_and_else_not() -> None:
 
 def test_what_is_exactly_alike_is_not_different() -> None:
     assert bootstrap.p_value(np.zeros(401)) == 1
-    assert bootstrap.interval(np.array([0.5])) == (0.5, 0.5)
+    assert bootstrap.interval(np.array([0.5])) is bootstrap.p_value(np.array([0.5])) is None
     assert bootstrap.interval(np.array([0.5, np.nan, 0.4, 0.4])) == pytest.approx((0.4, 0.4))
+
+
+@pytest.mark.parametrize("users", [1, 2, 3, 29])
+def test_of_few_users_nothing_is_sure(users: int) -> None:
+    """Two that are equally good look different to draws of a few users: of one always."""
+    apart = np.random.default_rng(7).normal(size=(40, users))
+    weights = bootstrap.weights(USERS[:users], resamples=400, seed=3)
+    counted = weights.sum(axis=0)
+    values = np.divide(apart @ weights, counted, where=counted > 0, out=np.full((40, 401), np.nan))
+    sure = [layout.verdict(bootstrap.difference(own, 0 * own)) != layout.CHANCE for own in values]
+    assert users > 3 or sum(sure) > 4
+    for own in values:
+        few = bootstrap.of_enough(own, users)
+        found = bootstrap.difference(few, 0 * few)
+        assert found == {"difference": own[0], "low": None, "high": None, "p": None}
+        assert layout.verdict(found) == layout.CHANCE
+    enough = bootstrap.of_enough(values[0], bootstrap.LEAST_USERS)
+    assert len(enough) == 401

@@ -49,5 +49,5 @@ def test_it_runs(
         exec("".join(cell["source"]), names)
     plt.close("all")
     said = capsys.readouterr().out
-    assert f"{report.name}: 24 cases of 12 users" in said
+    assert f"{report.name}: 72 cases of 36 users" in said
     assert "took" in said

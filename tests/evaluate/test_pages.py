@@ -37,7 +37,7 @@ def test_the_report_is_in_order(browser: Browser, report: Path, size: str) -> No
     look = browser.look(report / "report.html", SIZES[size])
     is_in_order(look, SIZES[size][0])
     assert len(look.pictures) == 10
-    assert "Twelve users" in look.text
+    assert "Three dozen users" in look.text
     assert "Leakage certificate" in look.text
     assert look.scrolling == 0 or size == "phone"
 

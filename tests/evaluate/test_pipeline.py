@@ -17,11 +17,15 @@ from recsys.config.references import Hybrid
 from recsys.errors import ConfigError, DataError
 from recsys.evaluate import metrics, pipeline
 from recsys.evaluate.lists import Catalogue
+from recsys.evaluate.references.hybrid import Hybrid as Blend
+from recsys.evaluate.references.hybrid import choices, learn
+from recsys.evaluate.references.system import places
 from recsys.manifest import Manifest
 from recsys.schemas import CASES, FIRST_ITEM, SEQUENCE_ARRAYS, UNKNOWN
 from tests.evaluate import dataset
 from tests.evaluate.dataset import AT, ITEMS, SETTINGS, USERS
 from tests.evaluate.plain import Plain
+from tests.evaluate.test_hybrid import table
 from tests.evaluate.test_metrics import Case, by_hand
 
 KNOWN_ITEMS = 4  # of a model that cannot know the others
@@ -48,7 +52,7 @@ def plain(settings: Evaluate) -> Plain:
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_references_equal_plain_loops(report: Path, name: str) -> None:
-    """All but two, which are what they are by what they have learnt."""
+    """All but two: what those have learnt is tested by itself."""
     by_loops = plain(SETTINGS)
     own = [case for case in pq.read_table(report / "cases").to_pylist() if case["system"] == name]
     assert len(own) == 2 * USERS
@@ -85,8 +89,16 @@ def test_cases_are_what_the_histories_say(report: Path) -> None:
 def test_the_model_is_ranked_by_its_own_scores(
     report: Path, model: str, manifest: Manifest
 ) -> None:
-    table = pq.read_table(Path(files.local_copy(manifest.url)) / "sequences" / "split=test")
-    rows = table.slice(0, USERS)
+    cases = pq.read_table(report / "cases").to_pylist()
+    own = [case for case in cases if case["system"] == "model"]
+    found = {(case["user_id"], case["step"]): case["recommended"] for case in own}
+    assert found == lists_of(model, manifest, "test")
+
+
+def lists_of(model: str, manifest: Manifest, split: str) -> dict[tuple[str, int], list[int]]:
+    """The model's list of each user and step that a split asks for, by its own scores."""
+    folder = Path(files.local_copy(manifest.url)) / "sequences"
+    rows = pq.read_table(folder / f"split={split}").slice(0, USERS)
     arrays = {
         name: np.array(rows.column(name).to_pylist(), np.int32)
         for name in SEQUENCE_ARRAYS
@@ -95,14 +107,39 @@ def test_the_model_is_ranked_by_its_own_scores(
     row, step, scores = ranking.load(files.join(model, "export")).cases(arrays)
     best = np.argsort(-np.asarray(scores)[:, FIRST_ITEM:], axis=1, kind="stable") + FIRST_ITEM
     users = rows.column("user_id").to_pylist()
-    expected = {
-        (users[int(row[case])], int(step[case]) + 3): best[case, : max(AT)].tolist()
+    first, *_ = dataset.PARTS[split]
+    return {
+        (users[int(row[case])], int(step[case]) + first): best[case, : max(AT)].tolist()
         for case in range(len(best))
     }
-    cases = pq.read_table(report / "cases").to_pylist()
-    own = [case for case in cases if case["system"] == "model"]
-    found = {(case["user_id"], case["step"]): case["recommended"] for case in own}
-    assert found == expected
+
+
+def test_the_hybrid_blends_what_the_others_list_as_validation_has_taught(
+    report: Path, model: str, manifest: Manifest
+) -> None:
+    by_loops, names = plain(SETTINGS), SETTINGS.hybrid.systems
+    of_model, rows = lists_of(model, manifest, "valid"), []
+    for number, (user, steps) in enumerate(dataset.histories().items()):
+        for name in names:
+            listed = of_model[user, 3]
+            if name != "model":
+                listed = [item for item, _ in by_loops.order(name, steps[:3], number)]
+            rows.append((user, name, steps[3], listed[: max(AT)]))
+    weights = learn(choices(table(rows), names, max(AT)))
+    blend = files.read_json(files.as_url(str(report / "metrics.json")))["blend"]
+    assert blend == pytest.approx(dict(zip(names, weights, strict=True)), abs=1e-4)
+    assert blend["own_items_recent"] > 0.1
+
+    lists: dict[tuple[str, int], dict[str, list[int]]] = {}
+    for case in pq.read_table(report / "cases").to_pylist():
+        lists.setdefault((case["user_id"], case["step"]), {})[case["system"]] = case["recommended"]
+    counts = np.array([by_loops.counts[item] for item in range(FIRST_ITEM + ITEMS)])
+    blended = Blend(blend, max(AT), places(counts))
+    assert len(lists) == 2 * USERS
+    for own in lists.values():
+        scores = blended.blended({name: np.array([own[name]], np.int32) for name in names})[0]
+        best = np.argsort(-scores[FIRST_ITEM:], kind="stable") + FIRST_ITEM
+        assert own["hybrid"] == best[: max(AT)].tolist()
 
 
 def test_figures_are_means_over_the_cases(report: Path, manifest: Manifest) -> None:
@@ -135,7 +172,18 @@ def test_a_case_is_on_the_platform_of_its_target(report: Path) -> None:
         assert found[name]["cases"] == len(own) > 0
         recall = np.mean([np.mean([rank > 0 for rank in case["ranks"]]) for case in own])
         assert found[name]["systems"]["model"]["recall@5"] == pytest.approx(recall)
-    assert "where the list is asked for" in (report / "report.html").read_text()
+    page = (report / "report.html").read_text()
+    assert "where the list is asked for" in page
+    # One user alone has no platform: nothing is sure of the slice, whatever is drawn again.
+    assert [found[name]["users"] for name in ("app", "unknown", "web")] == [USERS - 1, 1, USERS - 1]
+    alone, many = found["unknown"], found["app"]
+    for system, own in alone["intervals"].items():
+        assert set(own.values()) == {None}
+        assert all(low <= high for low, high in many["intervals"][system].values())
+    for own in alone["differences"].values():
+        assert {(apart["low"], apart["p"]) for apart in own.values()} == {(None, None)}
+    cases = alone["cases"]
+    assert f'unknown</th><td class="n">{cases}</td><td class="n">1</td>' in page
 
 
 def as_case(row: dict) -> Case:
@@ -145,27 +193,39 @@ def as_case(row: dict) -> Case:
 def test_the_page_says_whether_the_model_is_ahead_for_sure(report: Path) -> None:
     figures = files.read_json(files.as_url(str(report / "metrics.json")))
     page = (report / "report.html").read_text()
-    table = page[page.index("How far the model is ahead") : page.index("What the lists are like")]
-    assert table.count("<tr>") == 1 + len(SETTINGS.references)
-    for own in figures["differences"].values():
+    of_model, of_hybrid, end = map(
+        page.index, ("How far the model is ahead", "How far the hybrid is", "What the lists are")
+    )
+    assert page[of_model:of_hybrid].count("<tr>") == 1 + len(SETTINGS.references)
+    _check_tests(page[of_model:of_hybrid], figures["differences"])
+    assert list(figures["hybrid_differences"]) == list(SETTINGS.references[:-1])
+    hybrid, item_knn = (figures["systems"][name]["ndcg@5"] for name in ("hybrid", "item_knn"))
+    apart = figures["hybrid_differences"]["item_knn"]["ndcg@5"]["difference"]
+    assert apart == pytest.approx(hybrid - item_knn)
+    _check_tests(page[of_hybrid:end], figures["hybrid_differences"])
+    assert "10 times the users of test are drawn again" in page[of_model:of_hybrid]
+    assert "the smallest that 10 draws can tell is 0.182" in page[of_model:of_hybrid]
+
+
+def _check_tests(table: str, differences: dict) -> None:
+    """The table has each difference with its interval and p."""
+    for own in differences.values():
         for metric in ("recall", "hit_rate", "mrr", "ndcg"):
             found = own[f"{metric}@5"]
             low, high = (pages.figure(found[end]) for end in ("low", "high"))
             small = f"<small>{low} – {high}</small><small>p {found['p']:.3f}</small>"
             assert f"{found['difference']:+.4f}{small}" in table
-    assert "10 times the users of test are drawn again" in table
-    assert "the smallest that 10 draws can tell is 0.182" in table
 
 
 def test_the_page_holds_all_that_it_shows(report: Path) -> None:
     page = (report / "report.html").read_text()
-    assert "Twelve users" in page
+    assert "Three dozen users" in page
     assert page.count("data:image/svg+xml;base64,") == 10
     assert "10 rows &lt;had&gt; a fault" in page, "text of the data is escaped"
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", page)
     assert "@import" not in page
     assert "url(" not in page
-    assert (report / "config.yaml").read_text().startswith("name: Twelve users")
+    assert (report / "config.yaml").read_text().startswith("name: Three dozen users")
 
 
 def test_history_is_left_out_for_all_alike(other_report: Path) -> None:
@@ -213,7 +273,11 @@ def test_references_learn_from_what_a_refitted_model_learnt_from(
     manifest = dataset.write_dataset(tmp_path)
     dataset.write_model(tmp_path, manifest, trained_on=("train", "valid"), known_items=KNOWN_ITEMS)
     asked = Evaluate(
-        at=AT, references=("popular",), resamples=2, examples=0, unknown_targets="drop"
+        at=AT,
+        references=("popular", "own_items"),
+        resamples=2,
+        examples=0,
+        unknown_targets="drop",
     )
     config = dataclasses.replace(dataset.config(tmp_path), evaluate=asked)
     report = Path(files.local_copy(pipeline.run(spark, config)))
@@ -236,18 +300,21 @@ def _check_unknown_targets(report: Path) -> None:
     """What the model cannot know it does not list, and it is left out for all systems."""
     figures = files.read_json(files.as_url(str(report / "metrics.json")))
     known = range(FIRST_ITEM, FIRST_ITEM + KNOWN_ITEMS)
+    users, listed = set(), set()
     unknown, of_unknown_alone = 0, 0
-    recalls: dict[str, list[float]] = {"model": [], "popular": []}
+    recalls: dict[str, list[float]] = {"model": [], "popular": [], "own_items": []}
     for case in pq.read_table(report / "cases").to_pylist():
         if case["system"] == "model":
             assert set(case["recommended"]) <= set(known)
             assert len(case["recommended"]) == KNOWN_ITEMS
         pairs = list(zip(case["targets"], case["ranks"], strict=True))
         own = [rank for item, rank in pairs if item in known]
-        assert case["system"] == "popular" or not any(
+        assert case["system"] != "model" or not any(
             rank for item, rank in pairs if item not in known
         )
         if own:
+            users.add(case["user_id"])
+            listed.update(case["recommended"] if case["system"] == "own_items" else ())
             recalls[case["system"]].append(sum(0 < rank <= max(AT) for rank in own) / len(own))
         if case["system"] == "model":
             unknown += len(pairs) - len(own)
@@ -256,5 +323,11 @@ def _check_unknown_targets(report: Path) -> None:
         unknown, of_unknown_alone,
     )  # fmt: skip
     assert figures["measured_cases"] == len(recalls["model"]) > 0
+    assert figures["measured_users"] == len(users)
+    assert figures["systems"]["own_items"]["coverage@5"] == pytest.approx(len(listed) / ITEMS)
+    bands = figures["frequency"]
+    assert bands["shares"]["bought"][bands["bands"].index("unknown")] == 0
+    cases = f"on average over {len(recalls['model'])} cases of {len(users)} users"
+    assert cases in (report / "report.html").read_text()
     for system, values in recalls.items():
         assert figures["systems"][system]["recall@5"] == pytest.approx(np.mean(values))

@@ -9,7 +9,14 @@ from recsys.evaluate.summary import behind, summary
 
 def figures(**recall: float) -> dict:
     systems = {name: {"recall@20": value} for name, value in recall.items()}
-    return {"at": [5, 20], "cases": 1000, "users": 10, "systems": systems}
+    return {
+        "at": [5, 20], "cases": 1000, "users": 10, "measured_cases": 900, "measured_users": 9,
+        "systems": systems,
+    }  # fmt: skip
+
+
+def test_the_summary_counts_what_is_measured() -> None:
+    assert "on average over 900 cases of 9 users" in summary(figures(model=0.3))
 
 
 @pytest.mark.parametrize(
@@ -53,13 +60,13 @@ def test_every_system_has_a_colour_of_its_own() -> None:
         (0.01, 0.03, 0.005, AHEAD),
         (-0.03, -0.01, 0.005, BEHIND),
         (-0.01, 0.03, 0.4, CHANCE),
-        (0.02, 0.02, 1.0, CHANCE),  # nothing was drawn again
+        (None, None, None, CHANCE),  # nothing was drawn again, or of too few users
     ],
 )
 def test_a_difference_is_sure_or_may_be_chance(
-    low: float, high: float, p: float, said: str
+    low: float | None, high: float | None, p: float | None, said: str
 ) -> None:
-    assert verdict({"difference": (low + high) / 2, "low": low, "high": high, "p": p}) == said
+    assert verdict({"difference": 0.02, "low": low, "high": high, "p": p}) == said
 
 
 def test_slices_that_fall_behind_what_is_popular_are_named() -> None:
@@ -68,12 +75,12 @@ def test_slices_that_fall_behind_what_is_popular_are_named() -> None:
         recall = {"model": {"recall@20": model}, "popular": {"recall@20": 0.2}}
         differences = {"popular": {"recall@20": apart}}
         return {
-            "slice": "users", "value": value, "cases": 7, "systems": recall,
+            "slice": "users", "value": value, "cases": 7, "users": 5, "systems": recall,
             "differences": differences,
         }  # fmt: skip
 
     told = [of("ahead", 0.3, 0.15), of("behind", 0.1, -0.05), of("unsure", 0.19, 0.01)]
     lines = behind({"at": [5, 20], "slices": told})
     assert [line.split(": ")[1].split(",")[0] for line in lines] == ["behind", "unsure"]
-    assert "7 cases. 10.0% against 20.0%" in lines[0]
+    assert "7 cases of 5 users. 10.0% against 20.0%" in lines[0]
     assert ["it may be chance" in line for line in lines] == [False, True]
