@@ -35,7 +35,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 @pytest.fixture(scope="module")
 def made(spark: SparkSession, config: Config) -> Manifest:
-    return pipeline.run(spark, config)
+    pipeline.run(spark, config)
+    return manifest.read(config.paths.dataset)
 
 
 def _before(name: str, change: Change) -> Callable[[pytest.MonkeyPatch], None]:
