@@ -20,6 +20,8 @@ def coming(plan: Plan) -> list[Column]:
     subjects, lists = rows, rows
     if plan.kind == "pairs":
         subjects, lists = F.count_if("is_first"), _count(F.size("candidate"))
+    elif plan.item_without_row is not None:
+        lists = F.count_if(F.col("item_index") != plan.item_without_row)
     return [rows.alias("rows"), subjects.alias("subjects"), lists.alias("lists")]
 
 

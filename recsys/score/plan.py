@@ -108,14 +108,15 @@ class Plan:
         return self.kind not in ("pairs", VECTORS)
 
     @property
-    def lists_without_row(self) -> int:
-        """The lists that are empty, and so in no row where a row is a recommendation.
+    def item_without_row(self) -> int | None:
+        """The item whose list is empty, and so in no row where a row is a recommendation.
 
-        Of similar items the list of the only one that may be recommended; whoever has no list of
-        the model's has a fallback.
+        Of similar items that is the only one that may be recommended; whoever has no list of the
+        model's has a fallback.
         """
-        is_alone = self.kind == "similar" and len(self.catalogue.allowed) == 1
-        return int(is_alone and not self.has_arrays)
+        allowed = self.catalogue.allowed
+        is_alone = self.kind == "similar" and len(allowed) == 1 and not self.has_arrays
+        return int(allowed[0]) if is_alone else None
 
     @cached_property
     def fingerprint(self) -> str:

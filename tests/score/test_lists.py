@@ -194,7 +194,7 @@ def test_nothing_is_similar_to_the_only_item(
     spark: SparkSession, world: World, layout: str
 ) -> None:
     rules = Rules(allow={"item_id": ["item-5"]})
-    score = small(lists=("similar",), layout=layout, rules=rules)
+    score = small(lists=("similar",), layout=layout, rules=rules, users_per_part=60)
     version = pipeline.run(spark, world.config(score=score))
     table = pq.read_table(files.local_copy(files.join(version, "similar")), partitioning=None)
     found = {row["similar_to"]: row["item_id"] for row in table.to_pylist()}

@@ -1,0 +1,25 @@
+"""Blocks of histories."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from recsys.score import histories
+
+
+def batch_of(rows: list[tuple[str, list[int]]]) -> pa.RecordBatch:
+    users, steps = zip(*rows, strict=True)
+    columns = [pa.array(users), pa.array(steps, pa.list_(pa.int32()))]
+    return pa.RecordBatch.from_arrays(columns, ["user_id", "step"])
+
+
+def test_neither_arrival_nor_padding_changes_the_order() -> None:
+    rows = [(f"user-{number}", list(range(number % 4))) for number in range(40)]
+    expected = [name for name, _ in sorted(rows, key=lambda row: (len(row[1]), row[0]))]
+    for seed in range(3):
+        shuffled = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
+        padded = [(name, [*steps, *[-1] * (3 - len(steps))]) for name, steps in shuffled]
+        for come in (shuffled, padded):
+            found = histories.by_length(batch_of(come))
+            assert found.column("user_id").to_pylist() == expected
