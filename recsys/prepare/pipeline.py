@@ -22,12 +22,13 @@ from recsys.prepare import certificate, days, instants, report, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.days import Former
+from recsys.prepare.event_numbers import Fitted, fitted
 from recsys.prepare.events import input_columns, queries, sequence_arrays
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import NO_PART, PART, Parted, part
 from recsys.prepare.purchases import Purchases
-from recsys.prepare.recount import feature_checks
+from recsys.prepare.recount import feature_checks, number_checks
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode, encode_impressions
 from recsys.prepare.sessions import Rules
@@ -63,7 +64,8 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         log.info("%s", parted.times)
     indexes = index(work, parted.events, cleaned.items, former)
     weights = weighting(parted.events, work.config)
-    rows = _cut(work, cleaned, parted, indexes, weights)
+    numbers = fitted(parted.events, work.config)
+    rows = _cut(work, cleaned, parted, indexes, weights, numbers)
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
         work.keep(impressions, "impressions", IMPRESSIONS)
@@ -76,7 +78,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             prepare,
             former.vocabulary if former else None,
         ),
-        lambda: _statistics_checks(work, cleaned, parted, indexes, weights),
+        lambda: _statistics_checks(work, cleaned, parted, indexes, weights, numbers),
     )
     on_disk = writing.read_back(work)
     sums, targets, of_subjects, of_whole = together(
@@ -102,16 +104,25 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     forgotten = former.manifest.forgotten_users if former else 0
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
     steps = made.steps if weights is None else (*made.steps, weights.step(cleaned.rows))
-    return replace(made, forgotten_users=forgotten, steps=steps)
+    steps += tuple(own.step(name, cleaned.rows) for name, own in numbers.items())
+    scales = {name: own.scale for name, own in numbers.items()}
+    return replace(made, forgotten_users=forgotten, steps=steps, event_numbers=scales)
 
 
 def _statistics_checks(
-    work: Work, cleaned: Clean, parted: Parted, indexes: Indexes, weights: Weighting | None
+    work: Work,
+    cleaned: Clean,
+    parted: Parted,
+    indexes: Indexes,
+    weights: Weighting | None,
+    numbers: dict[str, Fitted],
 ) -> list[certificate.Check]:
     checks = feature_checks(
         indexes.items, indexes.vocabulary, parted.events, cleaned.items, indexes.event_types,
         work.config,
     )  # fmt: skip
+    scales = {name: own.scale for name, own in numbers.items()}
+    checks += number_checks(scales, parted.events, work.config.prepare)
     return checks + ([mean_check(weights, parted.events, work.config)] if weights else [])
 
 
@@ -207,7 +218,12 @@ def _split_step(cleaned: Clean, parted: Parted) -> list[manifest.Step]:
 
 
 def _cut(
-    work: Work, cleaned: Clean, parted: Parted, indexes: Indexes, weights: Weighting | None
+    work: Work,
+    cleaned: Clean,
+    parted: Parted,
+    indexes: Indexes,
+    weights: Weighting | None,
+    numbers: dict[str, Fitted],
 ) -> DataFrame:
     prepare = work.config.prepare
     cutting = Cutting(
@@ -217,11 +233,12 @@ def _cut(
         purchases=_purchases(work, cleaned, indexes),
         inputs=sequence_arrays(work.config),
         queries=queries(work.config),
+        numbers={name: own.scale for name, own in numbers.items()},
     )
     seed, targets = work.config.seed, prepare.target_event_types
     encoded = encode(
         parted.events, indexes.used, indexes.event_types, indexes.platforms, targets,
-        input_columns(work.config.events), weights,
+        input_columns(work.config), weights,
     )  # fmt: skip
     if not parted.in_order:
         tasks = work.tasks(cleaned.rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from recsys.prepare.packed import Packing
 from recsys.prepare.purchases import Purchases
 from recsys.prepare.queries import Queries
 from recsys.prepare.sessions import Rules
+from recsys.scale import Scale
 from recsys.schemas import HISTORIES, SPLITS, VALUE_WEIGHT, with_inputs
 
 HISTORY = "history"
@@ -63,6 +64,7 @@ class Cutting:
         purchases: what the labels depend on; none gives no labels
         inputs: the arrays that not every dataset has, VALUE_WEIGHT among them
         queries: how queries become ids; none where there are none
+        numbers: how those of the inputs that are numbers are normalized
     """
 
     limits: Limits
@@ -71,6 +73,7 @@ class Cutting:
     purchases: Purchases | None = None
     inputs: tuple[str, ...] = ()
     queries: Queries | None = None
+    numbers: Mapping[str, Scale] = field(default_factory=dict)
 
     @property
     def schema(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys.prepare.bundles import as_bytes
+from recsys.prepare.event_numbers import normalized
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.ordering import may_be_target, order
 from recsys.prepare.packed import ARRAYS
@@ -17,7 +18,10 @@ from recsys.prepare.parts import PART
 from recsys.prepare.rows import COUNTS, HISTORY, MOST, Cutting
 from recsys.prepare.stream import RowStream
 from recsys.prepare.weighting import Weighting
-from recsys.schemas import FIRST_ITEM, UNKNOWN, VALUE_WEIGHT, ddl
+from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, UNKNOWN, VALUE_WEIGHT, ddl
+
+# Of encode()'s columns, those that not every dataset has.
+_INPUTS = ("platform", "query", VALUE_WEIGHT, *EVENT_NUMBERS)
 
 
 def encode(
@@ -40,7 +44,7 @@ def encode(
         inputs: of events.input_columns()
         weighting: of targets by their values; none where they have no such weights
     """
-    more = {"platform": _index("platform", platforms), "query": F.col("query")}
+    more = {name: F.col(name) for name in inputs} | {"platform": _index("platform", platforms)}
     # A broadcast leaves events in their order.
     indexes = F.broadcast(vocabulary.select("item_id", "item_index"))
     known = events.join(indexes, on="item_id", how="left")
@@ -97,7 +101,7 @@ def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFr
         F.col("event_type_index").alias("event_type"),
         F.col("is_target"),
         F.col(PART),
-        *[name for name in encoded.columns if name in ("platform", "query", VALUE_WEIGHT)],
+        *[name for name in encoded.columns if name in _INPUTS],
     ]
     if cutting.sessions is None and not cutting.by_session:
         columns.append("session_id")
@@ -106,6 +110,7 @@ def cut(encoded: DataFrame, cutting: Cutting, subject: str, seed: int) -> DataFr
         stream = RowStream(cutting)
         for batch in batches:
             batch = cutting.queries.hashed(batch) if cutting.queries else batch
+            batch = normalized(batch, cutting.numbers)
             yield from packed(stream.feed(batch), cutting)
         yield from packed(stream.finish(), cutting)
 
