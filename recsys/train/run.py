@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -194,6 +194,11 @@ class Run:
             "trained_on": list(trainer.splits),
             "purchase_threshold": _purchase_threshold(best),
             "inputs": list(trainer.model.events.columns),
+            "event_numbers": {
+                name: asdict(scale)
+                for name, scale in self.dataset.event_numbers.items()
+                if name in trainer.model.events.columns
+            },
             "known_items": trainer.model.known_size - FIRST_ITEM,
         }
         files.write_json(
@@ -211,7 +216,8 @@ class Run:
         values = {"event_type": event_types, "platform": self.dataset.platforms}
         exclude_history = self.config.ranking.exclude_history
         with tempfile.TemporaryDirectory() as folder:
-            module = export.Export(model, item_ids, values, exclude_history)
+            scales = self.dataset.event_numbers
+            module = export.Export(model, item_ids, values, exclude_history, scales)
             export.save(module, f"{folder}/export")
             files.upload(f"{folder}/export", files.join(self.version, "export"))
         vectors.write_item_vectors(
@@ -227,6 +233,7 @@ class Run:
                 "item_ids": item_ids,
                 "event_types": event_types,
                 "platforms": list(self.dataset.platforms),
+                "event_numbers": {name: asdict(own) for name, own in scales.items()},
                 "first_index": FIRST_ITEM,
             }
             files.write_json(files.join(self.version, "lite", "vocabulary.json"), names)
