@@ -8,10 +8,11 @@ from typing import Any
 
 from recsys import files
 from recsys.errors import DataError
+from recsys.scale import Scale
 from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION
 
 # Keys that came without another schema version: datasets from before lack them.
-_LATER = {"events_by_day", "events_by_type"}
+_LATER = {"events_by_day", "events_by_type", "event_numbers"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ class Manifest:
         features: of the items, name to the length of its vectors
         events_by_day: date to its clean events; empty where an earlier program wrote the manifest
         events_by_type: clean events of each of event_types; likewise
-        inputs: the arrays of events that not every dataset has, with the number of their indexes
+        inputs: the arrays of events that not every dataset has, with the number of their indexes,
+            which is 0 where they are numbers
+        event_numbers: how each of these numbers is clipped and normalized, by the events of train
         attributes: of the items, name to category or categories
         categories: attribute to the number of its indexes, padding and unknown counted
         splits: train, valid and test
@@ -174,6 +177,7 @@ class Manifest:
     inputs: dict[str, int] = field(default_factory=dict)
     events_by_day: dict[str, int] = field(default_factory=dict)
     events_by_type: dict[str, int] = field(default_factory=dict)
+    event_numbers: dict[str, Scale] = field(default_factory=dict)
 
     @property
     def train_items(self) -> int:
@@ -238,5 +242,8 @@ def read(dataset: str) -> Manifest:
             "event_types": tuple(content["event_types"]),
             "platforms": tuple(content["platforms"]),
             "platforms_apart": tuple(content["platforms_apart"]),
+            "event_numbers": {
+                name: Scale.read(own) for name, own in content.get("event_numbers", {}).items()
+            },
         }
     )

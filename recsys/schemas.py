@@ -105,21 +105,25 @@ HISTORIES: dict[str, str] = {
 # Where prepare.weight_by_value is on, another array of SEQUENCES: what a target weighs in training
 # by its value; 0 where there is none.
 VALUE_WEIGHT = "value_weight"
+# Of EVENTS, the numbers that prepare.event_numbers may make arrays of.
+EVENT_NUMBERS = ("price", "quantity")
 
 
 def with_inputs(schema: Mapping[str, str], inputs: Iterable[str]) -> dict[str, str]:
     """SEQUENCES or HISTORIES with the arrays that are there only where the log has their column.
 
     `platform` is an index in the manifest's platforms; 0 pads, 1 is unknown. `query_1` and so on
-    are the ids of a query's words (recsys.text), 0 where there are no more. There is no array of
-    dwell times: how long a step was looked at is known when the next step of its session happens,
-    and is that step's gap_seconds, unless it starts a session. Hour and weekday are in timestamp.
+    are the ids of a query's words (recsys.text), 0 where there are no more. EVENT_NUMBERS are
+    normalized (recsys.scale, by the manifest's event_numbers); 0 pads and is unknown. There is no
+    array of dwell times: how long a step was looked at is known when the next step of its session
+    happens, and is that step's gap_seconds, unless it starts a session. Hour and weekday are in
+    timestamp.
 
     Args:
         schema: of the table
         inputs: names of the arrays, as the manifest's inputs have them; and VALUE_WEIGHT
     """
-    kinds = {VALUE_WEIGHT: "array<float>"}
+    kinds = dict.fromkeys((VALUE_WEIGHT, *EVENT_NUMBERS), "array<float>")
     return {**schema, **{name: kinds.get(name, "array<int>") for name in inputs}}
 
 

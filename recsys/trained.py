@@ -8,6 +8,7 @@ from recsys import files
 from recsys.encoding import INPUTS
 from recsys.errors import DataError
 from recsys.manifest import Manifest
+from recsys.scale import Scale
 from recsys.schemas import HISTORIES, with_inputs
 
 
@@ -42,8 +43,8 @@ def read(place: str, dataset: Manifest) -> Trained:
     """The current model, which must have been trained on the dataset's vocabulary.
 
     Raises:
-        DataError: no model, one of another vocabulary, one that reads what the dataset lacks, or
-            one that an older version wrote
+        DataError: no model, one of another vocabulary, one that reads what the dataset lacks or
+            normalizes otherwise, or one that an older version wrote
     """
     url = files.current(place, made_by="jobs/train.py")
     where = files.join(url, "model.json")
@@ -65,6 +66,12 @@ def read(place: str, dataset: Manifest) -> Trained:
             f"{dataset.url}: expected histories with the array {missing[0]}, which {where} reads, "
             "found none; run jobs/train.py again"
         )
+    for name, own in about.get("event_numbers", {}).items():
+        if Scale.read(own) != dataset.event_numbers[name]:
+            raise DataError(
+                f"{dataset.url}: expected {name} normalized as {where} reads it "
+                f"({Scale.read(own)}), found {dataset.event_numbers[name]}; run jobs/train.py again"
+            )
     return Trained(
         url,
         about["model_version"],

@@ -29,6 +29,8 @@ class Shop:
             "--config", str(ROOT / "conf" / "shop.yaml"),
             "--events.path", f"[{folder}/input/events.csv]",
             "--items.path", f"[{folder}/input/products.json]",
+            "--prepare.event_numbers", "{price: log}",
+            "--train.event_inputs", "[event_type, gap, session_start, dwell, hour, price]",
             "--train.epochs", "3",
             "--train.embedding_size", "16",
             "--score.lists", "[home, pairs]",

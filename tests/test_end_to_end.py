@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from recsys import files, manifest
+from recsys import files, manifest, trained
+from recsys.errors import DataError
+from recsys.scale import Scale
 from recsys.schemas import SCHEMA_VERSION
+from recsys.train import checkpoints
 from tests.processes import run, spark_submit
 from tests.shop import Shop
 
@@ -39,6 +43,25 @@ def test_training_learnt_and_wrote_a_whole_model(shop: Shop) -> None:
     assert about["ranks"] == 2
     names = {path.name for path in model.iterdir()}
     assert {"best", "checkpoints", "export", "config.yaml", "curves.png", "metrics.jsonl"} <= names
+
+
+def test_the_price_of_an_event_is_learnt_from(shop: Shop) -> None:
+    dataset, model = manifest.read(str(shop.folder / "dataset")), shop.current("model")
+    about = json.loads((model / "model.json").read_text())
+    assert "price" in about["inputs"]
+    scale = dataset.event_numbers["price"]
+    assert Scale.read(about["event_numbers"]["price"]) == scale
+    assert 5 <= scale.least < scale.most <= 20
+    weights, told = checkpoints.read(str(model / "best"), "best")
+    assert np.abs(weights[told["variables"].index("price_projection")]).max() > 1e-3
+
+
+def test_a_dataset_that_normalizes_otherwise_is_refused(shop: Shop) -> None:
+    dataset, model = manifest.read(str(shop.folder / "dataset")), str(shop.folder / "model")
+    assert trained.read(model, dataset).inputs[-1] == "price"
+    moved = replace(dataset.event_numbers["price"], most=1.0)
+    with pytest.raises(DataError, match=r"expected price normalized as .* reads it \(log: mean"):
+        trained.read(model, replace(dataset, event_numbers={"price": moved}))
 
 
 def test_the_report_has_model_and_references(shop: Shop) -> None:

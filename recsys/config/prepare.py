@@ -7,6 +7,9 @@ from typing import Literal
 
 from recsys.config.checks import require, require_instant
 from recsys.config.clean import Clean
+from recsys.schemas import EVENT_NUMBERS
+
+Normalization = Literal["standard", "log", "quantile"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Prepare:
             all others of the catalogue
         query_tokens: words of a query that become input, where the log has queries
         query_buckets: different ids of such words
+        event_numbers: what becomes input of price and quantity (events.columns), and how each is
+            normalized by the events of train, as in numbers; a missing one is 0, as is the mean
+        event_number_clip: shares of train's prices, or quantities, beyond which they are clipped
+            before that; null clips none
         item_statistics: add to the items' features popularity, conversion, recency and price_rank,
             as of the end of train
         numbers: how numbers of items are normalized, by the items of train: standard (deviations
@@ -94,8 +101,10 @@ class Prepare:
     vocabulary_tail: Literal["none", "valid", "catalogue"] = "none"
     query_tokens: int = 4
     query_buckets: int = 16384
+    event_numbers: dict[str, Normalization] = field(default_factory=dict)
+    event_number_clip: tuple[float, float] | None = (0.01, 0.99)
     item_statistics: bool = False
-    numbers: Literal["standard", "log", "quantile"] = "standard"
+    numbers: Normalization = "standard"
     text_method: Literal["hashed", "tfidf_svd"] = "hashed"
     text_width: int = 64
     sequence_length: int = 128
@@ -118,6 +127,7 @@ class Prepare:
         require(most is None or most > 0, "prepare.session_max_events", "a positive number", most)
         heaviest = self.max_value_weight
         require(heaviest >= 1, "prepare.max_value_weight", "a number from 1 on", heaviest)
+        self._check_event_numbers()
         self._check_split()
         self._check_support()
         # What follows train's items would have to move behind those that a day adds.
@@ -130,6 +140,15 @@ class Prepare:
             f"more than prepare.sequence_target_events ({self.sequence_target_events})",
             self.sequence_length,
         )
+
+    def _check_event_numbers(self) -> None:
+        for name in self.event_numbers:
+            known = " and ".join(EVENT_NUMBERS)
+            require(name in EVENT_NUMBERS, "prepare.event_numbers", f"only {known}", name)
+        if self.event_number_clip is not None:
+            least, most = self.event_number_clip
+            require(0 <= least < most <= 1, "prepare.event_number_clip",
+                    "two rising shares from 0 to 1", self.event_number_clip)  # fmt: skip
 
     def _check_support(self) -> None:
         in_train = self.clean.asks_support and self.clean.min_events_in == "train"

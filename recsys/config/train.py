@@ -10,8 +10,9 @@ from recsys.config.checks import require
 
 ValidationMetric = Literal["recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr@10", "mrr@20"]
 EventInput = Literal[
-    "event_type", "gap", "session_start", "dwell", "hour", "weekday", "platform", "query"
-]
+    "event_type", "gap", "session_start", "dwell", "hour", "weekday", "platform", "query",
+    "price", "quantity",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Train:
         embedding_size: width of an item's vector, and of the network's state
         event_inputs: what the network reads of an event besides its item: event_type; gap, the time
             since the step before; session_start; dwell, how long the step before was looked at
-            within its session; hour and weekday (UTC); platform; query, the words of a search
+            within its session; hour and weekday (UTC); platform; query, the words of a search;
+            price and quantity, of prepare.event_numbers
         event_type_weights: event type to the weight of its targets in the loss; others have 1
         item_features: attributes of items, and of prepare.item_statistics popularity, conversion,
             recency and price_rank, whose vectors are added to an item's own

@@ -14,21 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys import scale
 from recsys.config import Prepare
 from recsys.prepare.tfidf import Reduction
+from recsys.scale import Floats
 from recsys.schemas import ddl
 from recsys.text import ngrams
 
-Floats = NDArray[np.float64]
-
-# Beyond so many standard deviations a number says no more.
-_MOST_DEVIATIONS = 5.0
-# Of the largest number: numbers that spread less are all one.
-_LEAST_SPREAD = 1e-12
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -55,13 +50,10 @@ class Numbers:
         if len(self.known) == 0:
             found = np.zeros(len(values))
         elif self.by == "quantile":
-            # The middle of its place among the numbers of train, from -1 to 1.
-            sides = [np.searchsorted(self.known, values, side) for side in ("left", "right")]
-            found = (sides[0] + sides[1]) / len(self.known) - 1.0
+            found = scale.ranks(self.known, values)
         else:
-            known, own = self._scaled(self.known), self._scaled(values)
-            found = (own - known.mean()) / self._deviation
-            found = np.clip(found, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+            mean = float(self._scaled(self.known).mean())
+            found = scale.deviations(self._scaled(values), mean, self._deviation)
         return np.column_stack([np.where(is_missing, 0.0, found), is_missing])
 
     @property
@@ -73,15 +65,11 @@ class Numbers:
 
     @property
     def _deviation(self) -> float:
-        """The standard deviation; 1 where it is nothing but rounding."""
         known = self._scaled(self.known)
-        found = known.std()
-        return float(found) if found > _LEAST_SPREAD * np.abs(known).max() else 1.0
+        return scale.spread(float(known.std()), float(np.abs(known).max()))
 
     def _scaled(self, values: Floats) -> Floats:
-        if self.by == "log":
-            return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
-        return values
+        return scale.logarithm(values) if self.by == "log" else values
 
 
 Column = Callable[[pa.Array], Floats]

@@ -21,7 +21,7 @@ from recsys.config import Config, Events
 from recsys.errors import DataError
 from recsys.prepare import instants
 from recsys.prepare.queries import Queries
-from recsys.schemas import EVENTS, VALUE_WEIGHT
+from recsys.schemas import EVENT_NUMBERS, EVENTS, VALUE_WEIGHT
 from recsys.tables import ROW, UNREADABLE
 
 # An event, and, where it is at fault, why and what the log had.
@@ -50,9 +50,16 @@ def with_absent(found: DataFrame) -> DataFrame:
     return found.withColumns(absent)
 
 
-def input_columns(events: Events) -> tuple[str, ...]:
+def input_columns(config: Config) -> tuple[str, ...]:
     """The columns of EVENTS that become input_arrays()."""
-    return tuple(name for name in ("platform", "query") if getattr(events.columns, name))
+    columns = config.events.columns
+    named = tuple(name for name in ("platform", "query") if getattr(columns, name))
+    return named + number_columns(config)
+
+
+def number_columns(config: Config) -> tuple[str, ...]:
+    """Those of them that are numbers."""
+    return tuple(name for name in EVENT_NUMBERS if name in config.prepare.event_numbers)
 
 
 def queries(config: Config) -> Queries | None:
@@ -66,7 +73,7 @@ def input_arrays(config: Config) -> tuple[str, ...]:
     """The arrays of events that a dataset has because its log has their column."""
     asked = queries(config)
     platform = ("platform",) if config.events.columns.platform else ()
-    return platform + (asked.arrays if asked else ())
+    return platform + (asked.arrays if asked else ()) + number_columns(config)
 
 
 def sequence_arrays(config: Config) -> tuple[str, ...]:

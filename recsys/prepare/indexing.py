@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys import files
+from recsys.config import Config
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Step
 from recsys.prepare import dense, features, tfidf
@@ -20,7 +21,7 @@ from recsys.prepare.statistics import TALLIED, statistics
 from recsys.prepare.tally import tally, tally_schema
 from recsys.prepare.vocabulary import came_with_valid, train_counts, vocabulary
 from recsys.prepare.work import Work, together
-from recsys.schemas import CATEGORIES, FIRST_ITEM, VOCABULARY, items_schema
+from recsys.schemas import CATEGORIES, EVENT_NUMBERS, FIRST_ITEM, VOCABULARY, items_schema
 
 # Of event types, and of platforms.
 _MOST_NAMES = 200
@@ -37,7 +38,8 @@ class Indexes:
         event_types: from index FIRST_ITEM on
         by_type: events of each of them, of all splits and of none
         platforms: from index FIRST_ITEM on
-        inputs: the arrays of events that not every dataset has, with the number of their indexes
+        inputs: the arrays of events that not every dataset has, with the number of their indexes,
+            which is 0 where they are numbers
         step: of the manifest
         ranges: entries of the vocabulary that are of train, came with valid, with the catalogue
         fingerprint: of the item ids in their order
@@ -78,7 +80,7 @@ def index(
     columns = TALLIED if prepare.item_statistics else ("item_id", "event_type")
     tallied = work.stage(tally(events, *columns), "tally", tally_schema(*columns))
     found = vocabulary(tallied, catalogue, prepare, former.vocabulary if former else None)
-    has_platforms = "platform" in input_columns(work.config.events)
+    has_platforms = "platform" in input_columns(work.config)
     types, platforms, known = together(
         lambda: _names(tallied, "event_type", former.manifest.event_types if former else ()),
         lambda: _platforms(events, former) if has_platforms else (),
@@ -124,16 +126,19 @@ def index(
         event_types=tuple(types),
         by_type={name: own.events for name, own in types.items()},
         platforms=platforms,
-        inputs={
-            name: len(platforms) + FIRST_ITEM if name == "platform" else prepare.query_buckets + 1
-            for name in input_arrays(work.config)
-        },
+        inputs=_inputs(work.config, platforms),
         step=step,
         ranges=(len(of_train), of_valid, len(tail) - of_valid),
         fingerprint=files.fingerprint(row.item_id for row in in_order),
         categories=categories,
         features=lengths,
     )
+
+
+def _inputs(config: Config, platforms: tuple[str, ...]) -> dict[str, int]:
+    sizes = {"platform": len(platforms) + FIRST_ITEM, **dict.fromkeys(EVENT_NUMBERS, 0)}
+    of_word = config.prepare.query_buckets + 1
+    return {name: sizes.get(name, of_word) for name in input_arrays(config)}
 
 
 class _Count(NamedTuple):

@@ -130,7 +130,7 @@ def _with_sessions(work: Work, cleaned: Clean, by_session: bool) -> _Sessions:
     config = work.config
     priced = ("price",) if config.prepare.item_statistics else ()
     valued = ("value",) if config.prepare.weight_by_value else ()
-    names = (*_NAMES, *input_columns(config.events), *priced, *valued)
+    names = tuple(dict.fromkeys((*_NAMES, *input_columns(config), *priced, *valued)))
     schema = {**{name: EVENTS[name] for name in names}, SESSION_TIME: "bigint"}
     events, rules = cleaned.events, sessions.naming_rules(config)
     if cleaned.named:

@@ -24,12 +24,13 @@ from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.days import Former
 from recsys.prepare.encoder import Encoder
+from recsys.prepare.event_numbers import Fitted, fitted
 from recsys.prepare.events import input_columns, queries, sequence_arrays
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
 from recsys.prepare.purchases import Purchases
-from recsys.prepare.recount import feature_checks, recounted
+from recsys.prepare.recount import feature_checks, number_checks, recounted
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode_impressions
 from recsys.prepare.sessions import Rules
@@ -77,13 +78,14 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         work.keep(owners, "owners", OWNERS)
     indexes = index(work, parted.events, cleaned.items, former)
     weights = weighting(parted.events, work.config)
-    rows = _cut(work, cleaned, parted, indexes, weights)
+    numbers = fitted(parted.events, work.config)
+    rows = _cut(work, cleaned, parted, indexes, weights, numbers)
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
         work.keep(impressions, "impressions", IMPRESSIONS)
     written, of_train = together(
         lambda: writing.write_rows(work, rows),
-        lambda: _train_checks(work, cleaned, parted, indexes, weights, former),
+        lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
     on_disk = writing.read_back(work)
     sums, targets, of_subjects, of_whole = together(
@@ -106,7 +108,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     forgotten = former.manifest.forgotten_users if former else 0
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
     steps = made.steps if weights is None else (*made.steps, weights.step(cleaned.rows))
-    return replace(made, forgotten_users=forgotten, steps=steps)
+    steps += tuple(own.step(name, cleaned.rows) for name, own in numbers.items())
+    scales = {name: own.scale for name, own in numbers.items()}
+    return replace(made, forgotten_users=forgotten, steps=steps, event_numbers=scales)
 
 
 def _train_checks(
@@ -115,6 +119,7 @@ def _train_checks(
     parted: Parted,
     indexes: Indexes,
     weights: Weighting | None,
+    numbers: dict[str, Fitted],
     former: Former | None,
 ) -> list[certificate.Check]:
     """Of what train alone may decide."""
@@ -126,6 +131,8 @@ def _train_checks(
         indexes.vocabulary, counts, cleaned.items, prepare, before
     )
     checks += feature_checks(indexes.items, indexes.vocabulary, counts, cleaned.items, work.config)
+    scales = {name: own.scale for name, own in numbers.items()}
+    checks += number_checks(scales, parted.events, prepare)
     return checks + ([mean_check(weights, parted.events, work.config)] if weights else [])
 
 
@@ -222,7 +229,12 @@ def _split_step(cleaned: Clean, parted: Parted) -> list[manifest.Step]:
 
 
 def _cut(
-    work: Work, cleaned: Clean, parted: Parted, indexes: Indexes, weights: Weighting | None
+    work: Work,
+    cleaned: Clean,
+    parted: Parted,
+    indexes: Indexes,
+    weights: Weighting | None,
+    numbers: dict[str, Fitted],
 ) -> DataFrame:
     prepare = work.config.prepare
     cutting = Cutting(
@@ -233,6 +245,7 @@ def _cut(
         inputs=sequence_arrays(work.config),
         queries=queries(work.config),
         whole_sessions=parted.times is not None,
+        numbers={name: own.scale for name, own in numbers.items()},
     )
     walk = None if weights else parted.walk
     encoder = Encoder(
@@ -240,7 +253,7 @@ def _cut(
         event_types=indexes.event_types,
         platforms=indexes.platforms,
         targets=prepare.target_event_types,
-        inputs=(*input_columns(work.config.events), *([VALUE_WEIGHT] if weights else [])),
+        inputs=(*input_columns(work.config), *([VALUE_WEIGHT] if weights else [])),
         subject=parted.subject,
         with_sessions=cutting.sessions is None and not cutting.by_session,
         times=parted.times if walk else None,

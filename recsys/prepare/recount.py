@@ -1,10 +1,13 @@
-"""The certificate's second count of what vocabulary and items' features rest on.
+"""The certificate's second count of what vocabulary and features rest on.
 
-By another route than that of recsys.prepare.statistics: events are counted by item and price in one
-aggregation, and all that follows is NumPy's.
+By another route than the first. Of items (recsys.prepare.statistics) events are counted by item and
+price in one aggregation, and all that follows is NumPy's; of the numbers of events, which NumPy
+counts first (recsys.prepare.event_numbers), all is Spark's.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,9 +18,10 @@ from pyspark.sql import functions as F
 from recsys.config import Config, Prepare
 from recsys.prepare.certificate import Check
 from recsys.prepare.cutting import Bools
-from recsys.prepare.dense import Floats, Numbers
+from recsys.prepare.dense import Numbers
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.split import PART, TRAIN, VALID
+from recsys.scale import Floats, Scale, shares, spread
 
 # Written vectors are float32; and what is 0 may be so up to rounding alone.
 _RELATIVE, _ABSOLUTE = 2e-7, 1e-9
@@ -94,6 +98,51 @@ def feature_checks(
         _check(name, table[f"{name}_vector"], values, _ABSOLUTE + rounding.get(name, 0))
         for name, values in expected.items()
     ]
+
+
+def number_checks(scales: Mapping[str, Scale], events: DataFrame, prepare: Prepare) -> list[Check]:
+    """Numbers of events are clipped and normalized as train alone says.
+
+    Args:
+        scales: by which they were
+        events: clean events of all splits, with PART and the numbers
+        prepare: says at which shares they are clipped
+    """
+    train = events.where(F.col(PART) == TRAIN)
+    return [_number_check(name, scale, train, prepare) for name, scale in scales.items()]
+
+
+def _number_check(name: str, found: Scale, train: DataFrame, prepare: Prepare) -> Check:
+    again = _recounted(name, found.by, train.where(F.col(name).isNotNull()), prepare)
+    expected, own = again.numbers, found.numbers
+    # What cancels out in a mean leaves the rounding of the largest number.
+    near = len(own) == len(expected) and np.allclose(
+        own, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max()
+    )
+    return Check(f"{name} of events from train alone", f"{again}", f"{found}", near)
+
+
+def _recounted(name: str, by: str, train: DataFrame, prepare: Prepare) -> Scale:
+    """The same by Spark's own percentiles, means and deviations; of no events at all 0 and 1."""
+    least, most = None, None
+    if prepare.event_number_clip is not None:
+        least, most = _percentiles(train, name, [*prepare.event_number_clip]) or (0.0, 0.0)
+    if by == "quantile":
+        known = _percentiles(train, name, shares().tolist())
+        return Scale(by, least, most, known=tuple(Scale(by, least, most).clipped(np.array(known))))
+    own = F.col(name)
+    if least is not None and most is not None:
+        own = F.least(F.greatest(own, F.lit(least)), F.lit(most))
+    own = F.log1p(own) if by == "log" else own  # none is negative
+    row = train.agg(F.avg(own), F.stddev_pop(own), F.max(F.abs(own))).collect()[0]
+    mean, deviation, largest = (value or 0.0 for value in row)
+    return Scale(by, least, most, mean, spread(deviation, largest))
+
+
+def _percentiles(train: DataFrame, name: str, at: list[float]) -> list[float]:
+    places = ", ".join(map(repr, at))
+    found = F.expr(f"percentile_disc(array({places})) WITHIN GROUP (ORDER BY {name})")
+    return train.agg(found).collect()[0][0] or []
 
 
 def _check(name: str, written: pa.ChunkedArray, expected: Floats, absolute: float) -> Check:

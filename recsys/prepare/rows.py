@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from recsys.prepare.packed import Packing
 from recsys.prepare.purchases import Purchases
 from recsys.prepare.queries import Queries
 from recsys.prepare.sessions import Rules
+from recsys.scale import Scale
 from recsys.schemas import HISTORIES, SPLITS, VALUE_WEIGHT, with_inputs
 
 HISTORY = "history"
@@ -64,6 +65,7 @@ class Cutting:
         inputs: the arrays that not every dataset has, VALUE_WEIGHT among them
         queries: how queries become ids; none where there are none
         whole_sessions: whether what a session goes on with in a later split is of no split
+        numbers: how those of the inputs that are numbers are normalized
     """
 
     limits: Limits
@@ -73,6 +75,7 @@ class Cutting:
     inputs: tuple[str, ...] = ()
     queries: Queries | None = None
     whole_sessions: bool = False
+    numbers: Mapping[str, Scale] = field(default_factory=dict)
 
     @property
     def schema(self) -> dict[str, str]:

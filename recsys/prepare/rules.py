@@ -65,6 +65,11 @@ def rules(config: Config) -> tuple[Rule, ...]:
         found.append(Rule("events of low value", f"dropped: value below {clean.min_value:g}"))
     if config.prepare.weight_by_value and config.events.columns.value is None:
         raise ConfigError("events.columns.value: expected a column, for prepare.weight_by_value")
+    for name in config.prepare.event_numbers:
+        if getattr(config.events.columns, name) is None:
+            raise ConfigError(
+                f"events.columns.{name}: expected a column, for prepare.event_numbers, found none"
+            )
     _check_targets(config)
     if _has_impressions(config):
         found.append(Rule(IMPRESSIONS, "kept apart in impressions/: shown, and not chosen"))

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from recsys.prepare.bundles import as_bytes
 from recsys.prepare.encoder import Encoder
+from recsys.prepare.event_numbers import normalized
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.packed import ARRAYS
 from recsys.prepare.rows import COUNTS, HISTORY, MOST, Cutting
@@ -45,6 +46,7 @@ def cut(encoder: Encoder, cutting: Cutting) -> Pass:
         for events in batches:
             batch = encoder.encoded(events)
             batch = cutting.queries.hashed(batch) if cutting.queries else batch
+            batch = normalized(batch, cutting.numbers)
             yield from packed(stream.feed(batch), cutting)
         yield from packed(stream.finish(), cutting)
 

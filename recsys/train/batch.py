@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from recsys.arrays import pad
-from recsys.schemas import FIRST_ITEM, PADDING, VALUE_WEIGHT
+from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, PADDING, VALUE_WEIGHT
 
 SECONDS_PER_DAY = 86400.0
 
@@ -21,7 +21,7 @@ Batch = dict[str, tf.Tensor]
 
 def spec(name: str, rows: int | None = None, length: int | None = None) -> tf.TensorSpec:
     """Of an array of a batch [B, L]; None is any number."""
-    kinds = {"timestamp": tf.int64, VALUE_WEIGHT: tf.float32}
+    kinds = {"timestamp": tf.int64, **dict.fromkeys((VALUE_WEIGHT, *EVENT_NUMBERS), tf.float32)}
     return tf.TensorSpec([rows, length], kinds.get(name, tf.int32), name)
 
 

@@ -222,16 +222,17 @@ def _batches(
 
 def read_rows(
     manifest: Manifest, split: str, rows: int, names: Sequence[str] = COLUMNS
-) -> dict[str, npt.NDArray[np.int32]]:
-    """The first rows of a split, at most those of its first file: column to int32 [B, L].
+) -> dict[str, npt.NDArray[Any]]:
+    """The first rows of a split, at most those of its first file: column to its values [B, L].
 
-    L is the manifest's sequence_length, whatever the rows need.
+    These are int32, or float32. L is the manifest's sequence_length, whatever the rows need.
     """
     fs, path = files.filesystem(manifest.file_urls(split)[0])
     table = pq.read_table(path, columns=list(names), filesystem=fs).slice(0, rows)
     found = {}
     for name in names:
-        values = matrix(table[name].combine_chunks(), name).astype(np.int32)
+        values = matrix(table[name].combine_chunks(), name)
+        values = values.astype(np.float32 if spec(name).dtype.is_floating else np.int32)
         fill = ((0, 0), (0, manifest.sequence_length - values.shape[1]))
         found[name] = np.pad(values, fill, constant_values=pad(name))
     return found

@@ -13,7 +13,7 @@ from recsys import files
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, UNKNOWN
+from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, UNKNOWN
 from recsys.train.inputs import arrays_of
 from recsys.train.tower import Catalogue
 
@@ -56,11 +56,13 @@ def read_catalogue(dataset: Manifest, config: Config, splits: Sequence[str]) -> 
 
 
 def _check_inputs(dataset: Manifest, names: Sequence[str]) -> None:
-    for name in {"platform", "query"} & set(names):
-        if not arrays_of(name, dataset.inputs):
+    keys = {name: f"events.columns.{name}" for name in ("platform", "query")}
+    keys |= {name: f"prepare.event_numbers.{name}" for name in EVENT_NUMBERS}
+    for name in names:
+        if name in keys and not arrays_of(name, dataset.inputs):
             raise ConfigError(
                 f"train.event_inputs: expected {name} only where {dataset.url} has it "
-                f"(events.columns.{name}), found {name}"
+                f"({keys[name]}), found {name}"
             )
 
 

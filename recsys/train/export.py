@@ -2,8 +2,9 @@
 
 Signatures, all over B rows of L events:
     serving_default  item ids, event types and times as the log has them, where the model reads
-                     them platforms, and query_1 ... of recsys.text.query_tokens -> best items,
-                     scores; a search has any item id that is not "" and no item's
+                     them platforms, query_1 ... of recsys.text.query_tokens, and prices and
+                     quantities as float64, NaN where there is none -> best items, scores; a search
+                     has any item id that is not "" and no item's
     scores           indexes as in the dataset's histories -> scores of all items [B, V]
     cases            indexes as in the dataset's sequences -> scores of every target step [C, V]
     encode           indexes as in the dataset's histories -> vectors [B, D + 1], and what their own
@@ -23,9 +24,13 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from recsys import ranking
-from recsys.schemas import FIRST_ITEM, UNKNOWN
+from recsys.scale import MOST_DEVIATIONS, Scale
+from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, UNKNOWN
 from recsys.train.batch import Batch, Cases, spec, target_cases, trim
 from recsys.train.model import Recommender, with_one
+
+# What a signature that takes the log's own values calls them.
+_RAW_NUMBERS = {"price": "prices", "quantity": "quantities"}
 
 
 def _lookup(values: list[str]) -> tf.lookup.StaticHashTable:
@@ -42,6 +47,7 @@ class Export(tf.Module):
         item_ids: the vocabulary's items, from index FIRST_ITEM on
         names: the event types, and the platforms if the model reads them, from index FIRST_ITEM on
         exclude_history: whether lists leave out what the history holds
+        scales: of the manifest's event_numbers, those that the model reads at least
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Export(tf.Module):
         item_ids: list[str],
         names: Mapping[str, Sequence[str]],
         exclude_history: bool,
+        scales: Mapping[str, Scale] | None = None,
     ) -> None:
         super().__init__(name="export")
         self.model = model
@@ -61,6 +68,11 @@ class Export(tf.Module):
             if name in model.events.columns
         }
         self.queries = [name for name in model.events.columns if name.startswith("query_")]
+        self.numbers = {
+            _RAW_NUMBERS[name]: (name, (scales or {})[name])
+            for name in model.events.columns
+            if name in EVENT_NUMBERS
+        }
         self.item_ids = tf.constant(["", "", *item_ids])
 
     def next_scores(self, batch: Batch) -> tf.Tensor:
@@ -172,6 +184,10 @@ class Export(tf.Module):
             key.removesuffix("s"): tf.where(is_event, table.lookup(names[key]), 0)
             for key, table in self.indexes.items()
         }
+        batch |= {
+            name: tf.where(is_event, normalized(names[key], scale), 0.0)
+            for key, (name, scale) in self.numbers.items()
+        }
         return {
             **batch,
             "item": tf.where(is_event, self.item_index.lookup(item_ids_BL), 0),
@@ -180,6 +196,24 @@ class Export(tf.Module):
             "session_start": tf.where(is_event, session_starts_BL, 0),
             "step": tf.where(is_event, step, -1),
         }
+
+
+def normalized(raw: tf.Tensor, scale: Scale) -> tf.Tensor:
+    """Scale.normalized of float64 numbers of any shape, in operations of a graph; float32."""
+    is_missing = tf.math.is_nan(raw)
+    own = tf.where(is_missing, tf.zeros_like(raw), raw)
+    if scale.least is not None and scale.most is not None:
+        own = tf.clip_by_value(own, scale.least, scale.most)
+    if scale.by == "quantile":
+        known, flat = tf.constant(scale.known, tf.float64), tf.reshape(own, [-1])
+        places = tf.add_n([tf.searchsorted(known, flat, side) for side in ("left", "right")])
+        ranks = tf.cast(places, tf.float64) / len(scale.known) - 1.0
+        found = tf.reshape(ranks, tf.shape(own))
+    else:
+        own = tf.sign(own) * tf.math.log1p(tf.abs(own)) if scale.by == "log" else own
+        away = (own - scale.mean) / scale.deviation
+        found = tf.clip_by_value(away, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    return tf.where(is_missing, 0.0, tf.cast(found, tf.float32))
 
 
 def after_last(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
@@ -205,6 +239,7 @@ def save(export: Export, folder: str) -> None:
         "session_starts": tf.TensorSpec([None, None], tf.int32, "session_starts"),
         **{name: tf.TensorSpec([None, None], tf.string, name) for name in export.indexes},
         **{name: spec(name) for name in export.queries},
+        **{name: tf.TensorSpec([None, None], tf.float64, name) for name in export.numbers},
     }
     signatures = {
         "serving_default": export.recommend.get_concrete_function(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 
 from recsys import files
 from recsys.config import Config
@@ -28,7 +29,9 @@ def write(model: Recommender, dataset: Manifest, config: Config, version: str) -
     """
     item_ids = read_item_ids(dataset)
     names = {"event_type": list(dataset.event_types), "platform": list(dataset.platforms)}
-    module = export.Export(model, item_ids, names, config.ranking.exclude_history)
+    module = export.Export(
+        model, item_ids, names, config.ranking.exclude_history, dataset.event_numbers
+    )
     with tempfile.TemporaryDirectory() as folder:
         export.save(module, f"{folder}/export")
         files.upload(f"{folder}/export", files.join(version, "export"))
@@ -47,6 +50,7 @@ def _write_lite(model: Recommender, dataset: Manifest, exclude_history: bool, fo
         "item_ids": read_item_ids(dataset),
         "event_types": list(dataset.event_types),
         "platforms": list(dataset.platforms),
+        "event_numbers": {name: asdict(own) for name, own in dataset.event_numbers.items()},
         "first_index": FIRST_ITEM,
     }
     files.write_json(files.join(folder, "vocabulary.json"), names)

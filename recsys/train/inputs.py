@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from recsys.encoding import INPUTS
+from recsys.schemas import EVENT_NUMBERS
 from recsys.train.batch import SECONDS_PER_DAY, Batch
 
 _SECONDS_PER_HOUR = 3600
@@ -17,7 +18,8 @@ _SECONDS_PER_MINUTE = 60.0
 # 1970-01-01 was a Thursday.
 _FIRST_WEEKDAY = 3
 
-# Inputs with an embedding that is added to the event's vector, all else is a number of the step.
+# Inputs with an embedding that is added to the event's vector, but for these numbers of the step,
+# and for those of the event (EVENT_NUMBERS), each of which is multiplied with a vector of its own.
 _SIZES = {"hour": 24, "weekday": 7}
 _NUMBERS = ("gap", "session_start", "dwell")
 
@@ -41,7 +43,7 @@ def arrays_of(name: str, inputs: Mapping[str, int]) -> tuple[str, ...]:
 
 
 class EventInputs:
-    """Embeddings of what an event is, and numbers of the step it belongs to.
+    """Embeddings of what an event is, numbers of its own, and those of the step it belongs to.
 
     A step's dwell time is not known before the next step, so that a state never has its own: with
     each step the network reads how long the step before was looked at, where no session starts in
@@ -65,7 +67,12 @@ class EventInputs:
         self.tables = {
             name: tf.Variable(tf.zeros([sizes[name], width]), name=f"{name}_embedding")
             for name in names
-            if name not in _NUMBERS
+            if name not in (*_NUMBERS, *EVENT_NUMBERS)
+        }
+        self.tables |= {
+            name: tf.Variable(tf.zeros([width]), name=f"{name}_projection")
+            for name in names
+            if name in EVENT_NUMBERS
         }
 
     @property
@@ -74,8 +81,11 @@ class EventInputs:
         return len(self._numbers)
 
     def add_vectors(self, event_BLD: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The events' vectors with what the embeddings add."""
+        """The events' vectors with what embeddings and numbers add."""
         for name, table in self.tables.items():
+            if name in EVENT_NUMBERS:
+                event_BLD += batch[name][..., None] * table
+                continue
             for index_BL in self._indexes(name, batch):
                 vectors_BLD = tf.gather(table, index_BL)
                 if name == "query":  # a search may have fewer words, and other events have none

@@ -2,7 +2,7 @@
 
 One file with two signatures, which share the weights. Both take one history of L events as the
 dataset's histories hold it, padded at the end: item, event_type, gap_seconds, session_start, step
-and what else the model reads, each int32 [1, L].
+and what else the model reads, each [1, L] of int32, or of float32 where it is a number.
 
     encode     -> vector [1, D + 1], as the SavedModel's signature of the same name
     recommend  -> item [1, K] and score [1, K], best first
@@ -15,6 +15,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ TOP_K = 20
 _TOLERANCE = 1e-4
 _SIGNATURES = ("encode", "recommend")
 
-Rows = dict[str, npt.NDArray[np.int32]]
+Rows = dict[str, npt.NDArray[Any]]
 
 
 class Lite(tf.Module):

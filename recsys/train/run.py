@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -231,6 +231,11 @@ class Run:
             "trained_on": list(trainer.splits),
             "purchase_threshold": _purchase_threshold(best),
             "inputs": list(trainer.model.events.columns),
+            "event_numbers": {
+                name: asdict(scale)
+                for name, scale in self.dataset.event_numbers.items()
+                if name in trainer.model.events.columns
+            },
             "known_items": trainer.model.known_size - FIRST_ITEM,
         }
         files.write_json(

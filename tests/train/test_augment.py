@@ -33,6 +33,8 @@ def rows() -> Rows:
     found["session_start"] = np.where(found["step"] >= 0, 1 - found["step"] % 2, 0)
     found["timestamp"] = np.where(found["step"] >= 0, 2**40 + found["step"] * 1000, 0)
     found["event_type"] = np.where(found["step"] >= 0, 40 + found["step"], 0)
+    found["price"] = np.float32(0.25) - found["item"].astype(np.float32)  # of each item its own
+    found["price"][found["item"] == 0] = 0
     return found
 
 
@@ -66,6 +68,15 @@ def test_without_a_way_nothing_changes(rows: Rows) -> None:
         if name != "target":
             np.testing.assert_array_equal(found[name], rows[name], err_msg=name)
     assert made.is_asked_C.numpy().all()
+
+
+@pytest.mark.parametrize("augment", [Augment(1.0, crop=0.6), Augment(1.0, reorder=0.5)])
+def test_a_number_stays_with_its_event(rows: Rows, augment: Augment) -> None:
+    _, found, _ = _augmented(rows, augment)
+    assert found["price"].dtype == np.float32
+    assert not np.array_equal(found["item"], rows["item"])
+    expected = np.where(found["item"] > 0, np.float32(0.25) - found["item"], 0)
+    np.testing.assert_array_equal(found["price"], expected)
 
 
 def test_a_cropped_row_has_lost_its_first_steps_alone(rows: Rows) -> None:

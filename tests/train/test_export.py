@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,27 +10,36 @@ from recsys import files, ranking
 from recsys.config import Train
 from recsys.errors import DataError
 from recsys.manifest import Manifest
+from recsys.scale import Scale
 from recsys.schemas import FIRST_ITEM
 from recsys.train import lite
 from recsys.train.batch import target_cases
 from recsys.train.batches import read_rows
-from recsys.train.export import Export, save
+from recsys.train.export import Export, normalized, save
 from recsys.train.model import Recommender
 from recsys.train.tower import Catalogue
 from recsys.train.vectors import write_item_vectors
 from tests.datasets import LENGTH
 
-EVENT_INPUTS = ("event_type", "gap", "session_start", "dwell", "platform")
+EVENT_INPUTS = ("event_type", "gap", "session_start", "dwell", "platform", "price", "quantity")
 NAMES = (
     "item", "event_type", "gap_seconds", "session_start", "step", "timestamp", "platform", "target"
 )  # fmt: skip
+ONCE = np.ones(9)
+SCALES = {
+    "price": Scale.of("log", np.arange(1.0, 10.0), ONCE, (0.1, 0.8)),
+    "quantity": Scale.of("quantile", np.arange(0.0, 9.0), ONCE, None),
+}
 
 
 @pytest.fixture(scope="module")
 def model(dataset: Manifest) -> Recommender:
     size = dataset.vocabulary_size
     catalogue = Catalogue(
-        size, dataset.event_type_size, np.arange(size), inputs={"platform": FIRST_ITEM + 2}
+        size,
+        dataset.event_type_size,
+        np.arange(size),
+        inputs={"platform": FIRST_ITEM + 2, **dict.fromkeys(SCALES, 0)},
     )
     built = Recommender(Train(embedding_size=8, event_inputs=EVENT_INPUTS), catalogue, seed=3)
     rng = np.random.default_rng(0)
@@ -50,6 +60,7 @@ def exported(
             ids,
             {"event_type": dataset.event_types, "platform": ["web", "app"]},
             exclude_history=False,
+            scales=SCALES,
         ),
         str(folder),
     )
@@ -61,14 +72,42 @@ def rows(dataset: Manifest) -> dict[str, np.ndarray]:
     table = pq.read_table(files.local_copy(dataset.file_urls("test")[0])).to_pydict()
     item = np.array(table["item"])
     table["platform"] = np.where(item > 0, 1 + item % 3, 0)
-    return {name: np.array(table[name], np.int32) for name in NAMES}
+    found = {name: np.array(table[name], np.int32) for name in NAMES}
+    return {**found, **_numbers(item)}
+
+
+def _raw(item: np.ndarray) -> dict[str, np.ndarray]:
+    """What events cost, as a log has it, and how many they are; NaN where nobody knows."""
+    return {
+        "price": np.where(item % 4 == 0, np.nan, item / 3),
+        "quantity": np.where(item % 5 == 0, np.nan, item % 7),
+    }
+
+
+def _numbers(item: np.ndarray) -> dict[str, np.ndarray]:
+    """The same as histories have it."""
+    return {
+        name: np.where(item > 0, SCALES[name].normalized(own), 0).astype(np.float32)
+        for name, own in _raw(item).items()
+    }
+
+
+@pytest.mark.parametrize("clip", [None, (0.25, 0.75)])
+@pytest.mark.parametrize("by", ["standard", "log", "quantile"])
+def test_a_graph_normalizes_as_prepare_does(by: str, clip: tuple[float, float] | None) -> None:
+    values = np.array([0.1, 0.3, 2.0, 7.77, 1e6])
+    scale = Scale.of(by, values, np.array([3, 1, 4, 1, 1]), clip)
+    asked = np.array([[np.nan, 0.0, 0.1, 0.3, 1.0], [2.0, 7.77, 7.78, 1e6, 1e300]])
+    found = normalized(tf.constant(asked), scale).numpy()
+    np.testing.assert_allclose(found, scale.normalized(asked), rtol=1e-6, atol=1e-7)
+    assert len(np.unique(found)) > 2
 
 
 def test_cases_are_scored_as_in_training(
     exported: Path, model: Recommender, rows: dict[str, np.ndarray]
 ) -> None:
     row, step, scores = ranking.load(str(exported)).cases(rows)
-    batch = {name: tf.constant(rows[name]) for name in NAMES}
+    batch = {name: tf.constant(values) for name, values in rows.items()}
     row_C, step_C, *_ = target_cases(batch)
     np.testing.assert_array_equal(row, row_C)
     np.testing.assert_array_equal(step, step_C)
@@ -95,6 +134,8 @@ def test_raw_events_give_what_the_prepared_arrays_give(
         platforms=tf.constant(np.array(["", "?", "web", "app"])[rows["platform"]]),
         timestamps=tf.constant(rows["timestamp"], tf.int64),
         session_starts=tf.constant(rows["session_start"]),
+        prices=tf.constant(_raw(item)["price"]),
+        quantities=tf.constant(_raw(item)["quantity"]),
         k=tf.constant(4),
     )
     scores = ranking.without_reserved(ranking.load(str(exported)).scores(rows))
@@ -102,6 +143,13 @@ def test_raw_events_give_what_the_prepared_arrays_give(
     expected = [[f"item-{index - FIRST_ITEM}".encode() for index in row] for row in items.numpy()]
     assert found["item_ids"].numpy().tolist() == expected
     np.testing.assert_allclose(found["scores"], values, atol=1e-4)
+
+
+def test_numbers_of_events_change_the_vectors(exported: Path, rows: dict[str, np.ndarray]) -> None:
+    ranker = ranking.load(str(exported))
+    for name in SCALES:
+        other = ranker.encode({**rows, name: rows[name] + np.float32(0.5)})["vectors"].numpy()
+        assert np.abs(other - ranker.encode(rows)["vectors"].numpy()).max() > 1e-3
 
 
 def test_what_the_vocabulary_does_not_know_is_the_unknown_item(exported: Path) -> None:
@@ -114,6 +162,8 @@ def test_what_the_vocabulary_does_not_know_is_the_unknown_item(exported: Path) -
             platforms=tf.constant([["web"]]),
             timestamps=tf.constant([[1000]], tf.int64),
             session_starts=tf.constant([[1]]),
+            prices=tf.constant([[2.5]], tf.float64),
+            quantities=tf.constant([[math.nan]], tf.float64),
             k=tf.constant(5),
         )
         return found["item_ids"].numpy().tolist()
@@ -136,6 +186,7 @@ def test_tflite_gives_what_the_model_gives(
 ) -> None:
     rows = read_rows(dataset, "test", 8)
     rows["platform"] = np.where(rows["item"] > 0, 1 + rows["item"] % 3, 0)
+    rows |= _numbers(rows["item"])
     nothing = {name: np.full((1, LENGTH), -1 if name == "step" else 0) for name in rows}
     rows = {name: np.concatenate([values, nothing[name]]) for name, values in rows.items()}
     fixed = lite.Lite(model, dataset.sequence_length, exclude_history=True)
@@ -147,7 +198,8 @@ def test_tflite_gives_what_the_model_gives(
     recommend = lite.open_lite(content)["recommend"]
     for place, expected in enumerate(items.numpy()):
         row = {
-            name: rows[name][place : place + 1].astype(np.int32) for name in model.events.columns
+            name: rows[name][place : place + 1].astype(own.dtype.as_numpy_dtype)
+            for name, own in fixed.inputs.items()
         }
         assert recommend(**row)["item"][0, :3].tolist() == expected.tolist()
 

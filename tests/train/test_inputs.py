@@ -35,6 +35,16 @@ def test_hour_and_weekday_are_those_of_utc() -> None:
     assert found.tolist() == [100 * when.hour + when.weekday() for when in expected]
 
 
+def test_a_number_of_an_event_moves_that_event_alone() -> None:
+    inputs = EventInputs(("price", "quantity"), 4, {"price": 0, "quantity": 0}, width=2)
+    assert (inputs.numbers, inputs.columns[5:]) == (0, ("price", "quantity"))
+    inputs.tables["price"].assign([1.0, -2.0])
+    inputs.tables["quantity"].assign([10.0, 0.0])
+    batch = {"price": tf.constant([[0.5, -1.0, 0.0]]), "quantity": tf.constant([[0.0, 3.0, 0.0]])}
+    found = inputs.add_vectors(tf.ones([1, 3, 2]), batch).numpy()
+    np.testing.assert_allclose(found, [[[1.5, 0.0], [30.0, 3.0], [1.0, 1.0]]])
+
+
 def test_only_what_is_asked_for_is_read() -> None:
     assert columns(Train().event_inputs, {"platform": 4}) == (
         "item", "event_type", "gap_seconds", "session_start", "step"
@@ -47,6 +57,7 @@ def test_only_what_is_asked_for_is_read() -> None:
     ("train", "message"),
     [
         (Train(event_inputs=("platform",)), r"train\.event_inputs: expected platform only where"),
+        (Train(event_inputs=("price",)), r"expected price only .*\(prepare\.event_numbers\.price"),
         (Train(event_type_weights={"buy": 2}), "event_type_weights: expected one of view; found"),
     ],
 )
