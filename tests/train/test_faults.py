@@ -17,11 +17,11 @@ import pytest
 
 from recsys import files
 from tests.datasets import write_dataset
-from tests.processes import ROOT, environment, horovod_command, kill_all
+from tests.processes import ROOT, environment, horovod_command, kill_all, wait_for
 
 pytestmark = pytest.mark.slow
 
-_DEADLINE_SECONDS = 120
+_DEADLINE_SECONDS = 240
 # Longer than ranks on a busy machine differ by in making their graphs.
 _STALL_SECONDS = 12
 # The mean of the last checkpoints may be better than the best epoch, and is refitted then, too.
@@ -159,9 +159,9 @@ def test_an_elastic_run_survives_when_the_rank_that_writes(runs: Runs, what: str
     )  # fmt: skip
     # Two ranks have done an epoch, and a part of the next, which the one that is left begins again.
     started = "epoch-00002-step-000000000.npz"
-    _until_saved(runs, model, launcher, after=started)
-    first = {process.environ()["HOROVOD_HOSTNAME"]: process for process in _ranks_of(launcher)}
     try:
+        _until_saved(runs, model, launcher, after=started)
+        first = {process.environ()["HOROVOD_HOSTNAME"]: process for process in _ranks_of(launcher)}
         first["localhost"].send_signal(signal.SIGKILL if what == "dies" else signal.SIGSTOP)
         assert launcher.wait(timeout=_DEADLINE_SECONDS) == 0, runs.log(model)[-3000:]
     finally:
@@ -177,6 +177,36 @@ def test_an_elastic_run_survives_when_the_rank_that_writes(runs: Runs, what: str
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert json.loads((version / "model.json").read_text())["ranks"] == 1
     assert len(list((runs.folder / model / "versions").iterdir())) == 1
+
+
+def test_an_elastic_run_grows_where_a_host_comes(runs: Runs) -> None:
+    hosts = runs.folder / "hosts.sh"
+    hosts.write_text("echo localhost:1\n")
+    discovery = runs.folder / "discovery.sh"
+    discovery.write_text(f"#!/bin/sh\n. {hosts}\n")
+    discovery.chmod(0o755)
+    launcher = runs.start(
+        "growing", "--train.epochs", "100000", "--train.patience_epochs", "100000",
+        hosts=("-np", "1", "--min-np", "1", "--max-np", "2",
+               "--host-discovery-script", str(discovery)),
+    )  # fmt: skip
+    try:
+        _until_saved(runs, "growing", launcher, after="epoch-00002")
+        hosts.write_text("echo localhost:1\necho 127.0.0.1:1\n")
+        together = "ranks have changed: this is rank 0 of 2"
+        wait_for(lambda: together in runs.log("growing"), launcher)
+        _until_saved(runs, "growing", launcher, after=runs.checkpoints("growing")[-1].name)
+        assert len(_ranks_of(launcher)) == 2
+    finally:
+        kill_all(launcher)
+    # Rows of every epoch are counted against the manifest, or the job would have failed.
+    [version] = (runs.folder / "growing" / "versions").iterdir()
+    lines = (version / "metrics.jsonl").read_text().splitlines()
+    epochs = [json.loads(line)["epoch"] for line in lines]
+    assert epochs == [*range(1, len(epochs) + 1)]
+    since = re.search(r"going on with the choice of .* at epoch (\d+), step 0", runs.log("growing"))
+    assert since is not None
+    assert int(since[1]) > 2
 
 
 def test_a_rank_that_stands_still_and_a_reader_that_stops_are_named_and_end_the_job(
