@@ -49,8 +49,7 @@ def forget(spark: SparkSession, config: Config, users: str) -> Manifest:
 
     Raises:
         ConfigError: no key, or another one than that of the dataset
-        DataError: no dataset, no ids, none that it knows, or sequences that do not say whose they
-            are
+        DataError: no dataset, no ids, or none that it knows
     """
     with lock.held(config.paths.dataset, _BY) as held:
         former = manifest.read(config.paths.dataset)
