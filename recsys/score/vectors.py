@@ -94,9 +94,9 @@ def _write(
         np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
         for start in range(0, len(chosen_N), _ROWS_AT_ONCE):
             chosen = chosen_N[start : start + _ROWS_AT_ONCE]
-            part = made(np.array(vectors_VW[chosen], "<f4"), chosen)
+            part = np.array(vectors_VW[chosen], "<f4")
             require_finite(part, names_V.take(pa.array(chosen)), "item")
-            file.write(np.ascontiguousarray(part, "<f4").data)
+            file.write(np.ascontiguousarray(made(part, chosen), "<f4").data)
 
 
 def normalised(vectors_ND: Floats) -> Floats:
