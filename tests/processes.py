@@ -42,7 +42,7 @@ def environment() -> dict[str, str]:
 def run(
     command: list[str],
     folder: Path = ROOT,
-    seconds: int = 300,
+    seconds: int = 500,
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command with the project's environment, or changes to it; returns what it printed."""
@@ -71,7 +71,7 @@ def horovodrun(ranks: int, *command: str) -> subprocess.CompletedProcess[str]:
 def spark_submit(
     *command: str,
     master: str = "local[2]",
-    seconds: int = 300,
+    seconds: int = 500,
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Submits a job; options of spark-submit's own can go before it."""
