@@ -68,7 +68,7 @@ class Plain:
         most = max([*said.values(), 0.0]) or 1.0
         least = min([*said.values(), 0.0])
         keys = {
-            item: (round((said.get(item, 0.0) - least) / (most - least or 1), 8), self.counts[item])
+            item: (round((said.get(item, 0.0) - least) / (most - least or 1), 6), self.counts[item])
             for item in self.catalogue
         }
         best = sorted(self.catalogue, key=lambda item: (-keys[item][0], -keys[item][1], item))

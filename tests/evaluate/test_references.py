@@ -197,7 +197,7 @@ def test_content_by_vectors_equals_a_plain_loop(
     for case, cosines in enumerate(expected):
         assert order(scores[case]) == order(cosines)
         np.testing.assert_allclose(
-            np.diff(scores[case][FIRST_ITEM:] - places(BOUGHT)[FIRST_ITEM:]) / 2**31,
+            np.diff(scores[case][FIRST_ITEM:] - places(BOUGHT)[FIRST_ITEM:]) / 2**20,
             np.diff(cosines[FIRST_ITEM:]) / (cosines.max() - min(cosines.min(), 0)),
             atol=1e-6,
         )

@@ -32,9 +32,8 @@ Ints = npt.NDArray[np.int32]
 
 # An instant after all others.
 NEVER = int(np.iinfo(np.int64).max)
-# Of a case's highest score: what differs by less is alike. With popularity below 1 beside them,
-# these levels still fit into a double.
-_LEVELS = 2.0**31
+# Of a case's highest score: what differs by less is alike, as sums of single precision say no more.
+_LEVELS = 2.0**20
 # Pairs of an item of a history and one that it speaks for, spread out at once.
 _PAIRS_AT_ONCE = 1 << 22
 
