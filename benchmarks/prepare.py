@@ -17,6 +17,8 @@ time, vocabulary, item statistics, sequences and the leakage certificate. The la
                         of the job on a log of 2,000 events, which is subtracted above
 and with --compare
     cost_ratio_10x      processor time of 20M events over that of 2M
+    times_sessions      processor time of 5M events over that of Spark alone parting them into
+                        sessions (benchmarks/prepare_sessions.py), each without its start-up
     times_polars        seconds of 5M events, start-up and all, over those of the same steps by
                         hand (benchmarks/prepare_polars.py)
     peak_growth         peak memory with one user of 20 % of all events over that with 2 %, at 2M
@@ -48,6 +50,11 @@ JAVA = (
     "-Darrow.enable_unsafe_memory_access=true",
     "-Darrow.enable_null_check_for_get=false",
 )
+
+SPARK = [
+    "spark-submit", "--master", "local[2]", "--driver-memory", "4g",
+    "--driver-java-options", " ".join(JAVA),
+]  # fmt: skip
 
 
 def settings(events: int) -> list[str]:
@@ -81,9 +88,7 @@ def job(folder: Path, events: int, heavy_share: float = 0.02) -> Run:
     log, dataset = folder / f"log-{events}-{heavy_share}", folder / f"dataset-{events}"
     logs.write_log(log, events, heavy_share=heavy_share)
     paths = [f"--events.path=[{log}]", f"--paths.dataset={dataset}"]
-    spark = ["spark-submit", "--master", "local[2]", "--driver-memory", "4g"]
-    spark += ["--driver-java-options", " ".join(JAVA)]
-    usage = measured([*spark, "jobs/prepare.py", *paths, *settings(events)])
+    usage = measured([*SPARK, "jobs/prepare.py", *paths, *settings(events)])
     made = manifest.read(str(dataset))
     print(f"{events} events: {usage.seconds:.1f} s, {usage.cpu_seconds:.1f} s of processors, "
           f"{usage.peak_mib:.0f} MiB", flush=True)  # fmt: skip
@@ -100,10 +105,18 @@ def by_hand(folder: Path, events: int) -> float:
     return usage.seconds
 
 
+def sessions(folder: Path, events: int) -> float:
+    """Processor seconds of parting the log of job() into sessions alone."""
+    log, output = folder / f"log-{events}-0.02", folder / f"sessions-{events}"
+    usage = measured([*SPARK, "benchmarks/prepare_sessions.py", str(log), str(output)])
+    print(f"sessions alone of {events} events: {usage.cpu_seconds:.1f} s of processors", flush=True)
+    return usage.cpu_seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=20_000_000)
-    parser.add_argument("--compare", action="store_true", help="with a tenth, and with Polars")
+    parser.add_argument("--compare", action="store_true", help="with other sizes, Spark and Polars")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         print(json.dumps(figures(Path(name), options.events, options.compare)))
@@ -127,6 +140,8 @@ def figures(folder: Path, events: int, compare: bool) -> dict[str, float]:
         heavy = job(folder / "heavy", 2_000_000, heavy_share=0.2).usage
         ratio = (large.cpu_seconds - small.cpu_seconds) / (tenth.cpu_seconds - small.cpu_seconds)
         found["cost_ratio_10x"] = round(ratio, 2)
+        of_sessions = sessions(folder, 5_000_000) - sessions(folder, _SMALL)
+        found["times_sessions"] = round((middle.cpu_seconds - small.cpu_seconds) / of_sessions, 2)
         found["times_polars"] = round(middle.seconds / by_hand(folder, 5_000_000), 2)
         found["peak_growth"] = round(heavy.peak_mib / tenth.peak_mib, 2)
     return found

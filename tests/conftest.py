@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 
 from recsys.config import Config
 from recsys.tables import spark_session
+from tests.processes import JVM_OPTIONS
 from tests.shop import Shop
 
 
@@ -29,7 +30,9 @@ def spark() -> Iterator[SparkSession]:
     """A session as the jobs have it, small."""
     from pyspark import SparkContext
 
-    SparkContext._ensure_initialized()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_SUBMIT_OPTS", JVM_OPTIONS)
+        SparkContext._ensure_initialized()
     settings = {
         "spark.master": "local[2]",
         "spark.sql.shuffle.partitions": "2",

@@ -46,6 +46,7 @@ class Left:
         steps: of the manifest
         named: whether sessions.naming() went over them
         walk: to the same events, without the columns that the log lacks
+        bots: users of whom nothing is left
     """
 
     events: DataFrame
@@ -53,6 +54,7 @@ class Left:
     steps: tuple[Step, ...]
     named: bool
     walk: Walk
+    bots: frozenset[str]
 
 
 def look_across(work: Work, events: DataFrame, rows: int) -> Left:
@@ -78,7 +80,8 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
     steps = _noise_steps(clean, rows, marks)
     count = steps[-1].rows_out if steps else rows
     _require_some(work, count, steps)
-    gone, rounds = Gone(_bots(marks), end=_end(prepare, marks)), 0
+    bots = _bots(marks)
+    gone, rounds = Gone(bots, end=_end(prepare, marks)), 0
     if clean.min_item_events is not None:
         gone, rounds = _with_rare(clean, walked, gone)
     schema = {name: EVENTS[name] for name in names}
@@ -90,7 +93,7 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
         decision = f"{_support(clean)}: {len(gone.rare)} items in {rounds} rounds"
         steps.append(Step("support", before, count, decision))
         _require_some(work, count, steps)
-    return Left(with_absent(left), count, tuple(steps), named=rules is not None, walk=walk)
+    return Left(with_absent(left), count, tuple(steps), rules is not None, walk, bots)
 
 
 def _require_some(work: Work, count: int, steps: Sequence[Step]) -> None:

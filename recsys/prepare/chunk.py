@@ -24,7 +24,7 @@ from recsys.prepare.cutting import (
     starts,
 )
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
-from recsys.prepare.rows import KINDS, Cutting
+from recsys.prepare.rows import COUNTS, KINDS, Cutting
 from recsys.schemas import NO_LABEL, SEQUENCE_ARRAYS, SPLITS, VALUE_WEIGHT
 
 # A session of the log that resumes after more others than this counts as a new one.
@@ -42,7 +42,7 @@ class Open:
     previous_time: int | None = None
     session_split: int = 0  # of the start of the session that goes on
     seen_sessions: dict[str, int] = field(default_factory=dict)  # with the split of their starts
-    counts: Ints = field(default_factory=lambda: np.zeros(4, dtype=np.int64))
+    counts: Ints = field(default_factory=lambda: np.zeros(len(COUNTS), dtype=np.int64))
 
 
 class Chunk:
@@ -88,8 +88,10 @@ class Chunk:
         self.step_previous = previous
         self.session_start = self._session_start()
         self.step_split = _numpy(self.table["part"])[first_event]
+        self.strays = np.zeros(len(first_event), np.bool_)
         if self.is_parted_anew:
-            self.step_split = self._split_of_whole_sessions()
+            whole = self._split_of_whole_sessions()
+            self.strays, self.step_split = whole != self.step_split, whole
         asks = np.logical_or.reduceat(self.target, first_event)
         self.step_asks = asks & (self.step_number > 0) & (self.step_split < len(SPLITS))
 
@@ -225,16 +227,19 @@ class Chunk:
         return [*scalars, *lists]
 
     def _subject_counts(self, upto_step: int | None = None) -> Ints:
-        """Events cut and steps asked for in each split, a row a subject."""
+        """COUNTS, a row a subject: events cut and astray, and steps asked for in each split."""
+        subject, sizes = self.step_subject[:upto_step], np.diff(self.step_event)[:upto_step]
+        strays = np.where(self.strays[:upto_step], sizes, 0)
+        stray_events = np.bincount(subject, strays, self.subject_count).astype(np.int64)
         asks = np.flatnonzero(self.step_asks[:upto_step])
         cell = self.step_subject[asks] * len(SPLITS) + self.step_split[asks]
         steps = np.bincount(cell, minlength=self.subject_count * len(SPLITS))
-        counts = np.column_stack([self.cut_events, steps.reshape(-1, len(SPLITS))])
+        counts = np.column_stack([self.cut_events, stray_events, steps.reshape(-1, len(SPLITS))])
         counts[0] += self.open.counts
         return np.asarray(counts, dtype=np.int64)
 
     def _counts(self, history: Bools, complete: int) -> list[pa.Array]:
-        table = np.zeros((len(history), 4), dtype=np.int64)
+        table = np.zeros((len(history), len(COUNTS)), dtype=np.int64)
         table[history] = self._subject_counts()[:complete]
         return [pa.array(column) for column in table.T]
 

@@ -81,12 +81,15 @@ def clean(work: Work, former: Former | None = None) -> Clean:
     if found.added_days:
         kept += days.write(found.added, work.version, found.added_days)
     events, rows, steps, about = found.events, found.rows, found.steps, found.seen
-    named, walk = False, None
+    named, walk, impressions = False, None, found.kept_apart
     looks_across = work.config.prepare.clean.looks_across
     if looks_across:
         left = look_across(work, events, rows)
         named, walk = left.named, left.walk
         events, rows, steps, about = left.events, left.rows, steps + left.steps, seen(left.events)
+        if impressions is not None and left.bots:
+            bots = work.spark.createDataFrame([(user,) for user in left.bots], "user_id string")
+            impressions = impressions.join(F.broadcast(bots), on="user_id", how="left_anti")
     return Clean(
         events=events,
         in_order=looks_across,
@@ -102,6 +105,6 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         first_event=about.first_event,
         last_event=about.last_event,
         by_day=about.days,
-        impressions=found.kept_apart,
+        impressions=impressions,
         walk=walk,
     )

@@ -30,7 +30,13 @@ from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
 from recsys.prepare.purchases import Purchases
-from recsys.prepare.recount import feature_checks, number_checks, recounted
+from recsys.prepare.recount import (
+    feature_checks,
+    number_checks,
+    platform_check,
+    recounted,
+    type_check,
+)
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode_impressions
 from recsys.prepare.sessions import Rules
@@ -125,11 +131,17 @@ def _train_checks(
     """Of what train alone may decide."""
     prepare = work.config.prepare
     counted = recounted(parted.events, indexes.event_types, prepare)
-    counts = work.stage(counted, "recounted", tables.schema_of(counted))
+    everything = work.stage(counted, "recounted", tables.schema_of(counted))
+    counts = everything.where(F.col("item_id").isNotNull())
     before = former.vocabulary if former else None
     checks = certificate.vocabulary_checks(
         indexes.vocabulary, counts, cleaned.items, prepare, before
     )
+    types, platforms = (
+        (former.manifest.event_types, former.manifest.platforms) if former else ((), ())
+    )
+    checks.append(type_check(indexes.event_types, types, everything))
+    checks += platform_check(indexes.platforms, platforms, parted.events)
     checks += feature_checks(indexes.items, indexes.vocabulary, counts, cleaned.items, work.config)
     scales = {name: own.scale for name, own in numbers.items()}
     checks += number_checks(scales, parted.events, prepare)
@@ -181,7 +193,7 @@ def _manifest(
         steps=(
             *cleaned.steps,
             _limited_steps(work, cleaned, written),
-            *_split_step(cleaned, parted),
+            *_split_step(cleaned, parted, written),
             indexes.step,
         ),
         quarantine=cleaned.faults,
@@ -220,10 +232,10 @@ def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> mani
     )
 
 
-def _split_step(cleaned: Clean, parted: Parted) -> list[manifest.Step]:
+def _split_step(cleaned: Clean, parted: Parted, written: writing.Written) -> list[manifest.Step]:
     if parted.times is None:
         return []
-    gone = parted.events.where(F.col(PART) == NO_PART).count()
+    gone = parted.events.where(F.col(PART) == NO_PART).count() + written.stray_events
     decision = "of no split: the embargo, and what a session goes on with behind its split's end"
     return [manifest.Step("split", cleaned.rows, cleaned.rows - gone, decision)] if gone else []
 

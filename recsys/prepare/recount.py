@@ -12,10 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys.config import Config, Prepare
+from recsys.prepare import tfidf
 from recsys.prepare.certificate import Check
 from recsys.prepare.cutting import Bools
 from recsys.prepare.dense import Numbers
@@ -30,26 +32,69 @@ _RELATIVE, _ABSOLUTE = 2e-7, 1e-9
 def recounted(events: DataFrame, event_types: tuple[str, ...], prepare: Prepare) -> DataFrame:
     """What the splits say of each item (and price, where there are statistics), in one pass.
 
+    What has no item is counted as such.
+
     Args:
         events: clean events of all splits, with PART
-        event_types: in the order of conversion's shares
+        event_types: in the order of their indexes
         prepare: says whether there are statistics
 
     Returns:
-        item_id, train and valid: how many events; and of train price, last, and the number of
-        each type as type_0, type_1, …
+        item_id, train and valid: how many events; of train the number of each type as type_0,
+        type_1, …; and where there are statistics price and last
     """
     is_train, is_valid = F.col(PART) == TRAIN, F.col(PART) == VALID
-    of_splits = [F.count_if(is_train).alias("train"), F.count_if(is_valid).alias("valid")]
-    of_item = events.where(F.col("item_id").isNotNull())
-    if not prepare.item_statistics:
-        return of_item.groupBy("item_id").agg(*of_splits)
-    of_types = [
+    counts = [F.count_if(is_train).alias("train"), F.count_if(is_valid).alias("valid")]
+    counts += [
         F.count_if(is_train & (F.col("event_type") == name)).alias(f"type_{place}")
         for place, name in enumerate(event_types)
     ]
+    if not prepare.item_statistics:
+        return events.groupBy("item_id").agg(*counts)
     last = F.max(F.when(is_train, F.col("timestamp"))).alias("last")
-    return of_item.groupBy("item_id", "price").agg(*of_splits, last, *of_types)
+    return events.groupBy("item_id", "price").agg(*counts, last)
+
+
+def type_check(types: tuple[str, ...], before: tuple[str, ...], counts: DataFrame) -> Check:
+    """Event types are those of train, in the order of their counts.
+
+    Args:
+        types: as the manifest has them
+        before: of the version that days were added to, which stay
+        counts: of recounted(types)
+    """
+    names = [F.sum(f"type_{place}") for place in range(len(types))]
+    events, *found = counts.agg(F.sum("train"), *names).collect()[0]
+    known = dict(zip(types, found, strict=True))
+    others = {"others": events - sum(found)} if events > sum(found) else {}
+    return _order_check("event types", types, before, {**known, **others})
+
+
+def platform_check(
+    platforms: tuple[str, ...], before: tuple[str, ...], events: DataFrame
+) -> list[Check]:
+    """The same of platforms, where there are any.
+
+    Args:
+        platforms: as the manifest has them
+        before: of the version that days were added to, which stay
+        events: clean events of all splits, with PART and platform
+    """
+    if not platforms:
+        return []
+    train = events.where((F.col(PART) == TRAIN) & F.col("platform").isNotNull())
+    rows = train.groupBy("platform").agg(F.count(F.lit(1)).alias("events")).collect()
+    found = {row.platform: row.events for row in rows}
+    return [_order_check("platforms", platforms, before, found)]
+
+
+def _order_check(
+    what: str, found: tuple[str, ...], before: tuple[str, ...], counts: Mapping[str, int]
+) -> Check:
+    new = [name for name, count in counts.items() if count and name not in before]
+    expected = [*before, *sorted(new, key=lambda name: (-counts[name], name))]
+    wanted, given = (", ".join(names) for names in (expected, found))
+    return Check(f"{what} from train alone", wanted, given, wanted == given)
 
 
 def feature_checks(
@@ -59,7 +104,7 @@ def feature_checks(
     catalogue: DataFrame | None,
     config: Config,
 ) -> list[Check]:
-    """Numbers and statistics of items are what train alone gives; none where there are neither.
+    """Numbers, statistics and reduced texts of items are what train alone gives, if there are any.
 
     Args:
         written: items.parquet
@@ -70,12 +115,14 @@ def feature_checks(
     """
     prepare, own = config.prepare, config.items
     numbers = [name for name, kind in own.dense.items() if kind == "number"]
-    if not numbers and not prepare.item_statistics:
+    texts = [name for name, kind in own.dense.items() if kind == "text"]
+    texts = texts if prepare.text_method == "tfidf_svd" else []
+    if not numbers and not texts and not prepare.item_statistics:
         return []
     items = vocabulary.select("item_index", "item_id", "train_count")
     category = own.first_category
     if catalogue is not None:
-        offered = catalogue.select("item_id", *numbers, *([category] if category else []))
+        offered = catalogue.select("item_id", *numbers, *texts, *([category] if category else []))
         items = items.join(offered, on="item_id", how="left")
     vectors = [name for name in written.columns if name.endswith("_vector")]
     vectors_of = written.select("item_index", "item_id", *vectors)
@@ -89,6 +136,10 @@ def feature_checks(
             _of_train(counts).toPandas(), table["item_id"].to_pylist(), groups
         )
         raw, by = {**raw, **found}, {**by, **dict.fromkeys(found, "standard")}
+    for name in texts:
+        width = pc.max(pc.list_value_length(table[f"{name}_vector"])).as_py()
+        reduction = tfidf.fitted(items, name, width, config.seed)
+        expected[name] = reduction.vectors(table[name].to_pylist())
     is_train = table["train_count"].to_numpy() > 0
     rounding: dict[str, float] = {}
     for name, values in raw.items():

@@ -36,6 +36,7 @@ ROWS: dict[str, str] = {
     "target": "array<int>",
     "purchase": "array<int>",
     "cut_events": "bigint",
+    "stray_events": "bigint",
     "train_steps": "bigint",
     "valid_steps": "bigint",
     "test_steps": "bigint",
@@ -44,7 +45,7 @@ ROWS: dict[str, str] = {
 PACKING = Packing(ROWS)
 
 MOST = ("steps", "most_step_events")
-COUNTS = ("cut_events", *(f"{split}_steps" for split in SPLITS))
+COUNTS = ("cut_events", "stray_events", *(f"{split}_steps" for split in SPLITS))
 
 
 def rows_schema(inputs: Iterable[str]) -> dict[str, str]:

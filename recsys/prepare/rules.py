@@ -72,7 +72,8 @@ def rules(config: Config) -> tuple[Rule, ...]:
             )
     _check_targets(config)
     if _has_impressions(config):
-        found.append(Rule(IMPRESSIONS, "kept apart in impressions/: shown, and not chosen"))
+        decision = "kept apart in impressions/, but for those of bots: shown, and not chosen"
+        found.append(Rule(IMPRESSIONS, decision))
     return tuple(found)
 
 

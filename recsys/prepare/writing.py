@@ -53,6 +53,7 @@ class Written:
         files: the paths of each split's files, in their order
         users: histories
         cut_events: left out of steps that were too large
+        stray_events: of no split, since their session started in another one
         planned_steps: target steps of each split, counted before the cutting
         most_steps: of a history
         most_step_events: of a history's step
@@ -62,6 +63,7 @@ class Written:
     files: dict[str, tuple[str, ...]]
     users: int
     cut_events: int
+    stray_events: int
     planned_steps: dict[str, int]
     most_steps: int
     most_step_events: int
@@ -124,6 +126,7 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         files=group_files,
         users=int((latest_sizes["rows"] * latest_sizes["length"]).sum()),
         cut_events=int(latest_sizes["cut_events"].sum()),
+        stray_events=int(latest_sizes["stray_events"].sum()),
         planned_steps={split: int(latest_sizes[f"{split}_steps"].sum()) for split in SPLITS},
         most_steps=int(latest_sizes["steps"].max()),
         most_step_events=int(latest_sizes["most_step_events"].max()),

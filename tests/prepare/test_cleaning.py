@@ -136,6 +136,19 @@ def test_a_plan_says_what_a_run_does_and_writes_nothing(
         assert words in said
 
 
+def test_what_bots_were_shown_goes_with_them(spark: SparkSession, tmp_path: Path) -> None:
+    shown = [
+        (user, "i01", "shown", str(START + DAY), "1.50", "1") for user in ("robot", "hasty", "u1")
+    ]
+    config = config_of(tmp_path, [*trouble(), *shown], Clean(bot_events_per_day=40))
+    events = replace(config.events, impression_event_types=("shown",))
+    config = replace(config, events=events)
+    run = work.Work(spark, config, files.new_version(config.paths.dataset))
+    impressions = cleaning.clean(run).impressions
+    assert impressions is not None
+    assert {row.user_id for row in impressions.collect()} == {"hasty", "u1"}
+
+
 def test_a_log_of_bots_alone_is_named(spark: SparkSession, tmp_path: Path) -> None:
     rows = [row for row in trouble() if row[0] == "robot"]
     config = config_of(tmp_path, rows, Clean(bot_events_per_day=40))

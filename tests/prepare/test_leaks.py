@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,7 +19,12 @@ from recsys.config import Config, Prepare
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.prepare import pipeline
-from recsys.prepare.parts import NO_PART, PART, TEST, TRAIN, VALID
+from recsys.prepare.cleaning import Clean
+from recsys.prepare.indexing import Indexes
+from recsys.prepare.parts import Parted
+from recsys.prepare.split import NO_PART, PART, TEST, TRAIN, VALID
+from recsys.prepare.walk import Pass
+from recsys.prepare.work import Work
 from tests.prepare.small import DAY, START, Row, log_rows, small_config, write_csv
 
 LATE = (START + 6 * DAY) * 1_000_000
@@ -39,22 +47,40 @@ def made(spark: SparkSession, config: Config) -> Manifest:
     return manifest.read(config.paths.dataset)
 
 
-def _before(name: str, change: Change) -> Callable[[pytest.MonkeyPatch], None]:
-    """Plants into the events that a function of the pipeline takes."""
-    own = getattr(pipeline, name)
-    place = 1 if name == "index" else 0
-
-    def changed(*arguments: Any) -> Any:
-        events = change(arguments[place])
-        return own(*arguments[:place], events, *arguments[place + 1 :])
-
-    return lambda patch: patch.setattr(pipeline, name, changed)
+def _in_index(change: Change) -> Callable[[pytest.MonkeyPatch], None]:
+    """Plants into the events of which the vocabulary is made."""
+    own = pipeline.index
+    return lambda patch: patch.setattr(
+        pipeline, "index", lambda work, events, *others: own(work, change(events), *others)
+    )
 
 
-def _behind_cut(change: Change) -> Callable[[pytest.MonkeyPatch], None]:
-    """Plants into the rows that are cut."""
+def _in_cutting(change: Change) -> Callable[[pytest.MonkeyPatch], None]:
+    """Plants into the events that are cut."""
+    own = pipeline._cut
+
+    def changed(work: Work, cleaned: Clean, parted: Parted, *others: Any) -> DataFrame:
+        planted = replace(parted, events=change(parted.events), walk=None)
+        return own(work, cleaned, planted, *others)
+
+    return lambda patch: patch.setattr(pipeline, "_cut", changed)
+
+
+def _rows_lost(patch: pytest.MonkeyPatch) -> None:
+    """Of the rows that are written, the last of each batch of test does not come."""
     own = pipeline.cut
-    return lambda patch: patch.setattr(pipeline, "cut", lambda *given: change(own(*given)))
+
+    def losing(*given: Any) -> Pass:
+        cut = own(*given)
+
+        def rows(events: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in cut(events):
+                of_test = np.flatnonzero(pc.equal(batch["kind"], "test"))
+                yield batch.take(np.setdiff1d(np.arange(batch.num_rows), of_test[-1:]))
+
+        return rows
+
+    patch.setattr(pipeline, "cut", losing)
 
 
 def _sessions_torn(patch: pytest.MonkeyPatch) -> None:
@@ -62,33 +88,40 @@ def _sessions_torn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pipeline, "Cutting", lambda **given: own(**{**given, "whole_sessions": False}))
 
 
+def _types_by_name(patch: pytest.MonkeyPatch) -> None:
+    own = pipeline.index
+
+    def changed(*given: Any) -> Indexes:
+        found = own(*given)
+        return replace(found, event_types=tuple(sorted(found.event_types)))
+
+    patch.setattr(pipeline, "index", changed)
+
+
 def _moved(where: str, split: int) -> Change:
     return lambda events: events.withColumn(PART, F.expr(f"if({where}, {split}, {PART})"))
-
-
-def _rows_lost(rows: DataFrame) -> DataFrame:
-    return rows.where("kind != 'test' or user_id not like 'u1%'")
 
 
 @pytest.mark.parametrize(
     ("prepare", "plant", "words"),
     [
-        ({}, _before("index", _moved("true", TRAIN)), "vocabulary from train alone"),
-        ({}, _before("encode", _moved(f"{PART} = {VALID}", TRAIN)), "train: last event"),
+        ({}, _in_index(_moved("true", TRAIN)), "vocabulary from train alone"),
+        ({}, _types_by_name, "event types from train alone"),
+        ({}, _in_cutting(_moved(f"{PART} = {VALID}", TRAIN)), "train: last event"),
         ({}, _sessions_torn, "valid: first session with a target"),
-        ({}, _behind_cut(_rows_lost), "test: every target step"),
+        ({}, _rows_lost, "test: every target step"),
         (
             {"split": "leave_one_out"},
-            _before("encode", _moved(f"{PART} = {VALID}", NO_PART)),
+            _in_cutting(_moved(f"{PART} = {VALID}", NO_PART)),
             "sequences with a test target and none of valid",
         ),
         (
             {"split": "users", "valid_share": 0.3, "test_share": 0.3},
-            _before("encode", _moved(f"timestamp > {LATE}", TEST)),
+            _in_cutting(_moved(f"timestamp > {LATE}", TEST)),
             "users or sessions in two splits",
         ),
     ],
-    ids=["vocabulary", "time", "sessions", "lost", "leave_one_out", "users"],
+    ids=["vocabulary", "types", "time", "sessions", "lost", "leave_one_out", "users"],
 )
 def test_a_leak_fails_the_job(
     spark: SparkSession,

@@ -171,6 +171,8 @@ def test_a_session_of_a_user_is_never_asked_for_behind_a_border(
     ]  # fmt: skip
     made = pipeline.run(spark, small_config(tmp_path, write_csv(tmp_path / "log.csv", rows)))
     assert made.valid_start == borders[0] * 1_000_000
+    (step,) = [step for step in made.steps if step.name == "split"]
+    assert step.rows_in - step.rows_out == 4, "what goes on behind the border"
     tables = {split: [row for url in made.file_urls(split)
                       for row in pq.read_table(files.local_copy(url)).to_pylist()
                       if row["user_id"] == "goes_on"] for split in ("train", "valid")}  # fmt: skip

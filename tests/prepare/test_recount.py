@@ -7,9 +7,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from recsys.config import Config, Items, Prepare
 from recsys.errors import DataError
-from recsys.prepare import dense
+from recsys.prepare import dense, tfidf
 from recsys.prepare.certificate import certificate
-from recsys.prepare.recount import feature_checks, recounted
+from recsys.prepare.recount import feature_checks, platform_check, recounted, type_check
 from recsys.prepare.statistics import KINDS, TALLIED, statistics
 from recsys.prepare.tally import tally
 from recsys.schemas import VOCABULARY, ddl
@@ -75,3 +75,51 @@ def test_features_that_saw_later_events_are_no_certificate(spark: SparkSession) 
     ]
     with pytest.raises(DataError, match=r"conversion from train alone: expected .* 2 that differ"):
         certificate(checks)
+
+
+def test_event_types_and_platforms_are_counted_again(spark: SparkSession) -> None:
+    rows = [(place, kind, when, None, part) for place, (kind, when, part) in enumerate(
+        [("view", 0, 0), ("view", 0, 0), ("buy", 0, 0), ("cart", 0, 0),
+         *[("cart", 0, 2)] * 3, ("later", 0, 1)]
+    )]  # fmt: skip
+    events = _events(spark, [(f"i{place}", *row) for place, *row in rows])
+    searched = events.unionAll(_events(spark, [(None, "search", 0, None, 0)] * 3))
+
+    def found(types: tuple[str, ...], before: tuple[str, ...] = ()) -> bool:
+        return type_check(types, before, recounted(searched, types, Prepare())).holds
+
+    assert found(("search", "view", "buy", "cart"))
+    assert not found(("search", "cart", "view", "buy")), "test decides the order"
+    assert not found(("search", "view", "buy", "cart", "later")), "valid names one"
+    assert not found(("search", "view", "buy")), "one is left out"
+    assert found(("old", "buy", "search", "view", "cart"), before=("old", "buy"))
+    named = searched.withColumnRenamed("event_type", "platform")
+    for platforms, holds in ((("search", "view", "buy", "cart"), True), (("view",), False)):
+        assert [check.holds for check in platform_check(platforms, (), named)] == [holds]
+    assert platform_check((), (), named) == []
+
+
+def test_texts_reduced_by_what_later_items_say_are_no_certificate(spark: SparkSession) -> None:
+    config = Config(
+        items=Items(path=("shop",), attributes={"title": "text"}),
+        prepare=Prepare(text_method="tfidf_svd"),
+    )
+    titles = ["red shoe", "blue shoe", "red lamp", "lamp lamp", "blue sock", "green sock"]
+    catalogue = spark.createDataFrame(
+        [(f"i{place}", title) for place, title in enumerate(titles)], "item_id string, title string"
+    )
+    counts = {f"i{place}": 3 - place // 2 for place in range(len(titles))}
+    saw_all, is_right = _vocabulary(spark, **counts), _vocabulary(spark, **{**counts, "i5": 0})
+
+    def holds(counted: DataFrame) -> list[bool]:
+        items = counted.join(catalogue, on="item_id")
+        reduction = tfidf.fitted(items, "title", 3, config.seed)
+        written = dense.vectors(items, {"title": "text"}, {"title": 3}, {}, {"title": reduction})
+        table = is_right.join(written, "item_index")
+        return [
+            check.holds
+            for check in feature_checks(table, is_right, _events(spark, []), catalogue, config)
+        ]
+
+    assert holds(is_right) == [True]
+    assert holds(saw_all) == [False]
