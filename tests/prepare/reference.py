@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from recsys.prepare.parts import NO_PART
-from recsys.prepare.rows import HISTORY, Cutting
+from recsys.prepare.rows import COUNTS, HISTORY, Cutting
 from recsys.prepare.sessions import Rules
 from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, SPLITS
 
@@ -74,13 +74,13 @@ def rows(events: list[Event], cutting: Cutting) -> list[dict[str, object]]:
     """All rows of all subjects, in no order that matters."""
     result = []
     for subject, own in sorted(_subjects(events).items()):
-        steps, cut = _steps(own, cutting)
+        steps, cut, strays = _steps(own, cutting)
         result += _blocks(subject, steps, cutting)
         counts = [
             sum(s.split == i and s.number > 0 and any(s.targets) for s in steps) for i in range(3)
         ]
         result.append(_row(HISTORY, subject, subject, _latest(steps, len(steps) - 1, cutting),
-                           frozenset(), [cut, *counts]))  # fmt: skip
+                           frozenset(), [cut, strays, *counts]))  # fmt: skip
     return result
 
 
@@ -89,8 +89,8 @@ def _subjects(events: list[Event]) -> dict[str, list[Event]]:
     return {user: list(own) for user, own in groupby(in_order, key=lambda event: event.user)}
 
 
-def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
-    steps, cut, seen_sessions = [], 0, set()
+def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int, int]:
+    steps, cut, strays, seen_sessions = [], 0, 0, set()
     for number, (time, own) in enumerate(groupby(events, key=lambda event: event.time)):
         together = list(own)
         wanted, others, items = [], [], set()
@@ -119,15 +119,15 @@ def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int]:
         seen_sessions |= {event.session for event in kept}
         steps.append(step)
     if cutting.whole_sessions and not cutting.by_session:
-        _part_whole(steps, cutting)
+        strays = _part_whole(steps, cutting)
     for step in steps:
         step.labels = [_label(event.item, step, steps, cutting) for event in step.events]
-    return steps, cut
+    return steps, cut, strays
 
 
-def _part_whole(steps: list[_Step], cutting: Cutting) -> None:
-    """What a session goes on with in another split than that of its start is of none."""
-    current, started = 0, {}
+def _part_whole(steps: list[_Step], cutting: Cutting) -> int:
+    """What a session goes on with in another split than that of its start is of none; how much."""
+    current, started, strays = 0, {}, 0
     for step in steps:
         own = {step.split}
         if cutting.sessions is not None:
@@ -136,7 +136,9 @@ def _part_whole(steps: list[_Step], cutting: Cutting) -> None:
         else:
             own |= {started.setdefault(event.session, step.split) for event in step.events}
         if len(own) > 1:
+            strays += len(step.events) * (step.split != NO_PART)
             step.split = NO_PART
+    return strays
 
 
 def _label(item: int, step: _Step, steps: list[_Step], cutting: Cutting) -> int:
@@ -181,7 +183,14 @@ def _blocks(subject: str, steps: list[_Step], cutting: Cutting) -> list[dict[str
         row_steps = _latest(steps, last, cutting)
         asked = frozenset(range(i, last + 1))
         found.append(
-            _row(SPLITS[steps[i].split], f"{subject}#{i}", subject, row_steps, asked, [0] * 4)
+            _row(
+                SPLITS[steps[i].split],
+                f"{subject}#{i}",
+                subject,
+                row_steps,
+                asked,
+                [0] * len(COUNTS),
+            )
         )
         i = end + 1
     return found
@@ -219,7 +228,5 @@ def _row(
             step.labels[i] if step.number in asked and step.targets[i] else NO_LABEL
             for _, step, _, i in pairs
         ],
-        **dict(
-            zip(("cut_events", "train_steps", "valid_steps", "test_steps"), counts, strict=True)
-        ),
+        **dict(zip(COUNTS, counts, strict=True)),
     }
