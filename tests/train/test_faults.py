@@ -22,8 +22,8 @@ from tests.processes import ROOT, environment, horovod_command, kill_all, wait_f
 pytestmark = pytest.mark.slow
 
 _DEADLINE_SECONDS = 240
-# So many that the last is not done before a rank is stopped in the third.
-_EPOCHS = 30
+# So many that the last is not done before a rank is stopped in the second.
+_EPOCHS = 8
 # Longer than ranks on a busy machine differ by in making their graphs.
 _STALL_SECONDS = 12
 # The mean of the last checkpoints may be better than the best epoch, and is refitted then, too.
@@ -98,7 +98,10 @@ def undisturbed(runs: Runs) -> str:
 
 def _ranks_of(launcher: subprocess.Popen[bytes]) -> list[psutil.Process]:
     below = psutil.Process(launcher.pid).children(recursive=True)
-    return [process for process in below if _is_rank(process)]
+    found = [process for process in below if _is_rank(process)]
+    # A process that a rank has just forked looks like the rank, until it is another program.
+    pids = {process.pid for process in found}
+    return [process for process in found if process.ppid() not in pids]
 
 
 def _is_rank(process: psutil.Process) -> bool:
@@ -171,7 +174,7 @@ def test_an_elastic_run_survives_when_the_rank_that_writes(runs: Runs, what: str
         kill_all(launcher)
     log = runs.log(model)
     missing = rf"expected all 2 ranks at \S+; found no rank 0 in {_STALL_SECONDS} seconds; the run"
-    assert bool(re.search(missing, log)) == (what == "stands-still")
+    assert bool(re.search(missing, log)) == (what == "stands-still"), log[-3000:]
     assert "ranks have changed: this is rank 0 of 1" in log
     assert re.search(r"going on with the choice of .* at epoch ([2-9]|\d\d), step 0", log)
     # Rows of every epoch are counted against the manifest, or the job would have failed.
