@@ -165,15 +165,13 @@ def users(config: Config) -> list[User]:
     lists = read_table(files.join(scored, "home"), list(RECOMMENDATIONS)).to_pylist()
     home = {row["user_id"]: row for row in lists}
     histories = read_table(files.join(dataset.url, "histories"), list(HISTORIES)).to_pylist()
-    known = [
-        {**row, "events": sum(step >= 0 for step in row["step"])}
-        for row in histories
-        if row["user_id"] in home
-    ]
-    if not known:
+    without = [row["user_id"] for row in histories if row["user_id"] not in home]
+    if without:
         raise DataError(
-            f"{scored}: expected recommendations for users of {dataset.url}, found none"
+            f"{scored}: expected a list for each of the {len(histories)} users of {dataset.url}, "
+            f"found none for {len(without)}, such as {without[0]!r}"
         )
+    known = [{**row, "events": sum(step >= 0 for step in row["step"])} for row in histories]
     attributes = list(dataset.attributes)
     columns = ["item_index", "item_id", *attributes]
     catalogue = Catalogue(read_table(files.join(dataset.url, "items.parquet"), columns), attributes)

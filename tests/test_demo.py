@@ -140,7 +140,11 @@ def test_large_baskets_are_cut_and_say_so() -> None:
 
 def test_another_run_s_recommendations_are_an_error(config: Config, tmp_path: Path) -> None:
     publish(tmp_path / "recommendations", pa.Table.from_pylist([recommended("nobody", [2])]))
-    with pytest.raises(DataError, match="expected recommendations for users of"):
+    with pytest.raises(DataError, match=r"expected a list for each of the 36 users .* none for 36"):
+        demo.main(config, Namespace())
+    lists = [recommended(user, steps[0]) for user, steps in dataset.histories().items()]
+    publish(tmp_path / "recommendations", pa.Table.from_pylist(lists[1:]))
+    with pytest.raises(DataError, match="found none for 1, such as 'user-"):
         demo.main(config, Namespace())
     publish(tmp_path / "recommendations", pa.table({"user_id": ["u"]}))
     with pytest.raises(DataError, match="expected the column list, found user_id"):
