@@ -158,6 +158,29 @@ def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
     return checks
 
 
+def input_check(splits: dict[str, Row], events: DataFrame, subject: str) -> Check:
+    """No target event stands inside its own input.
+
+    Written times are whole seconds: an item that came again within one may be target and input. So
+    many such events, at most, there must be in the log, which is counted where there is any.
+
+    Args:
+        splits: of writing.sums()
+        events: clean events
+        subject: the column of what a sequence is of
+    """
+    found, name = sum(row["targets_in_input"] for row in splits.values()), "targets in their input"
+    if not found:
+        return none_of(name, found)
+    second = F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND)
+    again = events.where(F.col("item_id").isNotNull()).groupBy(subject, "item_id", second).agg(
+        F.count(F.lit(1)).alias("events"), F.count_distinct("timestamp").alias("instants")
+    )  # fmt: skip
+    most = again.where(F.col("instants") > 1).agg(F.sum(F.col("events") - 1)).collect()[0][0] or 0
+    words = f"<= {most}, of an item that came again within a second"
+    return Check(name, words, f"{found}", found <= most)
+
+
 def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:
     """Checks of a split by the events' time, of the sums over FACTS.
 
@@ -199,10 +222,16 @@ def subject_checks(written: DataFrame, prepare: Prepare) -> list[Check]:
         *[F.min(of(split, "first_step")).alias(f"{split}_first") for split in SPLITS],
         *[F.max(of(split, "end_step")).alias(f"{split}_end") for split in SPLITS],
         *[F.sum(of(split, "case_steps")).alias(f"{split}_cases") for split in SPLITS],
+        *[F.min(of(split, "first_target_time")).alias(f"{split}_time") for split in SPLITS],
+        *[F.max(of(split, "last_time")).alias(f"{split}_last") for split in SPLITS],
     )
     later = F.least("valid_first", "test_first")
     seen = F.coalesce(F.col("train_end") >= later, F.lit(False))
     seen |= F.coalesce(F.col("valid_end") >= F.col("test_first"), F.lit(False))
+    # What a row says of its place may be wrong: its times say the same.
+    later = F.least("valid_time", "test_time")
+    seen |= F.coalesce(F.col("train_last") > later, F.lit(False))
+    seen |= F.coalesce(F.col("valid_last") > F.col("test_time"), F.lit(False))
     found = by_subject.agg(
         F.count_if(seen).alias("reaching"),
         F.max("valid_cases").alias("valid"),

@@ -39,6 +39,7 @@ FACTS: dict[str, str] = {
     "falling_times": "bigint",  # events earlier than the one before, or of a step out of order
     "uneven_times": "bigint",  # events at another time than the one before, and of the same step
     "targets_without_input": "bigint",  # in the row's first step, or between padding
+    "targets_in_input": "bigint",  # whose item, if known, an earlier step of the same second has
     "hash": "bigint",
 }
 
@@ -118,12 +119,24 @@ def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
         "falling_times": falling.sum(axis=1),
         "uneven_times": (both & (rise == 0) & (passed != 0)).sum(axis=1),
         "targets_without_input": (wanted & (~here | (step < 1))).sum(axis=1),
+        "targets_in_input": _in_input(item, step, time, wanted),
         "hash": _hash(rows, split, values),
     }
     names = [pa.array([text] * len(rows), pa.string()) for text in (split, url.rsplit("/", 1)[-1])]
     user_id = rows["user_id"].combine_chunks()
     numbers = [pa.array(columns[name].astype(np.int64)) for name in columns]
     return pa.RecordBatch.from_arrays([*names, user_id, *numbers], names=list(FACTS))
+
+
+def _in_input(item: Ints, step: Ints, time: Ints, wanted: Bools) -> Ints:
+    """How many targets of each row have their own item at their own second in an earlier step."""
+    found = np.zeros(len(item), dtype=np.int64)
+    several = (np.diff(time, axis=1) == 0) & (np.diff(step, axis=1) > 0)
+    for row in np.flatnonzero(several.any(axis=1)):
+        asked = np.flatnonzero(wanted[row] & (item[row] != UNKNOWN))[:, None]
+        is_same = (item[row] == item[row, asked]) & (time[row] == time[row, asked])
+        found[row] = (is_same & (step[row] >= 0) & (step[row] < step[row, asked])).any(axis=1).sum()
+    return found
 
 
 def _session_time(time: Ints, opens: Ints, wanted: Bools) -> Ints:

@@ -35,7 +35,7 @@ _FILES_PER_TASK = 500
 
 _SUMS = (
     "case_steps", "targets", "unknown_targets", "labels", "bought", "tied_steps", "falling_times",
-    "uneven_times", "targets_without_input",
+    "uneven_times", "targets_without_input", "targets_in_input",
 )  # fmt: skip
 _MOST = ("most_steps", "most_step_events", "most_case_targets", "last_time")
 

@@ -15,8 +15,26 @@ from recsys.tables import ROW, UNREADABLE
 
 log = logging.getLogger(__name__)
 
+# What is asked of a user's lists alone: similar items have no user.
+_OF_USERS = ("leave_out", "popularity", "own_items", "explore_share")
+
 # Among so many values the nearest to a misspelt one is looked for.
 _VALUES = 10_000
+
+
+def without_effect(kind: str, rules: Rules) -> list[str]:
+    """The rules that a kind of list does not follow, which the log names.
+
+    Args:
+        kind: of list
+        rules: a merchant's
+    """
+    if kind != "similar":
+        return []
+    found = [f"score.rules.{name}" for name in _OF_USERS if getattr(rules, name)]
+    if found:
+        log.warning("similar: %s: without effect on lists that are of no user", ", ".join(found))
+    return found
 
 
 def ignored(items: DataFrame, rules: Rules, stock: DataFrame | None) -> dict[str, int]:

@@ -97,13 +97,8 @@ class NeighbourShelf:
         is_here = self._exact.place_V[pairs.item] >= 0
         pairs = Pairs(pairs.row[is_here], pairs.item[is_here], pairs.score[is_here]).summed()
         pairs_of_B = np.bincount(pairs.row, minlength=len(vectors_BW))
-        wanted = min(count + int(pairs_of_B.max(initial=0)), len(self))
         vectors_BW = np.ascontiguousarray(vectors_BW)
-        score_BC, place_BC = self._index.search(vectors_BW, wanted, params=self._few)
-        lacks_B = (place_BC < 0).any(axis=1)
-        if lacks_B.any():
-            found = self._index.search(vectors_BW[lacks_B], wanted, params=self._all)
-            score_BC[lacks_B], place_BC[lacks_B] = found
+        score_BC, place_BC = self._search(vectors_BW, np.minimum(count + pairs_of_B, len(self)))
         item_BC = self.items[np.maximum(place_BC, 0)]
         score_BC = np.where(place_BC >= 0, score_BC, -np.inf)
         size = len(self._exact.place_V)
@@ -115,6 +110,26 @@ class NeighbourShelf:
             np.concatenate([item_BC, own_item], axis=1),
             count,
         )
+
+    def _search(
+        self, vectors_BW: Floats, wanted_B: npt.NDArray[np.int64]
+    ) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """Scores and places of at least so many items of each user; -inf and -1 behind them.
+
+        Each user is searched for alike, whoever is in the block.
+        """
+        size_B = np.minimum(2 ** np.ceil(np.log2(wanted_B)).astype(np.int64), len(self))
+        shape = (len(vectors_BW), int(size_B.max(initial=0)))
+        score_BC, place_BC = np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
+        for size in np.unique(size_B):
+            row = np.flatnonzero(size_B == size)
+            score, place = self._index.search(vectors_BW[row], int(size), params=self._few)
+            lacks = (place >= 0).sum(axis=1) < wanted_B[row]
+            if lacks.any():
+                found = self._index.search(vectors_BW[row[lacks]], int(size), params=self._all)
+                score[lacks], place[lacks] = found
+            score_BC[row, :size], place_BC[row, :size] = score, place
+        return score_BC, place_BC
 
     def _own(
         self, vectors_BW: Floats, pairs: Pairs, pairs_of_B: npt.NDArray[np.int64]

@@ -204,10 +204,11 @@ class Run:
             return None
 
     def finish(self) -> None:
-        """Removes what only the run needed; a kill in the middle leaves nothing that looks whole.
+        """Removes what only the run needed, once it is published.
 
         Written again, these tables would be shared out otherwise to their files, that is to the
-        parts: so they stay until no part can be wanted again.
+        parts: so they stay until no part can be wanted again. A kill in the middle leaves nothing
+        that looks whole.
         """
         staging = files.join(self.version, "staging")
         for name in files.names(staging):

@@ -15,6 +15,7 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.score import counting, export, planning
+from recsys.score.ignored import without_effect
 from recsys.score.parts import Run, total
 from recsys.score.plan import VECTORS, Plan
 from recsys.score.recall import recall
@@ -58,9 +59,9 @@ def run(spark: SparkSession, config: Config) -> str:
         }  # fmt: skip
         files.write_json(files.join(work.version, files.MANIFEST), content)
         files.write_bytes(files.join(work.version, "config.yaml"), command.to_yaml(config).encode())
-        work.finish()
         held.check()
         files.publish(work.version)
+        work.finish()
     subjects = sum(part.subjects for part in work.done if part.kind != VECTORS)
     log.info("%d lists written to %s", subjects, work.version)
     return work.version
@@ -92,6 +93,8 @@ def _score(
 ) -> dict[str, Any]:
     """Scores the subjects of a kind of list; what the manifest says of it."""
     found: dict[str, Any] = {}
+    if without := without_effect(plan.kind, plan.score.rules):
+        found["without_effect"] = without
     work.begin(spark, plan)
     everybody = list(pieces(spark, work, plan, config, dataset))
     parts = [

@@ -15,6 +15,7 @@ from recsys.errors import DataError
 from recsys.prepare.certificate import (
     Check,
     certificate,
+    input_check,
     row_checks,
     subject_checks,
     ties,
@@ -117,6 +118,7 @@ def test_what_rows_say_of_themselves(spark: SparkSession) -> None:
         "session_time": 20,
         "targets": 2, "unknown_targets": 1, "labels": 2, "bought": 1,
         "falling_times": 0, "uneven_times": 0, "targets_without_input": 0,
+        "targets_in_input": 0,
         "most_steps": 3, "most_step_events": 2, "most_case_targets": 1, "last_time": 30,
         "tied_steps": 1,
     }  # fmt: skip
@@ -212,6 +214,21 @@ def test_borders_between_two_seconds(train_last: int, valid_first: int, failed: 
     }  # fmt: skip
 
 
+def test_a_target_inside_its_own_input_is_seen(spark: SparkSession) -> None:
+    rows = sound()
+    rows["ann#4"] |= {"item": [1, 2, 2, 0], "timestamp": [30, 200, 200, 0]}
+    found = sums(written(spark, rows))
+    assert found["test"]["targets_in_input"] == 1
+    log = [("ann", "one", 30_000_000), ("ann", "two", 200_000_000)]
+    schema = "user_id string, item_id string, timestamp bigint"
+    check = input_check(found, spark.createDataFrame(log, schema), "user_id")
+    with pytest.raises(DataError, match="certificate: targets in their input: expected <= 0, of"):
+        certificate([check])
+    twice = [*log, ("ann", "two", 200_000_001)]
+    assert input_check(found, spark.createDataFrame(twice, schema), "user_id").holds
+    assert input_check(sums(written(spark, sound())), spark.createDataFrame([], schema), "u").holds
+
+
 def test_the_certificate_says_how_ties_are_treated(spark: SparkSession) -> None:
     found = ties(sums(written(spark, sound())))
     assert found["tied_steps"] == {"train": 1, "valid": 0, "test": 0}
@@ -219,11 +236,23 @@ def test_the_certificate_says_how_ties_are_treated(spark: SparkSession) -> None:
 
 
 def _second_test_step(rows: dict[str, dict[str, Any]]) -> None:
-    rows["ann#4"] |= {"item": [1, 9, 2, 5], "step": [0, 1, 2, 3], "target": [0, 0, 1, 1]}
+    rows["ann#4"] |= {
+        "item": [1, 9, 2, 5],
+        "step": [0, 1, 2, 3],
+        "target": [0, 0, 1, 1],
+        "timestamp": [30, 150, 200, 201],
+    }
 
 
 def _valid_left_out(rows: dict[str, dict[str, Any]]) -> None:
     del rows["ann#3"]
+
+
+def _first_target_of_train_again(rows: dict[str, dict[str, Any]]) -> None:
+    rows["ann#4"] |= {
+        "item": [7, 3, 0, 0], "step": [0, 1, -1, -1], "timestamp": [10, 20, 0, 0],
+        "target": [0, 1, 0, 0],
+    }  # fmt: skip
 
 
 def _train_sees_the_target_of_valid(rows: dict[str, dict[str, Any]]) -> None:
@@ -237,6 +266,10 @@ def _train_sees_the_target_of_valid(rows: dict[str, dict[str, Any]]) -> None:
         (_valid_left_out, "sequences with a test target and none of valid: expected 0, found 1"),
         (
             _train_sees_the_target_of_valid,
+            "rows that reach into a later split: expected 0, found 1",
+        ),
+        (
+            _first_target_of_train_again,
             "rows that reach into a later split: expected 0, found 1",
         ),
     ],

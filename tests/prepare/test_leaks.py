@@ -140,6 +140,27 @@ def test_a_leak_fails_the_job(
     assert files.versions(config.paths.dataset) == before
 
 
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        {"embargo_days": 0.5},
+        {"embargo_days": 0.5, "sequence_unit": "session"},
+        {"split": "users", "valid_share": 0.3, "test_share": 0.3},
+        {"split": "last_sessions"},
+        {"split": "last_sessions", "sequence_unit": "session"},
+    ],
+    ids=["embargo", "embargo-session", "users", "last_sessions", "last_sessions-session"],
+)
+def test_without_a_leak_the_certificate_holds(
+    spark: SparkSession, config: Config, tmp_path: Path, prepare: dict[str, Any]
+) -> None:
+    paths = replace(config.paths, dataset=str(tmp_path / "dataset"))
+    own = replace(config, paths=paths, prepare=replace(config.prepare, **prepare))
+    made = pipeline.run(spark, own)
+    assert made.certificate["holds"]
+    assert all(made.splits[split].targets for split in ("train", "valid", "test"))
+
+
 def test_the_last_purchases_count_at_instants_of_many_views(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -173,11 +173,15 @@ def test_share_for_items_that_sell_little(spark: SparkSession, world: World) -> 
 
 
 def test_similar_items(spark: SparkSession, world: World) -> None:
-    rules = Rules(deny={"colour": ["red"]})
+    # Of no user: what is asked of users' lists changes nothing, and is said to.
+    rules = Rules(deny={"colour": ["red"]}, popularity=5, explore_share=0.5)
     score = small(lists=("similar",), rules=rules, users_per_part=40)
     found = lists(spark, world, kind="similar", score=score)
     about = _manifest(files.current(str(world.folder / "recommendations"), ""))
     assert [part["subjects"] for part in about["parts"]] == [40, 40, 10]
+    assert about["lists"]["similar"]["without_effect"] == [
+        "score.rules.popularity", "score.rules.explore_share",
+    ]  # fmt: skip
     vectors = brute.item_vectors(world)
     rows = world.items.to_pylist()
     assert set(found) == {row["item_id"] for row in rows}
@@ -232,6 +236,19 @@ def test_neither_partitions_nor_blocks_change_a_list(
     for user in world.users:
         assert plain[user]["item_id"] == other[user]["item_id"]
         np.testing.assert_allclose(plain[user]["score"], other[user]["score"], rtol=1e-5)
+
+
+def test_partitions_change_no_list_under_rules(spark: SparkSession, world: World) -> None:
+    rules = Rules(
+        leave_out={"purchase": None, "view": 3}, at_most={"colour": 4, "tags": 5}, diversity=0.3,
+        popularity=0.2, own_items=0.1, half_life_days=5, explore_share=0.2,
+    )  # fmt: skip
+    content = []
+    for users in (1, 1000):
+        score = small(rules=rules, reason=True, fallback_by="platform", users_per_part=users)
+        version = pipeline.run(spark, world.config(score=score))
+        content.append(_manifest(version)["lists"]["home"]["content"])
+    assert content[0] == content[1]
 
 
 def _manifest(version: str) -> dict:

@@ -24,7 +24,9 @@ from tests.score.worlds import USERS, World, write_model
 def test_a_run_that_ended_before_it_was_published_goes_on(
     spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = own.config(score=small(user_vectors=True))
+    # Their input is staged, and must be there until it is published.
+    rules = Rules(leave_out={"purchase": None})
+    config = own.config(score=small(user_vectors=True, rules=rules))
     with monkeypatch.context() as patched:
         patched.setattr(files, "publish", _interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -40,6 +42,7 @@ def test_a_run_that_ended_before_it_was_published_goes_on(
     assert int(vectors["content"], 16)
     assert files.current(config.paths.recommendations, "") == version
     assert {path: path.stat().st_mtime_ns for path in written} == written  # not scored again
+    assert not files.exists(files.join(version, "staging"))
     assert len(files.versions(config.paths.recommendations)) == 1
 
 

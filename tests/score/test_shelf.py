@@ -121,6 +121,21 @@ def test_an_index_that_looks_into_few_cells_finds_as_many_as_there_are(
         ]
 
 
+def test_an_index_searches_for_a_user_alike_whoever_is_in_the_block(tmp_path: Path) -> None:
+    users, vectors, items, _ = _world(6)
+    settings = Neighbours(above_items=1, cells=30, probes=1)
+    build(tmp_path / "index", vectors, settings, threads=1)
+    shelf = NeighbourShelf(
+        ExactShelf(items, vectors, 48, SIZE), tmp_path / "index", settings, threads=1
+    )
+    nothing = np.zeros(0, np.int32)
+    alone = _lists(*shelf.best(users, Pairs(nothing, nothing, nothing.astype(np.float32)), 2))
+    # The last has seen nearly all items, and is searched in all cells.
+    row = np.full(ITEMS - 2, USERS - 1, np.int32)
+    seen = Pairs(row, items[2:], np.full(len(row), -np.inf, np.float32))
+    assert _lists(*shelf.best(users, seen, 2))[:-1] == alone[:-1]
+
+
 def test_pairs_of_some_rows() -> None:
     _, _, _, pairs = _world(3)
     chosen = np.array([5, 2])
