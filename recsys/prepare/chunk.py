@@ -27,9 +27,6 @@ from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.rows import COUNTS, KINDS, Cutting
 from recsys.schemas import NO_LABEL, SEQUENCE_ARRAYS, SPLITS, VALUE_WEIGHT
 
-# A session of the log that resumes after more others than this counts as a new one.
-_REMEMBERED_SESSIONS = 4096
-
 _KINDS = {"array<int>": np.int32, "array<bigint>": np.int64, "array<float>": np.float32}
 
 
@@ -41,7 +38,7 @@ class Open:
     covered_steps: int = 0  # steps below this number are in rows already
     previous_time: int | None = None
     session_split: int = 0  # of the start of the session that goes on
-    seen_sessions: dict[str, int] = field(default_factory=dict)  # with the split of their starts
+    seen: sessions.Seen = field(default_factory=sessions.Seen)
     counts: Ints = field(default_factory=lambda: np.zeros(len(COUNTS), dtype=np.int64))
 
 
@@ -52,6 +49,7 @@ class Chunk:
         self.cutting, self.open = cutting, opened
         # A session that is a subject was parted whole.
         self.is_parted_anew = cutting.whole_sessions and not cutting.by_session
+        self.has_names = cutting.sessions is None and not cutting.by_session
         step_change = self._events(table)
         self.cut_events = np.zeros(int(self.subject_change.sum()), dtype=np.int64)
         keep = first_of_steps(step_change, self.target, cutting.limits.step_events)
@@ -70,6 +68,8 @@ class Chunk:
         order = _numpy(table["order"])
         repeated = ~step_change & (np.diff(order, prepend=order[0]) == 0)
         self.target = _numpy(table["is_target"]) & ~repeated
+        if self.has_names:
+            self.session_number = sessions.numbers(table["session_id"].chunk(0))
         return np.asarray(step_change, dtype=np.bool_)
 
     def _steps(self, first_event: Ints) -> None:
@@ -111,14 +111,11 @@ class Chunk:
             goes_on = (np.cumsum(opens) == 0) & (self.step_subject == 0)
             started = np.where(goes_on, self.open.session_split, started)
             return np.asarray(started[self.step], dtype=np.int64)
-        session_id, seen = self.table["session_id"].chunk(0), self.open.seen_sessions
-        first = sessions.first_events(session_id, self.step_subject[self.step])
+        first = sessions.first_events(self.session_number, self.step_subject[self.step])
         started = self.step_split[self.step[first]]
-        place = pc.index_in(session_id, value_set=pa.array(list(seen), session_id.type))
-        known = is_first & place.is_valid().to_numpy(zero_copy_only=False)
-        splits = np.append(np.fromiter(seen.values(), np.int64, len(seen)), 0)
-        of_seen = splits[place.fill_null(-1).to_numpy(zero_copy_only=False)]
-        return np.asarray(np.where(known, of_seen, started), dtype=np.int64)
+        place = self.open.seen.places(self.session_number)
+        of_seen = np.append(self.open.seen.split, 0)[place]
+        return np.asarray(np.where(is_first & (place >= 0), of_seen, started), dtype=np.int64)
 
     def _blocks(self) -> Blocks:
         covered = (self.step_subject == 0) & (self.step_number < self.open.covered_steps)
@@ -153,10 +150,10 @@ class Chunk:
         first_step = self.step_number[self.step] == 0
         if self.cutting.by_session:
             return np.asarray(first_step, dtype=np.bool_)
-        if self.cutting.sessions is None:
-            session_id = self.table["session_id"].chunk(0)
-            seen = self.open.seen_sessions
-            return sessions.opened(session_id, self.step_subject[self.step], self.step, seen)
+        if self.has_names:
+            subject = self.step_subject[self.step]
+            return sessions.opened(self.session_number, subject, self.step, self.open.seen)
+        assert self.cutting.sessions is not None
         ended = self.cutting.sessions.ended(self.step_previous, self.step_time)
         return np.asarray(first_step | ended[self.step], dtype=np.bool_)
 
@@ -253,10 +250,9 @@ class Chunk:
         subject_first = int(starts(self.step_change)[final])
         event, first_event = int(self.step_event[begin]), int(self.step_event[subject_first])
         same = subject == 0
-        seen = dict(self.open.seen_sessions) if same else {}
-        if not self.cutting.by_session and self.cutting.sessions is None:
-            seen |= self._sessions_of(first_event, event)
-            seen = dict(list(seen.items())[-_REMEMBERED_SESSIONS:])
+        seen = self.open.seen if same else sessions.Seen()
+        if self.has_names:
+            seen = self._with_sessions(seen, slice(first_event, event))
         previous: int | None = int(self.step_previous[begin])
         if self.step_number[begin] == 0:
             previous = None
@@ -265,17 +261,15 @@ class Chunk:
             covered_steps=int(self.step_number[end]),
             previous_time=previous,
             session_split=int(self.start_split[event]) if self.is_parted_anew else 0,
-            seen_sessions=seen,
+            seen=seen,
             counts=self._subject_counts(upto_step=begin)[subject],
         )
 
-    def _sessions_of(self, begin: int, end: int) -> dict[str, int]:
-        """The sessions of a user's events, with the split in which each started."""
-        session_id = self.table["session_id"].chunk(0).slice(begin, end - begin)
-        of_one = np.zeros(end - begin, np.int64)
-        first = np.unique(sessions.first_events(session_id, of_one))
-        splits = self.start_split[begin + first] if self.is_parted_anew else 0 * first
-        return dict(zip(session_id.take(pa.array(first)).to_pylist(), splits.tolist(), strict=True))
+    def _with_sessions(self, seen: sessions.Seen, events: slice) -> sessions.Seen:
+        """The sessions of a user's events beside those before."""
+        number = self.session_number[events]
+        split = self.start_split[events] if self.is_parted_anew else np.zeros(len(number), np.int64)
+        return seen.and_then(number, split)
 
 
 def _numpy(column: pa.ChunkedArray) -> Ints:

@@ -14,12 +14,13 @@ Events at one instant are of one session.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pandas.util import hash_array
 from pyspark.sql import DataFrame
 
 from recsys.config import Config, Prepare
@@ -170,33 +171,64 @@ def named(events: DataFrame, rules: Rules) -> DataFrame:
     return events.drop("session_id").mapInArrow(naming(rules), ddl(schema))
 
 
-def first_events(session_id: pa.Array, user: Ints) -> Ints:
+@dataclass(frozen=True)
+class Seen:
+    """Sessions of a user that the log names and that opened before: 16 bytes each.
+
+    Args:
+        number: of numbers(), rising
+        split: in which each of them opened
+    """
+
+    number: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    split: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def places(self, number: Ints) -> Ints:
+        """Where these sessions stand here; -1 where they do not."""
+        if not len(self.number):
+            return np.full(len(number), -1)
+        place = np.minimum(np.searchsorted(self.number, number), len(self.number) - 1)
+        return np.where(self.number[place] == number, place, -1)
+
+    def and_then(self, number: Ints, split: Ints) -> Seen:
+        """With sessions that came later; of one that comes again the first split counts."""
+        together = np.concatenate([self.number, number])
+        found, first = np.unique(together, return_index=True)
+        return Seen(found, np.concatenate([self.split, split])[first])
+
+
+def numbers(session_id: pa.Array) -> Ints:
+    """A number for each session's name, the same in every batch."""
+    encoded = session_id.dictionary_encode()
+    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    hashes = hash_array(names, categorize=False).view(np.int64)
+    return np.asarray(hashes[encoded.indices.to_numpy(zero_copy_only=False)])
+
+
+def first_events(number: Ints, user: Ints) -> Ints:
     """For every event the first one of its session, which the log names, and user.
 
     Args:
-        session_id: of every event, in time order within a user
+        number: of every event's session, in time order within a user
         user: number of the event's user here
     """
-    encoded = session_id.dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    key = user * len(encoded.dictionary) + codes
+    _, code = np.unique(number, return_inverse=True)
+    key = user * (int(code.max(initial=0)) + 1) + code
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     return np.asarray(first[inverse], dtype=np.int64)
 
 
-def opened(session_id: pa.Array, user: Ints, step: Ints, seen: Collection[str]) -> Bools:
+def opened(number: Ints, user: Ints, step: Ints, seen: Seen) -> Bools:
     """Whether an event belongs to the first step of a session that the log names.
 
     Sessions of one user may interleave (two devices): only the first step of each counts.
 
     Args:
-        session_id: of every event, in time order within a user
+        number: of every event's session, in time order within a user
         user: number of the event's user here, not falling
         step: number of the event's step here, not falling
         seen: sessions of user 0 that opened before these events
     """
-    opens = np.asarray(step == step[first_events(session_id, user)], dtype=np.bool_)
-    if seen:
-        known = pc.is_in(session_id, value_set=pa.array(list(seen), session_id.type))
-        opens &= ~((user == 0) & known.to_numpy(zero_copy_only=False))
-    return opens
+    opens = step == step[first_events(number, user)]
+    is_known = (user == 0) & (seen.places(number) >= 0)
+    return np.asarray(opens & ~is_known, dtype=np.bool_)

@@ -236,6 +236,18 @@ def test_a_named_session_that_goes_on_in_a_later_split_is_never_asked_for() -> N
         assert one(found, "ann#3")["target"] == [0, 0, 0, 1]
 
 
+def test_a_named_session_is_known_behind_any_number_of_others() -> None:
+    names = ["first", *map(str, range(6000)), "first"]
+    events = [Event("ann", n * MINUTE, n, session=name) for n, name in enumerate(names)]
+    rules = replace(cutting(sessions=None), whole_sessions=True)
+    last = len(names) - 1
+    for batch_events in (500, 10_000):
+        found = streamed(parted(events, last * MINUTE), rules, batch_events)
+        assert one(found, "ann")["session_start"] == [1] * 7 + [0]
+        assert one(found, "ann")["stray_events"] == 1
+        assert not [row for row in found if row["kind"] == "valid"], "it opened in train"
+
+
 def test_sessions_end_with_a_pause_or_a_day() -> None:
     events = [Event("ann", m * MINUTE, m) for m in (0, 30, 61, 62)]
     assert one(streamed(events, cutting()), "ann")["session_start"] == [1, 0, 1, 0]
