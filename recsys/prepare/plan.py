@@ -14,6 +14,7 @@ from recsys.prepare.across import planned
 from recsys.prepare.checking import Checked, checked
 from recsys.prepare.days import Former
 from recsys.prepare.report import step_table
+from recsys.prepare.sessions import are_named_by_log
 from recsys.prepare.split import split_times
 from recsys.schemas import SPLITS
 from recsys.texts import table
@@ -58,6 +59,7 @@ def _lines(config: Config, found: Checked, former: Former | None) -> Iterator[st
         [
             *(f"  sequences/split={split}/  {groups}" for split in SPLITS),
             "  histories/  vocabulary.parquet  items.parquet  categories.parquet",
+            *(["  owners/"] if are_named_by_log(config) else []),
             *(["  impressions/"] if found.impressions else []),
             f"  quarantine/  {at_fault:,} rows",
             "  manifest.json  config.yaml",
@@ -68,7 +70,14 @@ def _lines(config: Config, found: Checked, former: Former | None) -> Iterator[st
 
 
 def _split(prepare: Prepare, found: Checked) -> str:
-    if prepare.split != "time" or prepare.valid_share is not None or prepare.test_share is not None:
-        return f"splits: by {prepare.split}"
+    shares = [
+        f"{share:g} of all is {name}"
+        for name, share in (("valid", prepare.valid_share), ("test", prepare.test_share))
+        if share is not None
+    ]
+    if prepare.split != "time" or shares:
+        return f"splits: {', '.join([f'by {prepare.split}', *shares])}"
     times = split_times(prepare, found.seen.first_event, found.seen.last_event, lambda before: ())
-    return f"splits: {times}"
+    is_moved = None in (prepare.valid_start, prepare.test_start) and planned(prepare.clean)
+    last = ", as of the last event above, which these steps may drop" if is_moved else ""
+    return f"splits: {times}{last}"

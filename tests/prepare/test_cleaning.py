@@ -131,7 +131,13 @@ def test_a_plan_says_what_a_run_does_and_writes_nothing(
     assert f"reads: {tmp_path / 'log-0.csv'} (csv)" in said
     assert f"keeps: {inside:,} events from " in said
     place = f"writes: file://{tmp_path / 'dataset'}/versions/"
-    steps = ("user_id: null", "more than 40", "support: dropped: users with", "train before")
+    steps = (
+        "user_id: null",
+        "more than 40",
+        "support: dropped: users with",
+        "train before",
+        "as of the last event above, which these steps may drop",
+    )
     for words in (*steps, "quarantine/  1 rows", place):
         assert words in said
 
