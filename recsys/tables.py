@@ -48,6 +48,8 @@ _DEFAULTS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
     # A few folders written side by side, without sorting the rows by folder first.
     "spark.sql.maxConcurrentOutputFileWriters": "8",
+    # Where in Python each column was made, noted for messages: an eighth of a small prepare.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 
 # What results depend on, whatever anybody said.
