@@ -158,14 +158,17 @@ def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
     return checks
 
 
-def input_check(splits: dict[str, Row], events: DataFrame, subject: str) -> Check:
+def input_check(
+    splits: dict[str, Row], written: DataFrame, events: DataFrame, subject: str
+) -> Check:
     """No target event stands inside its own input.
 
     Written times are whole seconds: an item that came again within one may be target and input. So
-    many such events, at most, there must be in the log, which is counted where there is any.
+    many such events of these sequences, at most, there must be in the log.
 
     Args:
         splits: of writing.sums()
+        written: FACTS
         events: clean events
         subject: the column of what a sequence is of
     """
@@ -173,9 +176,11 @@ def input_check(splits: dict[str, Row], events: DataFrame, subject: str) -> Chec
     if not found:
         return none_of(name, found)
     second = F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND)
-    again = events.where(F.col("item_id").isNotNull()).groupBy(subject, "item_id", second).agg(
+    whose = written.where("targets_in_input > 0").select(F.col("user_id").alias(subject)).distinct()
+    own = events.where(F.col("item_id").isNotNull()).join(F.broadcast(whose), subject, "left_semi")
+    again = own.groupBy(subject, "item_id", second).agg(
         F.count(F.lit(1)).alias("events"), F.count_distinct("timestamp").alias("instants")
-    )  # fmt: skip
+    )
     most = again.where(F.col("instants") > 1).agg(F.sum(F.col("events") - 1)).collect()[0][0] or 0
     words = f"<= {most}, of an item that came again within a second"
     return Check(name, words, f"{found}", found <= most)

@@ -107,7 +107,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             f"and a target{where}, found none"
         )
     checks = certificate.row_checks(sums, written.planned_steps)
-    checks.append(certificate.input_check(sums, parted.events, parted.subject))
+    checks.append(certificate.input_check(sums, on_disk, parted.events, parted.subject))
     if parted.times is not None:
         checks += certificate.time_checks(sums, parted.times)
     proof = certificate.certificate([*of_train, *checks, *of_subjects, *of_whole])

@@ -217,16 +217,21 @@ def test_borders_between_two_seconds(train_last: int, valid_first: int, failed: 
 def test_a_target_inside_its_own_input_is_seen(spark: SparkSession) -> None:
     rows = sound()
     rows["ann#4"] |= {"item": [1, 2, 2, 0], "timestamp": [30, 200, 200, 0]}
-    found = sums(written(spark, rows))
+    on_disk = written(spark, rows)
+    found = sums(on_disk)
     assert found["test"]["targets_in_input"] == 1
-    log = [("ann", "one", 30_000_000), ("ann", "two", 200_000_000)]
-    schema = "user_id string, item_id string, timestamp bigint"
-    check = input_check(found, spark.createDataFrame(log, schema), "user_id")
+
+    def check(*log: tuple[str, str, int]) -> Check:
+        events = spark.createDataFrame(log, "user_id string, item_id string, timestamp bigint")
+        return input_check(found, on_disk, events, "user_id")
+
+    once = [("ann", "one", 30_000_000), ("ann", "two", 200_000_000)]
+    others = [("bob", "two", 200_000_000), ("bob", "two", 200_000_001)]
     with pytest.raises(DataError, match="certificate: targets in their input: expected <= 0, of"):
-        certificate([check])
-    twice = [*log, ("ann", "two", 200_000_001)]
-    assert input_check(found, spark.createDataFrame(twice, schema), "user_id").holds
-    assert input_check(sums(written(spark, sound())), spark.createDataFrame([], schema), "u").holds
+        certificate([check(*once, *others)])
+    assert check(*once, ("ann", "two", 200_000_001)).holds
+    found = sums(written(spark, sound()))
+    assert check(*once).holds
 
 
 def test_the_certificate_says_how_ties_are_treated(spark: SparkSession) -> None:
