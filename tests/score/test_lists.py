@@ -244,8 +244,8 @@ def test_partitions_change_no_list_under_rules(spark: SparkSession, world: World
         popularity=0.2, own_items=0.1, half_life_days=5, explore_share=0.2,
     )  # fmt: skip
     content = []
-    for users in (1, 1000):
-        score = small(rules=rules, reason=True, fallback_by="platform", users_per_part=users)
+    for users in (30, 1000):
+        score = small(rules=rules, fallback_by="platform", users_per_part=users)
         version = pipeline.run(spark, world.config(score=score))
         content.append(_manifest(version)["lists"]["home"]["content"])
     assert content[0] == content[1]
