@@ -182,16 +182,8 @@ def _blocks(subject: str, steps: list[_Step], cutting: Cutting) -> list[dict[str
         last = max(s for s in range(i, end + 1) if any(steps[s].targets))
         row_steps = _latest(steps, last, cutting)
         asked = frozenset(range(i, last + 1))
-        found.append(
-            _row(
-                SPLITS[steps[i].split],
-                f"{subject}#{i}",
-                subject,
-                row_steps,
-                asked,
-                [0] * len(COUNTS),
-            )
-        )
+        name, nothing = f"{subject}#{i}", [0] * len(COUNTS)
+        found.append(_row(SPLITS[steps[i].split], name, subject, row_steps, asked, nothing))
         i = end + 1
     return found
 

@@ -55,6 +55,13 @@ def _lists(score: np.ndarray, item: np.ndarray) -> list[list[tuple[float, int]]]
     return [[pair for pair in zip(*row, strict=True) if pair[0] > -np.inf] for row in rows]
 
 
+def _indexed(
+    path: Path, vectors: np.ndarray, items: np.ndarray, settings: Neighbours
+) -> NeighbourShelf:
+    build(path, vectors, settings, threads=1)
+    return NeighbourShelf(ExactShelf(items, vectors, 48, SIZE), path, settings, threads=1)
+
+
 @pytest.mark.parametrize("block_items", [16, 48, 4096])
 @pytest.mark.parametrize("count", [1, 20, ITEMS])
 def test_exact_with_ties_in_any_blocks(block_items: int, count: int) -> None:
@@ -68,10 +75,7 @@ def test_exact_with_ties_in_any_blocks(block_items: int, count: int) -> None:
 def test_an_index_that_looks_everywhere_is_exact(tmp_path: Path, count: int) -> None:
     users, vectors, items, pairs = _world(1)
     settings = Neighbours(above_items=1, cells=10, probes=10)
-    build(tmp_path / "index", vectors, settings, threads=1)
-    shelf = NeighbourShelf(
-        ExactShelf(items, vectors, 48, SIZE), tmp_path / "index", settings, threads=1
-    )
+    shelf = _indexed(tmp_path / "index", vectors, items, settings)
     score, item = shelf.best(users, pairs, count)
     expected = _sorted(users, vectors, items, pairs, count)
     # Which of the items that score the same as the last one is found is open.
@@ -88,10 +92,7 @@ def test_an_index_that_looks_everywhere_is_exact(tmp_path: Path, count: int) -> 
 def test_an_index_that_looks_into_few_cells_finds_the_pairs_all_the_same(tmp_path: Path) -> None:
     users, vectors, items, _ = _world(2)
     settings = Neighbours(above_items=1, cells=30, probes=1)
-    build(tmp_path / "index", vectors, settings, threads=1)
-    shelf = NeighbourShelf(
-        ExactShelf(items, vectors, 48, SIZE), tmp_path / "index", settings, threads=1
-    )
+    shelf = _indexed(tmp_path / "index", vectors, items, settings)
     row = np.arange(USERS, dtype=np.int32)
     pairs = Pairs(row, items[row], np.full(USERS, 1000, np.float32))
     score, item = shelf.best(users, pairs, 3)
@@ -105,10 +106,7 @@ def test_an_index_that_looks_into_few_cells_finds_as_many_as_there_are(
 ) -> None:
     users, vectors, items, pairs = _world(4)
     settings = Neighbours(above_items=1, cells=30, probes=1)  # of five items each, about
-    build(tmp_path / "index", vectors, settings, threads=1)
-    shelf = NeighbourShelf(
-        ExactShelf(items, vectors, 48, SIZE), tmp_path / "index", settings, threads=1
-    )
+    shelf = _indexed(tmp_path / "index", vectors, items, settings)
     found = _lists(*shelf.best(users, pairs, count))
     expected = _sorted(users, vectors, items, pairs, count)
     assert [len(row) for row in found] == [len(row) for row in expected]
@@ -124,10 +122,7 @@ def test_an_index_that_looks_into_few_cells_finds_as_many_as_there_are(
 def test_an_index_searches_for_a_user_alike_whoever_is_in_the_block(tmp_path: Path) -> None:
     users, vectors, items, _ = _world(6)
     settings = Neighbours(above_items=1, cells=30, probes=1)
-    build(tmp_path / "index", vectors, settings, threads=1)
-    shelf = NeighbourShelf(
-        ExactShelf(items, vectors, 48, SIZE), tmp_path / "index", settings, threads=1
-    )
+    shelf = _indexed(tmp_path / "index", vectors, items, settings)
     nothing = np.zeros(0, np.int32)
     alone = _lists(*shelf.best(users, Pairs(nothing, nothing, nothing.astype(np.float32)), 2))
     # The last has seen nearly all items, and is searched in all cells.

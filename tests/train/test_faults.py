@@ -176,7 +176,7 @@ def test_an_elastic_run_survives_when_the_rank_that_writes(runs: Runs, what: str
     missing = rf"expected all 2 ranks at \S+; found no rank 0 in {_STALL_SECONDS} seconds; the run"
     assert bool(re.search(missing, log)) == (what == "stands-still"), log[-3000:]
     assert "ranks have changed: this is rank 0 of 1" in log
-    assert re.search(r"going on with the choice of .* at epoch ([2-9]|\d\d), step 0", log)
+    assert re.search(r"going on with the choice of .* at epoch [2-8], step 0", log)
     # Rows of every epoch are counted against the manifest, or the job would have failed.
     version = runs.version(model)
     lines = (version / "metrics.jsonl").read_text().splitlines()
