@@ -17,7 +17,7 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Width and height in CSS pixels.
 DESKTOP, PHONE, PAPER = (1280, 900), (390, 844), (718, 1000)
-_SECONDS = 60
+_SECONDS = 180
 
 # What every page is asked, once it is there.
 _LOOK = """JSON.stringify({

@@ -22,6 +22,9 @@ SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSe
 # What .make/run.sh says of them stands before it: where the classes are, and what is logged.
 JVM_OPTIONS = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {SHORT_LIVED}"
 
+# A job that takes longer stands still: a limit against hangs, many times what any job needs alone.
+HANGS_SECONDS = 1200
+
 # What Spark says of a task whose executor was killed; it is tried again.
 LOST_TASK = r"Lost task \S+ in stage .* ExecutorLostFailure"
 
@@ -43,7 +46,7 @@ def environment() -> dict[str, str]:
 def run(
     command: list[str],
     folder: Path = ROOT,
-    seconds: int = 500,
+    seconds: int = HANGS_SECONDS,
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command with the project's environment, or changes to it; returns what it printed."""
@@ -72,7 +75,7 @@ def horovodrun(ranks: int, *command: str) -> subprocess.CompletedProcess[str]:
 def spark_submit(
     *command: str,
     master: str = "local[2]",
-    seconds: int = 500,
+    seconds: int = HANGS_SECONDS,
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Submits a job; options of spark-submit's own can go before it."""
@@ -114,7 +117,7 @@ def kill_all(job: subprocess.Popen[bytes]) -> None:
         psutil.wait_procs(everything[1:], timeout=30)  # orphans take a moment to be gone
 
 
-def wait_for(what: Callable[[], bool], job: subprocess.Popen[bytes], seconds: float = 240) -> None:
+def wait_for(what: Callable[[], bool], job: subprocess.Popen[bytes], seconds: float = HANGS_SECONDS) -> None:
     """Waits for a state of a job that still runs."""
     until = time.monotonic() + seconds
     while not what():

@@ -41,7 +41,7 @@ def said(cluster: Cluster, distant: Shop) -> dict[str, Any]:
     archive = f"{environment_archive()}#environment"
     command = ["--archives", archive, "tests/jobs_and_ask.py", *distant.arguments]
     python = {"PYSPARK_PYTHON": "./environment/bin/python"}
-    ended = spark_submit(*command, master=cluster.url, seconds=1200, variables=python)
+    ended = spark_submit(*command, master=cluster.url, variables=python)
     assert ended.returncode == 0, f"{command}: {ended.stderr[-3000:]}"
     assert re.search(LOST_TASK, ended.stderr)  # one is killed in the middle of a part
     return dict(json.loads(ended.stdout.splitlines()[-1]))

@@ -17,11 +17,10 @@ import pytest
 
 from recsys import files
 from tests.datasets import write_dataset
-from tests.processes import ROOT, environment, horovod_command, kill_all, wait_for
+from tests.processes import HANGS_SECONDS, ROOT, environment, horovod_command, kill_all, wait_for
 
 pytestmark = pytest.mark.slow
 
-_DEADLINE_SECONDS = 240
 # Longer than ranks on a busy machine differ by in making their graphs.
 _STALL_SECONDS = 12
 # The mean of the last checkpoints may be better than the best epoch, and is refitted then, too.
@@ -54,7 +53,7 @@ class Runs:
             )  # fmt: skip
 
     def run(self, model: str, *more: str) -> None:
-        assert self.start(model, *more).wait(_DEADLINE_SECONDS) == 0, self.log(model)[-3000:]
+        assert self.start(model, *more).wait(HANGS_SECONDS) == 0, self.log(model)[-3000:]
 
     def log(self, model: str) -> str:
         """What the last run for a model has said."""
@@ -118,7 +117,7 @@ def _until_saved(
     after: str = "epoch-00001-step-000000003.npz",
 ) -> None:  # fmt: skip
     """Waits until a run has a finished checkpoint behind that of the name."""
-    end = time.monotonic() + _DEADLINE_SECONDS
+    end = time.monotonic() + HANGS_SECONDS
     while not any(path.name > after for path in runs.checkpoints(model, folder)):
         assert time.monotonic() < end, "waited too long"
         assert launcher.poll() is None, runs.log(model)[-3000:]
@@ -131,7 +130,7 @@ def test_killed_and_damaged_runs_go_on_as_if_never_stopped(runs: Runs, undisturb
     _until_saved(runs, "killed", launcher)
     killed = time.monotonic()
     _ranks_of(launcher)[1].send_signal(signal.SIGKILL)
-    assert launcher.wait(timeout=_DEADLINE_SECONDS) != 0
+    assert launcher.wait(timeout=HANGS_SECONDS) != 0
     assert time.monotonic() - killed < 10
     assert not (runs.folder / "killed" / files.POINTER).exists()
     last = runs.checkpoints("killed")[-1]
@@ -171,7 +170,7 @@ def test_an_elastic_run_survives_when_the_rank_that_writes(runs: Runs, what: str
     try:
         _until_saved(runs, model, launcher, after=started)
         _rank_zero(launcher).send_signal(signal.SIGKILL if what == "dies" else signal.SIGSTOP)
-        assert launcher.wait(timeout=_DEADLINE_SECONDS) == 0, runs.log(model)[-3000:]
+        assert launcher.wait(timeout=HANGS_SECONDS) == 0, runs.log(model)[-3000:]
     finally:
         kill_all(launcher)
     log = runs.log(model)
@@ -234,7 +233,7 @@ def test_a_rank_that_stands_still_and_a_reader_that_stops_are_named_and_end_the_
         _until_saved(runs, "reading", reading)
         Path(files.local_copy(own.file_urls("train")[2])).unlink()
         for launcher in (halted, reading):
-            assert launcher.wait(timeout=_DEADLINE_SECONDS) != 0
+            assert launcher.wait(timeout=HANGS_SECONDS) != 0
     finally:
         kill_all(halted)
         kill_all(reading)

@@ -30,7 +30,6 @@ def test_a_run_learns_and_is_published(
             "--train.embedding_size", "8", "--train.learning_rate", "0.02",
             "--train.warmup_steps", "1",
         ],
-        seconds=500,
         variables={"TF_CPP_MIN_LOG_LEVEL": "0"},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]

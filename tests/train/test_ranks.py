@@ -45,7 +45,7 @@ def ended(
     script = str(ROOT / "tests" / "train" / "gradient_of_rank.py")
     hosts = ("-np", "2", "-H", "localhost:1,127.0.0.1:1")
     arguments = [str(dataset_place), str(folder), *map(str, POWERS)]
-    job = run(horovod_command(hosts, script, *arguments), seconds=120)
+    job = run(horovod_command(hosts, script, *arguments))
     assert job.returncode == 0, job.stderr[-3000:]
     return Ended(folder, job.stdout + job.stderr)
 
