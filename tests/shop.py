@@ -15,7 +15,6 @@ from tests.processes import ROOT, horovodrun, run, spark_submit
 ACTIONS = ("view", "add_to_basket", "bought")
 _DAY = 86_400_000
 _START = 1_700_006_400_000  # midnight, milliseconds
-_LOCAL_CLUSTER = "local-cluster[2,1,1024]"
 _MISSED_FLOOR = ("--evaluate.floors", '{"recall@20": 1.5}')
 
 
@@ -43,16 +42,14 @@ class Shop:
             self.arguments += [f"--paths.{place}", str(folder / place)]
 
     def run_all_jobs(self) -> None:
-        """As a user runs them, on Spark executors and two ranks; evaluate misses its floor."""
+        """As a user of one machine runs them, with two ranks; evaluate misses its floor."""
         arguments = self.arguments
         commands = {
-            "prepare": lambda: spark_submit("jobs/prepare.py", *arguments, master=_LOCAL_CLUSTER),
+            "prepare": lambda: spark_submit("jobs/prepare.py", *arguments),
             "check": lambda: run([sys.executable, "jobs/train.py", "--check", *arguments]),
             "train": lambda: horovodrun(2, "jobs/train.py", *arguments),
-            "evaluate": lambda: spark_submit(
-                "jobs/evaluate.py", *arguments, *_MISSED_FLOOR, master=_LOCAL_CLUSTER
-            ),
-            "score": lambda: spark_submit("jobs/score.py", *arguments, master=_LOCAL_CLUSTER),
+            "evaluate": lambda: spark_submit("jobs/evaluate.py", *arguments, *_MISSED_FLOOR),
+            "score": lambda: spark_submit("jobs/score.py", *arguments),
         }
         for name, command in commands.items():
             self.ended[name] = command()

@@ -202,7 +202,7 @@ class Score:
     json_lines: bool = False
     user_vectors: bool = False
     batch_users: int = 256
-    block_items: int = 32768
+    block_items: int = 65536
     users_per_part: int = 100_000
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from recsys import command, files, manifest
 from recsys.config import Clean, Config
 from recsys.prepare import pipeline
 from tests.prepare.small import log_rows, small_config, write_csv
-from tests.processes import executors, kill_all, started, wait_for
+from tests.processes import HANGS_SECONDS, executors, kill_all, started, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +45,14 @@ def staged(config: Config, name: str, published: set[str]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["staging/left", "sequences/split=train"])
 def test_a_driver_that_is_killed_leaves_what_was_there(
-    spark: SparkSession, config: Config, undisturbed: manifest.Manifest, tmp_path: Path, table: str
+    spark: SparkSession, config: Config, undisturbed: manifest.Manifest, tmp_path: Path
 ) -> None:
     place = config.paths.dataset
     before, published = manifest.read(place), set(files.published(place))
     assert before.content_fingerprint == undisturbed.content_fingerprint
     with started("local[2]", arguments(config, tmp_path), tmp_path / "job.log") as job:
-        wait_for(lambda: staged(config, table, published), job)
+        wait_for(lambda: staged(config, "sequences/split=train", published), job)
         kill_all(job)
     assert job.returncode == -signal.SIGKILL
     assert manifest.read(place) == before
@@ -80,4 +79,4 @@ def test_an_executor_that_is_killed_changes_nothing(
 
 
 def _ended(job: subprocess.Popen[bytes]) -> int:
-    return job.wait(400)
+    return job.wait(HANGS_SECONDS)

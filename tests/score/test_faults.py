@@ -94,7 +94,7 @@ def test_an_executor_that_is_killed_changes_nothing(spark: SparkSession, many_pa
         wait_for(lambda: len(records(world)) >= 1, job)
         wait_for(lambda: killed_at_work(executors(job)) is not None, job)
         assert len(records(world)) < PARTS
-        assert job.wait(300) == 0, log_of(world).read_text()[-3000:]
+        assert job.wait(HANGS_SECONDS) == 0, log_of(world).read_text()[-3000:]
     assert re.search(LOST_TASK, log_of(world).read_text())
     about = current(world)
     fresh = pipeline.run(spark, world.config(score=SCORE))
