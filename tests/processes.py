@@ -117,9 +117,9 @@ def kill_all(job: subprocess.Popen[bytes]) -> None:
         psutil.wait_procs(everything[1:], timeout=30)  # orphans take a moment to be gone
 
 
-def wait_for(what: Callable[[], bool], job: subprocess.Popen[bytes], seconds: float = HANGS_SECONDS) -> None:
+def wait_for(what: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
     """Waits for a state of a job that still runs."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + HANGS_SECONDS
     while not what():
         assert job.poll() is None, "the job ended before"
         assert time.monotonic() < until, "it took too long"

@@ -17,6 +17,7 @@ from recsys.config import Score
 from recsys.errors import DataError
 from recsys.score import pipeline
 from tests.processes import (
+    HANGS_SECONDS,
     LOST_TASK,
     executors,
     kill_all,
