@@ -44,6 +44,15 @@ IMPRESSIONS: dict[str, str] = {
     "position": "int",  # on the page; null where unknown
 }
 
+# What users (or sessions) did with items of the vocabulary, one row an event. It is there where
+# rows may miss some of that: with prepare.target_event_types or prepare.embargo_days.
+INTERACTIONS: dict[str, str] = {
+    "user_id": "string",  # as in SEQUENCES
+    "item": "int",
+    "event_type": "int",
+    "timestamp": "bigint",  # seconds since the epoch, UTC
+}
+
 # Whose a session is, where sessions are sequences under the names that the log gives them.
 OWNERS: dict[str, str] = {
     "session_id": "string",

@@ -76,10 +76,8 @@ class Rules:
         allow: attribute (or item_id) to the values that may be recommended; empty allows all
         deny: attribute (or item_id) to the values that may not
         leave_out: event type to days; items with such an event within the days are left out of
-            the user's list, and null means for ever; as far back as the dataset's rows go: they
-            hold all that lies before a target, up to prepare.sequence_length events, and the latest
-            events (with prepare.target_event_types they may miss some between these); where nothing
-            else may be recommended they are in it all the same, so that nobody is without a list
+            the user's list, and null means for ever; where nothing else may be recommended they are
+            in it all the same, so that nobody is without a list
         popularity: added to a score for each unit of log(1 + the item's events in train)
         own_items: added to a score for each unit of log(1 + the item's events in the history)
         half_life_days: an event counts half for popularity after so many days before the lists'

@@ -18,6 +18,8 @@ from recsys.schemas import OWNERS
 
 # Whether a row is of somebody listed.
 GONE = "gone"
+# Tables whose user_id is a session where a session is a sequence; sequences are no part of them.
+_OF_SUBJECTS = ("histories", "interactions")
 # The user who is listed.
 WHOSE = "whose"
 
@@ -47,8 +49,8 @@ class Listed:
         return joined.withColumn(GONE, F.coalesce(GONE, F.lit(False)))
 
     def of(self, table: str) -> Listed:
-        """For a table of the dataset: histories may be of sessions, all else is of users."""
-        return self if table == "histories" else self.by_user()
+        """For a table of the dataset: some may be of sessions, all else is of users."""
+        return self if table in _OF_SUBJECTS else self.by_user()
 
     def by_user(self) -> Listed:
         """For a table whose user_id is a user, and never a session."""

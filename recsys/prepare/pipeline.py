@@ -38,7 +38,12 @@ from recsys.prepare.recount import (
     type_check,
 )
 from recsys.prepare.rows import Cutting
-from recsys.prepare.sequences import cut, encode_impressions
+from recsys.prepare.sequences import (
+    cut,
+    encode_impressions,
+    encode_interactions,
+    rows_miss_events,
+)
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import NO_PART, PART
 from recsys.prepare.weighting import Weighting, mean_check, weighting
@@ -46,6 +51,7 @@ from recsys.prepare.work import Work, drafted, together
 from recsys.schemas import (
     FIRST_ITEM,
     IMPRESSIONS,
+    INTERACTIONS,
     OWNERS,
     SCHEMA_VERSION,
     SPLITS,
@@ -89,6 +95,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
         work.keep(impressions, "impressions", IMPRESSIONS)
+    if rows_miss_events(prepare):
+        done = encode_interactions(parted.events, parted.subject, indexes)
+        work.keep(done, "interactions", INTERACTIONS)
     written, of_train = together(
         lambda: writing.write_rows(work, rows),
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),

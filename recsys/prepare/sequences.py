@@ -9,9 +9,11 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys.config import Prepare
 from recsys.prepare.bundles import as_bytes
 from recsys.prepare.encoder import Encoder
 from recsys.prepare.event_numbers import normalized
+from recsys.prepare.indexing import Indexes
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.packed import ARRAYS
 from recsys.prepare.rows import COUNTS, HISTORY, MOST, Cutting
@@ -29,6 +31,29 @@ def encode_impressions(events: DataFrame, vocabulary: DataFrame) -> DataFrame:
         F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
         F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND).alias("timestamp"),
         "position",
+    )
+
+
+def rows_miss_events(prepare: Prepare) -> bool:
+    """Whether some of what a user did may be in no row: long before the next target, or none's."""
+    return bool(prepare.target_event_types or prepare.embargo_days)
+
+
+def encode_interactions(events: DataFrame, subject: str, indexes: Indexes) -> DataFrame:
+    """INTERACTIONS: the events of known items with indexes in place of names, and seconds.
+
+    Args:
+        events: EVENTS
+        subject: the column of what a sequence is of
+        indexes: of items and event types
+    """
+    items = F.broadcast(indexes.vocabulary.select("item_id", F.col("item_index").alias("item")))
+    types = F.array(*map(F.lit, indexes.event_types))
+    return events.join(items, on="item_id", how="inner").select(
+        F.col(subject).alias("user_id"),
+        "item",
+        (F.array_position(types, F.col("event_type")) + UNKNOWN).alias("event_type"),
+        F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND).alias("timestamp"),
     )
 
 

@@ -12,7 +12,14 @@ from recsys import files, tables
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, HISTORIES, SEQUENCES, VOCABULARY, with_inputs
+from recsys.schemas import (
+    FIRST_ITEM,
+    HISTORIES,
+    INTERACTIONS,
+    SEQUENCES,
+    VOCABULARY,
+    with_inputs,
+)
 from recsys.score import planning, subjects
 from recsys.score.parts import Run
 from recsys.score.plan import Plan
@@ -155,13 +162,22 @@ def _staged(
         schema["group"] = "string"
         frame = subjects.with_own_platforms(frame, dataset.platforms)
     if config.score.rules.leave_out:
-        sequences = files.join(dataset.url, "sequences")
-        of_rows = with_inputs(SEQUENCES, dataset.inputs)
-        rows = tables.read(spark, sequences, {**of_rows, "split": "string"})
         since, now = planning.left_out_since(config, dataset), planning.as_of(config, dataset)
-        frame = subjects.with_left_out(frame, rows, since, now)
+        frame = subjects.with_left_out(frame, _events(spark, dataset, frame), since, now)
         schema["left_out"] = "array<int>"
     return work.staged("subjects", frame, schema, config.score.users_per_part), schema
+
+
+def _events(spark: SparkSession, dataset: Manifest, histories: DataFrame) -> DataFrame:
+    """What was done, as far back as the dataset knows: rows and histories hold all but where there
+    is a table of it.
+    """
+    interactions = files.join(dataset.url, "interactions")
+    if files.exists(interactions):
+        return tables.read(spark, interactions, INTERACTIONS)
+    schema = {**with_inputs(SEQUENCES, dataset.inputs), "split": "string"}
+    rows = tables.read(spark, files.join(dataset.url, "sequences"), schema).where("weight > 0")
+    return subjects.events_of(histories).unionByName(subjects.events_of(rows))
 
 
 def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[dict[str, int]]:

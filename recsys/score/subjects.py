@@ -221,33 +221,38 @@ def best_of_groups(counts: DataFrame, allowed: DataFrame, most: int) -> DataFram
     return ranked.where(F.col("place") <= most).select("group", "item_index", "count", "place")
 
 
+def events_of(rows: DataFrame) -> DataFrame:
+    """The events of rows, as schemas.INTERACTIONS; padding is among them.
+
+    Args:
+        rows: schemas.SEQUENCES or schemas.HISTORIES
+    """
+    columns = ["item", "event_type", "timestamp"]
+    event = F.explode(F.arrays_zip(*columns)).alias("event")
+    return rows.select("user_id", event).select("user_id", *[f"event.{name}" for name in columns])
+
+
 def with_left_out(
-    histories: DataFrame, sequences: DataFrame, since: Mapping[int, int | None], instant: int
+    histories: DataFrame, events: DataFrame, since: Mapping[int, int | None], instant: int
 ) -> DataFrame:
     """The histories with the items that a list must not have, as the column left_out.
 
     Args:
         histories: schemas.HISTORIES
-        sequences: schemas.SEQUENCES of all splits: what is older than a history has room for
+        events: schemas.INTERACTIONS
         since: index of an event type to the earliest second at which such an event counts; none
             is for ever
         instant: the latest second at which an event counts
     """
-    event = F.explode(F.arrays_zip("item", "event_type", "timestamp")).alias("event")
-    columns = ["user_id", "item", "event_type", "timestamp"]
-    everything = histories.select(*columns).unionByName(
-        sequences.where("weight > 0").select(*columns)
-    )
     counts = F.lit(False)
     for kind, earliest in since.items():
-        is_recent = F.lit(True) if earliest is None else F.col("event.timestamp") >= earliest
-        counts |= (F.col("event.event_type") == kind) & is_recent
+        is_recent = F.lit(True) if earliest is None else F.col("timestamp") >= earliest
+        counts |= (F.col("event_type") == kind) & is_recent
     items = (
-        everything.select("user_id", event)
-        .where(counts & (F.col("event.item") >= FIRST_ITEM))
-        .where(F.col("event.timestamp") <= instant)
+        events.where(counts & (F.col("item") >= FIRST_ITEM))
+        .where(F.col("timestamp") <= instant)
         .groupBy("user_id")
-        .agg(F.array_sort(F.collect_set("event.item")).alias("left_out"))
+        .agg(F.array_sort(F.collect_set("item")).alias("left_out"))
     )
     joined = histories.join(items, on="user_id", how="left")
     return joined.withColumn("left_out", F.coalesce("left_out", F.array().cast("array<int>")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from operator import itemgetter
@@ -18,7 +19,7 @@ from recsys.hashing import Key
 from recsys.manifest import Manifest
 from recsys.prepare import pipeline
 from recsys.prepare.removal import forget
-from recsys.schemas import SEQUENCE_ARRAYS, SPLITS
+from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS, SPLITS
 from tests.prepare.small import DAY, log_rows, small_config, write_csv
 
 KEY = "a key of the tests, long enough to be one"
@@ -47,7 +48,8 @@ def config(_key: None, tmp_path_factory: pytest.TempPathFactory) -> Config:
     config = small_config(folder, log, max_fault_share=0.1, user_key_variable="SHOP_USER_KEY")
     columns = replace(config.events.columns, quantity=None)
     config = replace(config, events=replace(config.events, columns=columns))
-    return replace(config, prepare=replace(config.prepare, sequence_unit="session"))
+    prepare = replace(config.prepare, sequence_unit="session", target_event_types=("view", "cart"))
+    return replace(config, prepare=prepare)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,25 @@ def test_ids_are_hashes_and_the_key_is_nowhere(made: Manifest) -> None:
         assert f'"{user}"' not in text
     assert KEY not in text
     assert MAIL not in text
+
+
+def test_what_users_did_is_whole_where_rows_may_miss_some_of_it(made: Manifest) -> None:
+    items, done, histories = (
+        pq.read_table(files.local_copy(files.join(made.url, name)))
+        for name in ("vocabulary.parquet", "interactions", "histories")
+    )
+    names = dict(zip(*(items[name].to_pylist() for name in ("item_index", "item_id")), strict=True))
+    found = Counter(
+        (names[row["item"]], made.event_types[row["event_type"] - FIRST_ITEM], row["timestamp"])
+        for row in done.to_pylist()
+    )
+    logged = Counter(
+        (item, action, int(when))
+        for _, item, action, when, *_ in log_rows(users=12)
+        if item in names.values()
+    )
+    assert found == logged
+    assert set(done["user_id"].to_pylist()) == set(histories["user_id"].to_pylist())
 
 
 def test_the_forgotten_are_in_no_table(made: Manifest, left: Manifest, config: Config) -> None:

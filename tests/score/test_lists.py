@@ -26,7 +26,7 @@ from tests.score.listing import (
     small,
     values,
 )
-from tests.score.worlds import DAY, USERS, World
+from tests.score.worlds import DAY, PURCHASE, USERS, World
 
 
 def test_exact(world: World, plain: dict[str, dict]) -> None:
@@ -64,6 +64,26 @@ def test_bought_items_left_out(spark: SparkSession, world: World, days: float | 
         world, found, brute.model_scores(world),
         lambda user: brute.Rules(K, all_items(world), left_out=left_out(user)),
     )  # fmt: skip
+
+
+def test_what_was_bought_is_left_out_although_no_row_holds_it(
+    spark: SparkSession, own: World, plain: dict[str, dict]
+) -> None:
+    best = [indexes(plain[name])[0] for name in own.users]
+    done = pa.table(
+        {
+            "user_id": own.users,
+            "item": pa.array(best, pa.int32()),
+            "event_type": pa.array(np.resize([PURCHASE, PURCHASE - 1], USERS), pa.int32()),
+            "timestamp": pa.array(np.full(USERS, DAY), pa.int64()),
+        }
+    )
+    place = Path(files.local_copy(files.current(str(own.folder / "dataset"), ""))) / "interactions"
+    place.mkdir()
+    pq.write_table(done, place / "part.parquet")
+    found = lists(spark, own, score=small(rules=Rules(leave_out={"purchase": None})))
+    for number, name in enumerate(own.users[:-1]):  # the last has no history
+        assert (best[number] in indexes(found[name])) == (number % 2 == 1)
 
 
 def test_stock_allow_and_deny(
