@@ -58,12 +58,12 @@ class Trained:
 def trained(
     dataset: Manifest, dataset_place: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Trained:
-    """An ensemble of the seeds 1 and 2, an epoch each."""
+    """An ensemble of the seeds 1 and 2, an epoch each, with an output apart."""
     place = tmp_path_factory.mktemp("training") / "model"
     train = Train(
         epochs=1, embedding_size=8, batch_targets_per_rank=20, learning_rate=0.05,
         warmup_steps=1, checkpoint_steps=2, keep_checkpoints=3, average_checkpoints=3,
-        ensemble_seeds=(2,),
+        ensemble_seeds=(2,), tied_output=False,
     )  # fmt: skip
     config = Config(paths=Paths(dataset=str(dataset_place), model=str(place)), train=train)
     hvd.init()
