@@ -38,6 +38,8 @@ class Train:
         readout: what lists are made from: the network's last state, or also those before it, by
             attention
         embedding_size: width of an item's vector, and of the network's state
+        tied_output: score items with the vectors that the network reads of them; false gives the
+            scores a table of items of their own, and own tables of the items' features
         event_inputs: what the network reads of an event besides its item: event_type; gap, the time
             since the step before; session_start; dwell, how long the step before was looked at
             within its session; hour and weekday (UTC); platform; query, the words of a search;
@@ -54,8 +56,9 @@ class Train:
         augment: how the sequences that training reads are changed anew in every epoch
         loss: cross_entropy, bpr_max or top1_max
         bpr_max_regularization: weight of the negatives' squared scores in bpr_max
-        negatives: items drawn for a step, for its targets to be set against; 0 takes all. In the
-            cross-entropy their scores are corrected by the chance to be drawn (logQ)
+        negatives: items drawn for a step, for its targets to be set against; 0 takes all, or, with
+            negatives_from_batch, those of the batch alone. In the cross-entropy their scores are
+            corrected by the chance to be drawn (logQ)
         negatives_power: they are drawn by popularity to this power
         negatives_from_batch: the targets of a step's other cases on the same rank are negatives,
             too
@@ -106,6 +109,7 @@ class Train:
     layers: int = 1
     readout: Literal["last", "attention"] = "last"
     embedding_size: int = 64
+    tied_output: bool = True
     event_inputs: tuple[EventInput, ...] = ("event_type", "gap", "session_start")
     event_type_weights: dict[str, float] = field(default_factory=dict)
     item_features: tuple[str, ...] = ()

@@ -33,12 +33,13 @@ class Candidates:
         return replace(self, correction_K=None)
 
     def columns(self, item_P: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The column of each item [P], and whether it is a candidate at all [P]."""
+        """The column of each item [P], and whether it is a candidate and the column its own [P]."""
         item_P = tf.cast(item_P, tf.int32)
         if self.item_K is None:
             return item_P, tf.ones_like(item_P, tf.bool)
-        place_P = tf.minimum(tf.searchsorted(self.item_K, item_P), tf.size(self.item_K) - 1)
-        return place_P, tf.gather(self.item_K, place_P) == item_P
+        place_P = tf.searchsorted(self.item_K, item_P)
+        # Behind the last one, which may be none at all, is nobody's place.
+        return place_P, tf.gather(tf.concat([self.item_K, [-1]], axis=0), place_P) == item_P
 
 
 EVERYTHING = Candidates(None, None)
@@ -54,7 +55,7 @@ class Sampler(tf.Module):
 
     Args:
         train_counts: events of train by item [V]
-        negatives: items drawn for a step, with replacement
+        negatives: items drawn for a step, with replacement; 0 leaves those of the batch
         alpha: 1 draws by popularity, 0 all alike
         from_batch: whether the targets of the batch, which is one rank's, are negatives of its
             other cases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -32,15 +33,11 @@ def read_catalogue(dataset: Manifest, config: Config, splits: Sequence[str]) -> 
         DataError: the items are not those of the vocabulary, or a feature is no number
     """
     features = config.train.item_features
-    for name in features:
-        if name not in dataset.categories | dataset.features:
-            known = ", ".join(sorted(dataset.categories | dataset.features)) or "none"
-            raise ConfigError(f"train.item_features: expected one of {known}; found {name}")
+    columns = _feature_columns(dataset, features)
     _check_inputs(dataset, config.train.event_inputs)
     counts = [f"{split}_count" for split in splits]
     lists = [name for name in features if name in dataset.categories]
     dense = [name for name in features if name in dataset.features]
-    columns = [*(f"{name}_index" for name in lists), *(f"{name}_vector" for name in dense)]
     table = _read_items(dataset, [*counts, *columns])
     return Catalogue(
         vocabulary_size=dataset.vocabulary_size,
@@ -53,6 +50,30 @@ def read_catalogue(dataset: Manifest, config: Config, splits: Sequence[str]) -> 
         inputs=dataset.inputs,
         type_weights=_type_weights(dataset, config.train.event_type_weights),
     )
+
+
+def fingerprint(dataset: Manifest, features: Sequence[str]) -> str:
+    """Of all that a model reads of the items, in their order: how often they occur, and features.
+
+    Raises:
+        ConfigError: features names an attribute that the dataset does not have
+        DataError: the items are not those of the vocabulary
+    """
+    columns = ["train_count", "valid_count", *_feature_columns(dataset, features)]
+    table = _read_items(dataset, columns)
+    values = (np.asarray(value).tobytes() for name in columns for value in table[name])
+    return files.fingerprint(chain(columns, values))
+
+
+def _feature_columns(dataset: Manifest, features: Sequence[str]) -> list[str]:
+    """The columns of the items that hold the features."""
+    for name in features:
+        if name not in dataset.categories | dataset.features:
+            known = ", ".join(sorted(dataset.categories | dataset.features)) or "none"
+            raise ConfigError(f"train.item_features: expected one of {known}; found {name}")
+    return [
+        f"{name}_index" if name in dataset.categories else f"{name}_vector" for name in features
+    ]
 
 
 def _check_inputs(dataset: Manifest, names: Sequence[str]) -> None:

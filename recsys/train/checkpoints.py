@@ -20,7 +20,11 @@ log = logging.getLogger(__name__)
 
 
 def save(
-    folder: str, name: str, variables: Sequence[tf.Variable], progress: dict[str, Any]
+    folder: str,
+    name: str,
+    variables: Sequence[tf.Variable],
+    progress: dict[str, Any],
+    run: str | None = None,
 ) -> None:
     """Writes the variables and the progress of the run; the JSON file comes last, with the hash.
 
@@ -29,6 +33,7 @@ def save(
         name: of this one; names sort in the order of writing
         variables: model and optimizer, always in the same order
         progress: what else a resumed run needs; plain values
+        run: fingerprint of all that makes the run this one (recsys.train.identity)
 
     Raises:
         DataError: a value is not finite; the checkpoints before stay the last ones
@@ -41,21 +46,21 @@ def save(
     np.savez(buffer, **arrays)
     content = buffer.getvalue()
     files.write_bytes(files.join(folder, f"{name}.npz"), content)
-    about = {"progress": progress, "sha256": files.fingerprint([content])}
+    about = {"progress": progress, "run": run, "sha256": files.fingerprint([content])}
     about["about_sha256"] = _of_about(about)
     files.write_json(files.join(folder, f"{name}.json"), about)
 
 
 def _of_about(about: Mapping[str, Any]) -> str:
-    told = {name: about[name] for name in ("progress", "sha256")}
+    told = {name: value for name, value in about.items() if name != "about_sha256"}
     return files.fingerprint([json.dumps(told, sort_keys=True)])
 
 
-def _about(folder: str, name: str) -> dict[str, Any]:
+def _about(folder: str, name: str, run: str | None) -> dict[str, Any]:
     """The progress of a checkpoint, and the hash of its arrays.
 
     Raises:
-        DataError: the file is not what was written
+        DataError: the file is not what was written, or of another run
     """
     where = files.join(folder, f"{name}.json")
     try:
@@ -65,32 +70,42 @@ def _about(folder: str, name: str) -> dict[str, Any]:
         raise DataError(f"{where}: expected what was written, found {error!r}") from None
     if not is_whole:
         raise DataError(f"{where}: expected what was written, found another hash")
+    if run not in (None, about.get("run")):
+        raise DataError(
+            f"{where}: expected a checkpoint of the run {run}, found one of {about.get('run')}"
+        )
     return about
 
 
-def restore(folder: str, name: str, variables: Sequence[tf.Variable]) -> dict[str, Any]:
+def restore(
+    folder: str, name: str, variables: Sequence[tf.Variable], run: str | None = None
+) -> dict[str, Any]:
     """Puts a checkpoint's values into the variables and returns its progress.
 
     Raises:
-        DataError: the file is not what was written, or of another model
+        DataError: the file is not what was written, or of another model or run
     """
-    arrays, progress = read(folder, name)
+    arrays, progress = read(folder, name, run)
     _check_shapes(folder, name, arrays, variables)
     for values, variable in zip(arrays, variables, strict=True):
         variable.assign(values)
     return progress
 
 
-def restore_mean(folder: str, count: int, variables: Sequence[tf.Variable]) -> int:
+def restore_mean(
+    folder: str, count: int, variables: Sequence[tf.Variable], run: str | None = None
+) -> int:
     """Puts the mean of the last checkpoints' values into the variables.
 
     The mean of weights along one training run is often better than each of them (Izmailov et al.,
-    2018, stochastic weight averaging). One that is damaged is named in a warning, and left out.
+    2018, stochastic weight averaging). One that is damaged, or of another run, is named in a
+    warning, and left out.
 
     Args:
         folder: URL of the checkpoints
         count: of the last ones
         variables: the first of those that were saved
+        run: of the checkpoints, as it was saved with them; None takes any
 
     Returns:
         of how many checkpoints it is the mean
@@ -102,7 +117,7 @@ def restore_mean(folder: str, count: int, variables: Sequence[tf.Variable]) -> i
     found = 0
     for name in names(folder)[-count:]:
         try:
-            arrays, _ = read(folder, name)
+            arrays, _ = read(folder, name, run)
         except DataError as error:
             log.warning("%s; the mean is taken of the other checkpoints", error)
             continue
@@ -117,14 +132,16 @@ def restore_mean(folder: str, count: int, variables: Sequence[tf.Variable]) -> i
     return found
 
 
-def read(folder: str, name: str) -> tuple[list[npt.NDArray[Any]], dict[str, Any]]:
+def read(
+    folder: str, name: str, run: str | None = None
+) -> tuple[list[npt.NDArray[Any]], dict[str, Any]]:
     """The values of a checkpoint, in the order in which they were saved, and its progress.
 
     Raises:
-        DataError: the file is not what was written
+        DataError: the file is not what was written, or of another run
     """
     where = files.join(folder, f"{name}.npz")
-    about = _about(folder, name)
+    about = _about(folder, name, run)
     content = files.read_bytes(where)
     if files.fingerprint([content]) != about["sha256"]:
         raise DataError(f"{where}: expected the content that was written, found another hash")
@@ -149,32 +166,36 @@ def restore_last(
     folder: str,
     variables: Sequence[tf.Variable],
     fits: Callable[[dict[str, Any]], bool] = lambda progress: True,
+    run: str | None = None,
 ) -> dict[str, Any] | None:
     """Puts the last whole checkpoint's values into the variables and returns its progress.
 
-    One that is damaged is named in a warning, and the one before it taken.
+    One that is damaged, or of another run, is named in a warning, and the one before it taken.
 
     Args:
         folder: URL of the checkpoints
         variables: in the order in which they were saved
         fits: whether a checkpoint of this progress can be gone on with; others are passed over
+        run: of the checkpoints, as it was saved with them; None takes any
 
     Returns:
         None where there is no checkpoint that fits
 
     Raises:
-        DataError: there are some, and all are damaged
+        DataError: there are some, and all are damaged or of other runs
     """
-    damaged = 0
+    wrong = 0
     for name in reversed(names(folder)):
         try:
-            if fits(_about(folder, name)["progress"]):
-                return restore(folder, name, variables)
+            if fits(_about(folder, name, run)["progress"]):
+                return restore(folder, name, variables, run)
         except DataError as error:
-            damaged += 1
+            wrong += 1
             log.warning("%s; the checkpoint before it is tried", error)
-    if damaged:
-        raise DataError(f"{folder}: expected a whole checkpoint, found {damaged} damaged ones")
+    if wrong:
+        raise DataError(
+            f"{folder}: expected a whole checkpoint of this run, found {wrong} damaged or of others"
+        )
     return None
 
 

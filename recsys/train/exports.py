@@ -29,12 +29,15 @@ def write(model: Recommender, dataset: Manifest, config: Config, version: str) -
     """
     item_ids = read_item_ids(dataset)
     names = {"event_type": list(dataset.event_types), "platform": list(dataset.platforms)}
+    target = files.join(version, "export")
     module = export.Export(
         model, item_ids, names, config.ranking.exclude_history, dataset.event_numbers
     )
     with tempfile.TemporaryDirectory() as folder:
         export.save(module, f"{folder}/export")
-        files.upload(f"{folder}/export", files.join(version, "export"))
+        if files.exists(target):  # of a run that was killed before it published it
+            files.remove(target)
+        files.upload(f"{folder}/export", target)
     vectors.write_item_vectors(model, item_ids, files.join(version, "item_vectors.parquet"))
     if config.train.tflite:
         _write_lite(model, dataset, config.ranking.exclude_history, files.join(version, "lite"))

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from recsys import files
 from recsys.config import Config
 from recsys.manifest import Manifest
+from recsys.train import catalogue
 
 # Keys of train with another value of which a run goes on: the weights are the same.
 OPERATIONAL = (
@@ -24,6 +26,10 @@ def of_run(config: Config, dataset: Manifest, warm_start: str | None) -> dict[st
         config: of the run
         dataset: that is trained on
         warm_start: version of the model that it starts from
+
+    Raises:
+        ConfigError: train.item_features names an attribute that the dataset does not have
+        DataError: the items are not those of the vocabulary
     """
     train = {key: value for key, value in asdict(config.train).items() if key not in OPERATIONAL}
     if config.train.average_checkpoints:  # what the last ones are is a matter of their distance
@@ -33,9 +39,33 @@ def of_run(config: Config, dataset: Manifest, warm_start: str | None) -> dict[st
         "train": {**train, "warm_start": warm_start},
         "ranking": asdict(config.ranking),
         "dataset": dataset.content_fingerprint,
+        "layout": _layout(dataset),
+        "items": catalogue.fingerprint(dataset, config.train.item_features),
         "vocabulary": dataset.vocabulary_fingerprint,
     }
     return dict(json.loads(json.dumps(identity)))
+
+
+def _layout(dataset: Manifest) -> dict[str, Any]:
+    """Where the rows of the dataset lie, in which order they are read.
+
+    It follows from the seed and the size of the groups. Their paths say nothing: Spark puts other
+    ones into the same dataset every time.
+    """
+    groups = {split: dataset.splits[split].files for split in ("train", "valid")}
+    of_splits = {
+        split: {
+            "groups": len(own),
+            "files": files.fingerprint(f"{file.rows} {file.targets}" for file in own),
+        }
+        for split, own in groups.items()
+    }
+    return {"seed": dataset.seed, **of_splits}
+
+
+def fingerprint(identity: Mapping[str, Any]) -> str:
+    """Of what of_run() gives."""
+    return files.fingerprint([json.dumps(identity, sort_keys=True)])
 
 
 def differences(former: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -25,7 +25,9 @@ from recsys.train.tower import Catalogue, ItemTower
 
 
 class Recommender(tf.Module):
-    """A recurrent network over steps, each the sum of its items' vectors, with tied output.
+    """A recurrent network over steps, each the sum of its items' vectors.
+
+    A state is multiplied with the same vectors of items, or with others, of a tower apart.
 
     A step holds all events of one instant and is a set: their order changes nothing.
 
@@ -41,6 +43,9 @@ class Recommender(tf.Module):
         self.train = train
         self.vocabulary_size = catalogue.vocabulary_size
         self.tower = ItemTower(catalogue, width, train.normalize, seed)
+        self.output = None
+        if not train.tied_output:
+            self.output = ItemTower(catalogue, width, train.normalize, seed, of_output=True)
         self.events = EventInputs(
             train.event_inputs, catalogue.event_type_size, catalogue.inputs, width
         )
@@ -64,6 +69,11 @@ class Recommender(tf.Module):
             self.purchase = PurchaseHead(
                 width, catalogue.vocabulary_size, catalogue.event_type_size, seed
             )
+
+    @property
+    def output_tower(self) -> ItemTower:
+        """What gives the vectors that states are multiplied with."""
+        return self.tower if self.output is None else self.output
 
     def encode(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, noise: Noise | None = None
@@ -134,7 +144,8 @@ class Recommender(tf.Module):
 
     def item_vectors(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
         """What a state with a 1 behind it is multiplied with: vectors and biases [K, D + 1]."""
-        vectors_KD = self.tower.all() if item_K is None else self.tower(item_K)
+        tower = self.output_tower
+        vectors_KD = tower.all() if item_K is None else tower(item_K)
         return tf.concat([vectors_KD, tf.expand_dims(self._bias(item_K), 1)], axis=1)
 
     def _bias(self, item_N: tf.Tensor | None = None) -> tf.Tensor:
@@ -182,17 +193,17 @@ class Recommender(tf.Module):
         known = {**batch, "item": self.known_only(batch["item"])}
         count_PE = self.purchase.earlier(known, row_P, step_P, pairs.item_P)
         state_PD = tf.gather(state_CD, pairs.case_P)
-        return self.purchase(state_PD, self.tower(pairs.item_P), count_PE, pairs.item_P)
+        return self.purchase(state_PD, self.output_tower(pairs.item_P), count_PE, pairs.item_P)
 
     def items_to_learn(self, cases: Cases, candidates: Candidates) -> tuple[tf.Tensor, ...]:
         """Vectors [K, D] and biases [K] of the candidates, corrected if asked, and the targets'."""
         if candidates.item_K is None:
-            vectors_VD, bias_V = self.tower.all(), self._bias()
+            vectors_VD, bias_V = self.output_tower.all(), self._bias()
             target_PD, bias_P = (tf.gather(all_V, cases.item_P) for all_V in (vectors_VD, bias_V))
             return vectors_VD, bias_V, target_PD, bias_P
         sizes = [tf.size(candidates.item_K), tf.size(cases.item_P)]
         item_N = tf.concat([candidates.item_K, cases.item_P], axis=0)
-        candidate_KD, target_PD = tf.split(self.tower(item_N), sizes)
+        candidate_KD, target_PD = tf.split(self.output_tower(item_N), sizes)
         bias_K, bias_P = tf.split(self._bias(item_N), sizes)
         if candidates.correction_K is not None:
             bias_K -= candidates.correction_K

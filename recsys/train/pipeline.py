@@ -148,7 +148,7 @@ def build(
     catalogue = read_catalogue(dataset, config, splits)
     model = Recommender(train, catalogue, config.seed)
     sampler = None
-    if train.negatives:
+    if train.negatives or train.negatives_from_batch:
         sampler = Sampler(
             catalogue.train_counts,
             train.negatives,

@@ -17,7 +17,7 @@ from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
 from recsys.train.pipeline import build
 from recsys.train.validation import SCORES_AT_ONCE
-from recsys.train.warm import WarmStart
+from recsys.train.warm import ITEM_TABLES, WarmStart, names
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,10 @@ def _lines(config: Config, dataset: Manifest, trainer: Trainer) -> Iterator[str]
     yield table([*_of_ranks(dataset, config.train)])
     yield f"trains: {_stages(config)}"
     weights = sum(variable.shape.num_elements() for variable in trainer.variables)
-    names = ("item_embedding", "item_bias")
     of_items = sum(
-        v.shape.num_elements() for v in trainer.variables if v.name.split(":")[0] in names
+        variable.shape.num_elements()
+        for name, variable in zip(names(trainer.variables), trainer.variables, strict=True)
+        if name in ITEM_TABLES
     )
     yield f"model: {weights:,} weights, {of_items:,} of them of {dataset.items:,} items"
     memory = _memory(config, dataset, trainer)
@@ -115,7 +116,7 @@ def _memory(config: Config, dataset: Manifest, trainer: Trainer) -> dict[str, in
     """Bytes of what is large; what a network of such a width holds of a batch is not."""
     train, targets = config.train, config.train.batch_targets_per_rank
     candidates = dataset.vocabulary_size
-    if train.negatives:
+    if trainer.sampler is not None:
         candidates = train.negatives + targets * train.negatives_from_batch
     weights = _bytes(trainer.variables)
     scores = _COPIES_OF_SCORES * _FLOAT_BYTES * targets

@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -61,16 +61,17 @@ class Run:
             return self
         other = copy.copy(self)
         other.folder, other.mlflow = files.join(self.version, f"seed-{seed}"), None
+        other.identity = {**self.identity, "seed": seed}
         return other
 
     def _unfinished(self) -> str | None:
-        """The last version of just this run that has no model yet."""
+        """The last version of just this run that was not published yet."""
         versions = files.join(files.as_url(self.config.paths.model), "versions")
-        others = []
+        others, published = [], files.published(self.config.paths.model)
         for name in reversed(files.names(versions)):
             version = files.join(versions, name)
             start = files.join(version, "run.json")
-            if files.exists(files.join(version, MODEL)) or not files.exists(start):
+            if name in published or not files.exists(start):
                 continue
             former = files.read_json(start)
             if former == self.identity:
@@ -80,6 +81,11 @@ class Run:
             log.warning("train.resume: no unfinished run is this one, a new one is begun; the last "
                         "of them, %s", others[0])  # fmt: skip
         return None
+
+    @property
+    def _fingerprint(self) -> str:
+        """Of all that makes the run this one; its checkpoints have it, too."""
+        return identity.fingerprint(self.identity)
 
     def _checkpoints(self, stage: Stage) -> str:
         return files.join(self.folder, "checkpoints" if stage == "choice" else "refit")
@@ -97,6 +103,7 @@ class Run:
             self._checkpoints(stage),
             _state(trainer),
             lambda progress: self._goes_on(Progress(**progress), trainer.shard.ranks),
+            self._fingerprint,
         )
         progress = Progress() if found is None else Progress(**found)
         if found is not None:
@@ -138,7 +145,11 @@ class Run:
         if progress.step == 0 and progress.history:
             self._after_epoch(progress, stage)
         checkpoints.save(
-            self._checkpoints(stage), _name(progress), _state(trainer), progress.to_dict()
+            self._checkpoints(stage),
+            _name(progress),
+            _state(trainer),
+            progress.to_dict(),
+            self._fingerprint,
         )
         self._point_to_last(stage, progress)
         self._keep_if_best(trainer, progress, stage)
@@ -186,7 +197,7 @@ class Run:
         """Keeps the trainer's weights as the best so far, with what the optimizer needs."""
         best = files.join(self.folder, "best")
         about = {**_of_best(metrics), "variables": names(trainer.variables)}
-        checkpoints.save(best, "best", _state(trainer), about)
+        checkpoints.save(best, "best", _state(trainer), about, self._fingerprint)
 
     def _follow(self, metrics: Metrics, stage: Stage) -> None:
         name = f"events.out.tfevents.{int(metrics['epoch']):05d}"
@@ -199,10 +210,10 @@ class Run:
         """Puts the best weights into the trainer's model, with what the optimizer needs.
 
         Raises:
-            DataError: those that were kept are not of the epoch that was chosen
+            DataError: those that were kept are not of this run, or of the epoch that was chosen
         """
         folder = files.join(self.folder, "best")
-        found = checkpoints.restore(folder, "best", _state(trainer))
+        found = checkpoints.restore(folder, "best", _state(trainer), self._fingerprint)
         if _of_best(found) != _of_best(chosen):
             raise DataError(
                 f"{folder}: expected the weights of {_of_best(chosen)}, found those of "
@@ -211,20 +222,24 @@ class Run:
 
     def take_mean(self, trainer: Trainer, stage: Stage) -> int:
         """Puts the mean of the last checkpoints' weights into the model; of how many it is."""
-        count = self.config.train.average_checkpoints
-        return checkpoints.restore_mean(self._checkpoints(stage), count, trainer.variables)
+        count, folder = self.config.train.average_checkpoints, self._checkpoints(stage)
+        return checkpoints.restore_mean(folder, count, trainer.variables, self._fingerprint)
+
+    def model_version(self, trainer: Trainer) -> str:
+        """The fingerprint of the weights and of all that makes the run this one.
+
+        That has the vocabulary, and of the configuration what decides which weights come out: how
+        a run is resumed or followed, or what is done with its model, makes it no other model.
+        """
+        weights = [variable.numpy().tobytes() for variable in trainer.variables]
+        return files.fingerprint([*weights, self._fingerprint])
 
     def finish(self, trainer: Trainer, best: Metrics) -> None:
         """Exports the trainer's model and publishes the version."""
         exports.write(trainer.model, self.dataset, self.config, self.version)
-        weights = [variable.numpy().tobytes() for variable in trainer.variables]
-        fingerprint = self.dataset.vocabulary_fingerprint
-        # Going on with a run, or following it elsewhere, does not make it another one.
-        same = replace(self.config.train, resume=False, mlflow_uri=None)
-        configuration = to_yaml(replace(self.config, train=same))
         about = {
-            "model_version": files.fingerprint([*weights, fingerprint, configuration]),
-            "vocabulary_fingerprint": fingerprint,
+            "model_version": self.model_version(trainer),
+            "vocabulary_fingerprint": self.dataset.vocabulary_fingerprint,
             "dataset": self.dataset.url,
             "ranks": trainer.shard.ranks,
             "best": best,

@@ -1,4 +1,4 @@
-"""The vectors of items, the same for what goes in and what comes out.
+"""The vectors of items: one for what goes in and what comes out, or one for each.
 
 Shapes: V vocabulary, D width, N any shape of indexes, M values of a list.
 """
@@ -55,12 +55,21 @@ class ItemTower(tf.Module):
         width: D
         normalize: give every vector length 1, so that popularity cannot hide in it
         seed: of the start
+        of_output: whether it is the one of what comes out, where that has one of its own
     """
 
-    def __init__(self, catalogue: Catalogue, width: int, normalize: bool, seed: int) -> None:
-        super().__init__(name="tower")
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        width: int,
+        normalize: bool,
+        seed: int,
+        of_output: bool = False,
+    ) -> None:
+        super().__init__(name="output" if of_output else "tower")
         self.width = width
         self.normalize = normalize
+        self._prefix, self._first_draw = ("output_", 401) if of_output else ("", 0)
         # What training never meets has its features, and nothing of its own.
         is_met_V1 = tf.constant(catalogue.train_counts[:, None] > 0, tf.float32)
         self.embedding = self._table(catalogue.vocabulary_size, seed, 0, "item_embedding")
@@ -78,8 +87,9 @@ class ItemTower(tf.Module):
 
     def _table(self, rows: int, seed: int, offset: int, name: str) -> tf.Variable:
         bound = self.width**-0.5
-        values = tf.random.stateless_uniform([rows, self.width], [seed, offset], -bound, bound)
-        return tf.Variable(values, name=name)
+        draw = [seed, self._first_draw + offset]
+        values = tf.random.stateless_uniform([rows, self.width], draw, -bound, bound)
+        return tf.Variable(values, name=f"{self._prefix}{name}")
 
     def __call__(self, index_N: tf.Tensor) -> tf.Tensor:
         """The vectors [N, D] of the items."""

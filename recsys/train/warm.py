@@ -18,7 +18,7 @@ import tensorflow as tf
 import yaml
 
 from recsys import files
-from recsys.config import Config
+from recsys.config import Config, Train
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
@@ -26,16 +26,18 @@ from recsys.train import checkpoints
 from recsys.train.catalogue import read_item_ids, read_values
 from recsys.train.model import Recommender
 from recsys.train.optimizer import Optimizer
+from recsys.train.tower import ItemTower
 
 log = logging.getLogger(__name__)
 
 VOCABULARIES = "vocabularies.json"
 # What decides which weights a model has.
 _ARCHITECTURE = (
-    "cell", "layers", "embedding_size", "readout", "normalize", "repeat", "event_inputs",
-    "item_features", "optimizer",
+    "cell", "layers", "embedding_size", "tied_output", "readout", "normalize", "repeat",
+    "event_inputs", "item_features", "optimizer",
 )  # fmt: skip
-_ITEM_TABLES = ("item_embedding", "item_bias", "item_weight")
+# Variables whose rows are items.
+ITEM_TABLES = ("item_embedding", "output_item_embedding", "item_bias", "item_weight")
 # Those whose rows stand for something else, and of these one without rows for the reserved indexes.
 _OTHER_TABLES = {
     "event_type_embedding": "event_type",
@@ -80,16 +82,17 @@ class WarmStart:
 
     def _check(self, former: Mapping[str, Any], train: Any) -> None:
         for key in _ARCHITECTURE:
-            found = list(train[key]) if isinstance(train[key], tuple) else train[key]
-            if former.get(key) != found:
+            # A model from before there was a key is as the default has it.
+            had, has = (_plain(own.get(key, getattr(Train, key))) for own in (former, train))
+            if had != has:
                 raise ConfigError(
-                    f"train.{key}: expected {former.get(key)!r} as in {self.version} "
-                    f"(train.warm_start), found {found!r}"
+                    f"train.{key}: expected {had!r} as in {self.version} "
+                    f"(train.warm_start), found {has!r}"
                 )
-        had, has = (bool(own.get("purchase_weight")) for own in (former, train))
-        if had != has:
+        had_head, has_head = (bool(own.get("purchase_weight")) for own in (former, train))
+        if had_head != has_head:
             raise ConfigError(
-                f"train.purchase_weight: expected a model {'with' if had else 'without'} a "
+                f"train.purchase_weight: expected a model {'with' if had_head else 'without'} a "
                 f"purchase head as in {self.version} (train.warm_start), found "
                 f"{train['purchase_weight']!r}"
             )
@@ -126,7 +129,8 @@ class WarmStart:
         for place, variable in enumerate([*variables, *slots]):
             kind = kinds[place % len(kinds)]
             _fill(folder, variable, arrays[place], rows.get(kind))
-        _start_new_items(model, rows["item"])
+        for tower in _towers(model):
+            _start_new_items(tower, rows["item"])
         log.info(
             "starting from %s, which knows %d of %d items",
             folder, len(rows["item"].now) - FIRST_ITEM, self.dataset.items,
@@ -169,13 +173,23 @@ def _feature(name: str) -> str:
     return f"feature {name}"
 
 
+def _plain(value: object) -> object:
+    """As YAML gives it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _towers(model: Recommender) -> list[ItemTower]:
+    return [model.tower] if model.output is None else [model.tower, model.output]
+
+
 def _kind(variable: tf.Variable, model: Recommender) -> str:
     """What the rows of a variable stand for; "" for nothing that has a name."""
-    for attribute, table in model.tower.category_embeddings.items():
-        if variable is table:
-            return _feature(attribute)
+    for tower in _towers(model):
+        for attribute, table in tower.category_embeddings.items():
+            if variable is table:
+                return _feature(attribute)
     (name,) = names([variable])
-    if name in _ITEM_TABLES:
+    if name in ITEM_TABLES:
         return "item"
     return _OTHER_TABLES.get(name, "")
 
@@ -211,16 +225,15 @@ def _fill(folder: str, variable: tf.Variable, former: Values, rows: _Rows | None
     variable.assign(former)
 
 
-def _start_new_items(model: Recommender, rows: _Rows) -> None:
+def _start_new_items(tower: ItemTower, rows: _Rows) -> None:
     """What is met now and was not before: the vectors of its features, or the mean of the learnt.
 
     A row of zeros, of what is not met yet either, stays one.
     """
-    table = model.tower.embedding
-    values = table.numpy()
+    values = tower.embedding.numpy()
     is_new = values.any(axis=1)
     is_new[rows.now] = False
-    has_features = bool(model.tower.categories or model.tower.vectors)
+    has_features = bool(tower.categories or tower.vectors)
     learnt = values[rows.now[FIRST_ITEM:]]
     values[is_new] = 0.0 if has_features else learnt[learnt.any(axis=1)].mean(axis=0)
-    table.assign(values)
+    tower.embedding.assign(values)

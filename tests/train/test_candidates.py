@@ -1,8 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from recsys.config import Config, Paths, Train
+from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
+from recsys.train import pipeline
+from recsys.train.batches import Shard
 from recsys.train.candidates import EVERYTHING, Sampler
 from recsys.train.noise import Noise
 
@@ -15,6 +21,19 @@ def test_candidates_are_the_targets_and_drawn_items_each_once() -> None:
         items = sampler(tf.constant([5, 2, 5]), Noise(1, step)).item_K.numpy()
         assert sorted(set(items)) == items.tolist()
         assert {2, 5} <= set(items) <= set(range(FIRST_ITEM, 7))  # 7 never occurs in train
+
+
+@pytest.mark.parametrize("from_batch", [True, False])
+@pytest.mark.parametrize("negatives", [0, 5])
+def test_a_step_takes_all_items_where_none_is_drawn_and_the_batch_gives_none(
+    dataset: Manifest, dataset_place: Path, negatives: int, from_batch: bool
+) -> None:
+    train = Train(embedding_size=4, negatives=negatives, negatives_from_batch=from_batch)
+    config = Config(paths=Paths(dataset=str(dataset_place)), train=train)
+    sampler = pipeline.build(config, dataset, Shard(0, 1), ("train",), 1).sampler
+    assert (sampler is not None) == (negatives > 0 or from_batch)
+    if sampler is not None:
+        assert (sampler.negatives, sampler.from_batch) == (negatives, from_batch)
 
 
 def test_columns_lead_back_to_the_items() -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,38 @@ def test_the_mean_is_of_the_last_whole_checkpoints(
     assert "epoch-3.npz" in caplog.text
     with pytest.raises(DataError, match="to take the mean of, found none"):
         checkpoints.restore_mean(files.join(folder, "nothing"), 3, [weights])
+
+
+def test_those_of_another_run_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = files.as_url(str(tmp_path))
+    for epoch, run in enumerate(["this", "other", "this", "other"], start=1):
+        checkpoints.save(folder, f"epoch-{epoch}", _variables(epoch), {"epoch": epoch}, run)
+    restored = _variables(0.0)
+    assert checkpoints.restore_last(folder, restored, run="this") == {"epoch": 3}
+    assert restored[1].numpy() == 3
+    expected = f"{folder}/epoch-4.json: expected a checkpoint of the run this, found one of other"
+    assert caplog.messages == [f"{expected}; the checkpoint before it is tried"]
+    assert checkpoints.restore_mean(folder, 4, restored[:1], "this") == 2
+    np.testing.assert_array_equal(restored[0].numpy(), np.full((3, 2), 2.0))
+    with pytest.raises(DataError, match="found one of other"):
+        checkpoints.restore(folder, "epoch-2", restored, "this")
+    with pytest.raises(DataError, match="whole checkpoint of this run, found 4 damaged or of oth"):
+        checkpoints.restore_last(folder, restored, run="nobody's")
+
+
+def test_one_from_before_checkpoints_named_their_run_is_read(tmp_path: Path) -> None:
+    folder = files.as_url(str(tmp_path))
+    checkpoints.save(folder, "best", _variables(4.0), {"epoch": 1})
+    path = tmp_path / "best.json"
+    about = json.loads(path.read_text())
+    told = {name: about[name] for name in ("progress", "sha256")}
+    told["about_sha256"] = files.fingerprint([json.dumps(told, sort_keys=True)])
+    path.write_text(json.dumps(told))
+    assert checkpoints.read(folder, "best")[1] == {"epoch": 1}
+    with pytest.raises(DataError, match="of the run this, found one of None"):
+        checkpoints.read(folder, "best", "this")
 
 
 def test_one_that_lacks_its_arrays_is_passed_over_and_removed(tmp_path: Path) -> None:

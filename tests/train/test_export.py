@@ -1,5 +1,7 @@
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +17,8 @@ from recsys.schemas import FIRST_ITEM
 from recsys.train import lite
 from recsys.train.batch import target_cases
 from recsys.train.batches import read_rows
-from recsys.train.export import Export, normalized, save
+from recsys.train.ensemble import Ensemble
+from recsys.train.export import Export, after_last, normalized, save
 from recsys.train.model import Recommender
 from recsys.train.tower import Catalogue
 from recsys.train.vectors import write_item_vectors
@@ -32,8 +35,10 @@ SCALES = {
 }
 
 
-@pytest.fixture(scope="module")
-def model(dataset: Manifest) -> Recommender:
+def _built(
+    dataset: Manifest, seed: int = 3, has_features: bool = False, **train: Any
+) -> Recommender:
+    """A model whose weights are nowhere zero."""
     size = dataset.vocabulary_size
     catalogue = Catalogue(
         size,
@@ -41,11 +46,26 @@ def model(dataset: Manifest) -> Recommender:
         np.arange(size),
         inputs={"platform": FIRST_ITEM + 2, **dict.fromkeys(SCALES, 0)},
     )
-    built = Recommender(Train(embedding_size=8, event_inputs=EVENT_INPUTS), catalogue, seed=3)
-    rng = np.random.default_rng(0)
+    if has_features:
+        index_V = np.arange(size, dtype=np.int32)
+        tags_VM = np.stack([1 + index_V % 4, index_V % 3], axis=1)  # some have one, some two
+        size_VM = (index_V[:, None] / size).astype(np.float32)
+        catalogue = replace(
+            catalogue, categories={"tags": tags_VM}, category_sizes={"tags": 5},
+            vectors={"size": size_VM},
+        )  # fmt: skip
+    built = Recommender(
+        Train(embedding_size=8, event_inputs=EVENT_INPUTS, **train), catalogue, seed
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
     for variable in built.trainable_variables:
         variable.assign_add(rng.normal(scale=0.3, size=variable.shape))
     return built
+
+
+@pytest.fixture(scope="module")
+def model(dataset: Manifest) -> Recommender:
+    return _built(dataset)
 
 
 @pytest.fixture(scope="module")
@@ -181,20 +201,41 @@ class _Sevens(lite.Lite):
         return {**found, "item": 0 * found["item"] + 7}
 
 
-def test_tflite_gives_what_the_model_gives(
-    exported: Path, model: Recommender, dataset: Manifest
-) -> None:
+@pytest.fixture(scope="module")
+def histories(dataset: Manifest) -> dict[str, np.ndarray]:
+    """As TFLite takes them, all of one length; the last one is empty."""
     rows = read_rows(dataset, "test", 8)
     rows["platform"] = np.where(rows["item"] > 0, 1 + rows["item"] % 3, 0)
     rows |= _numbers(rows["item"])
     nothing = {name: np.full((1, LENGTH), -1 if name == "step" else 0) for name in rows}
-    rows = {name: np.concatenate([values, nothing[name]]) for name, values in rows.items()}
+    return {name: np.concatenate([values, nothing[name]]) for name, values in rows.items()}
+
+
+_ATTENTION = {"readout": "attention", "normalize": True}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param([{}], id="gru"),
+        pytest.param([_ATTENTION], id="attention"),
+        pytest.param([{**_ATTENTION, "repeat": False, "has_features": True}], id="features"),
+        pytest.param([{"cell": "lstm"}, {"cell": "rnn", "tied_output": False}], id="ensemble"),
+    ],
+)
+def test_tflite_gives_what_the_model_gives(
+    dataset: Manifest, histories: dict[str, np.ndarray], changes: list[dict[str, Any]]
+) -> None:
+    rows, members = histories, [_built(dataset, **own) for own in changes]
+    model = members[0] if len(members) == 1 else Ensemble(members)
     fixed = lite.Lite(model, dataset.sequence_length, exclude_history=True)
     content = lite.convert(fixed)
     lite.check(content, fixed, rows)
-    ranker = ranking.load(str(exported))
-    scores = ranking.without_reserved(ranker.scores(rows))
-    _, items = ranking.top_k(ranking.without_history(scores, rows["item"]), 3)
+    batch = {name: tf.constant(values, fixed.inputs[name].dtype) for name, values in rows.items()
+             if name in fixed.inputs}  # fmt: skip
+    scores = ranking.without_reserved(model.scores(batch, *after_last(batch)))
+    _, items = ranking.top_k(ranking.without_history(scores, batch["item"]), 3)
+    assert len({*items.numpy().ravel()}) > 5  # else the test shows little
     recommend = lite.open_lite(content)["recommend"]
     for place, expected in enumerate(items.numpy()):
         row = {
@@ -203,13 +244,18 @@ def test_tflite_gives_what_the_model_gives(
         }
         assert recommend(**row)["item"][0, :3].tolist() == expected.tolist()
 
-    same_item = _Sevens(model, dataset.sequence_length, exclude_history=True)
-    with pytest.raises(DataError, match="of the items in the list of history 0 the scores that"):
-        lite.check(lite.convert(same_item), fixed, rows)
 
+def test_tflite_that_gives_something_else_is_refused(
+    model: Recommender, dataset: Manifest, histories: dict[str, np.ndarray]
+) -> None:
+    same_item = _Sevens(model, dataset.sequence_length, exclude_history=True)
+    content = lite.convert(same_item)
+    fixed = lite.Lite(model, dataset.sequence_length, exclude_history=True)
+    with pytest.raises(DataError, match="of the items in the list of history 0 the scores that"):
+        lite.check(content, fixed, histories)
     other = lite.Lite(model, dataset.sequence_length, exclude_history=False)
     with pytest.raises(DataError, match="expected the score that the model gives history 0"):
-        lite.check(content, other, rows)
+        lite.check(content, other, histories)
 
 
 def test_item_vectors_are_those_of_the_items_that_can_be_ranked(

@@ -6,10 +6,12 @@ from recsys.config import Train
 from recsys.schemas import FIRST_ITEM, VALUE_WEIGHT
 from recsys.train.batch import before, step_days, target_cases, trim
 from recsys.train.batches import COLUMNS
+from recsys.train.candidates import Sampler
 from recsys.train.model import Recommender
+from recsys.train.noise import Noise
 from recsys.train.objective import batch_loss
 from recsys.train.progress import METRICS, metric_sums
-from recsys.train.tower import Catalogue
+from recsys.train.tower import Catalogue, ItemTower
 from tests.datasets import LENGTH, random_rows
 
 ITEMS = 20
@@ -20,8 +22,9 @@ ITEMS = 20
         {"repeat": True},
         {"repeat": False, "event_inputs": ("event_type", "dwell", "hour", "weekday", "platform")},
         {"readout": "attention", "normalize": True},
+        {"tied_output": False},
     ],
-    ids=["repeat", "inputs", "attention"],
+    ids=["repeat", "inputs", "attention", "apart"],
 )
 def model(request: pytest.FixtureRequest) -> Recommender:
     size = ITEMS + FIRST_ITEM
@@ -47,6 +50,55 @@ def _scores(model: Recommender, rows: dict[str, np.ndarray]) -> np.ndarray:
     batch = {name: tf.constant(values) for name, values in rows.items()}
     row, step, *_ = target_cases(batch)
     return model.scores(batch, row, step).numpy()
+
+
+@pytest.fixture(params=[0, 6], ids=["all", "sampled"])
+def sampler(request: pytest.FixtureRequest) -> Sampler | None:
+    return Sampler(np.arange(ITEMS + FIRST_ITEM), 6, 0.5, True) if request.param else None
+
+
+def test_an_output_apart_scores_with_its_own_tables_and_learns_them_alone(
+    sampler: Sampler | None,
+) -> None:
+    size = ITEMS + FIRST_ITEM
+    colour_V = np.arange(size) % 5
+    catalogue = Catalogue(size, 4, np.arange(size), {"colour": colour_V[:, None]}, {"colour": 5})
+    rows = {name: tf.constant(values) for name, values in _rows().items()}
+    found = {}
+    for is_tied in (True, False):
+        train = Train(
+            embedding_size=8, item_features=("colour",), repeat=False, tied_output=is_tied,
+            input_dropout=0.0, state_dropout=0.0,
+        )  # fmt: skip
+        model = Recommender(train, catalogue, seed=1)
+        if not is_tied:
+            own, other = _tables(model.tower), _tables(model.output)
+            assert all(np.any(a != b) for a, b in zip(own, other, strict=True))
+            row_C, step_C, *_ = target_cases(rows)
+            table, colours = (values.numpy() for values in other)
+            vectors_VD = table + colours[colour_V]
+            bias_V = model.item_bias.numpy() + model.unlearnt_V.numpy()
+            expected = model.encode(rows, row_C, step_C).numpy() @ vectors_VD.T + bias_V
+            np.testing.assert_allclose(model.scores(rows, row_C, step_C), expected, rtol=1e-5)
+            for variable, values in zip(other, own, strict=True):
+                variable.assign(values)
+        towers = [model.tower] if is_tied else [model.tower, model.output]
+        with tf.GradientTape() as tape:
+            noise = Noise(1, tf.constant(3))
+            loss, _ = batch_loss(model, rows, "cross_entropy", 0.0, sampler, noise)
+        gradients = tape.gradient(loss, [_tables(tower) for tower in towers])
+        found[is_tied] = float(loss), [[tf.convert_to_tensor(g).numpy() for g in of_tower]
+                                       for of_tower in gradients]  # fmt: skip
+    # From the same start both score alike, and what one table learns two learn in two parts.
+    assert found[True][0] == pytest.approx(found[False][0], rel=1e-6)
+    [together], [of_input, of_output] = found[True][1], found[False][1]
+    for whole, *parts in zip(together, of_input, of_output, strict=True):
+        np.testing.assert_allclose(whole, sum(parts), atol=1e-4)
+        assert min(np.abs(part).max() for part in (*parts, parts[0] - parts[1])) > 0.01
+
+
+def _tables(tower: ItemTower) -> list[tf.Variable]:
+    return [tower.embedding, tower.category_embeddings["colour"]]
 
 
 def test_cases_are_the_steps_that_hold_targets() -> None:

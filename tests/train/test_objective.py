@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from recsys.config import Train
-from recsys.schemas import FIRST_ITEM
+from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.train.batch import target_cases
 from recsys.train.batches import COLUMNS
 from recsys.train.candidates import Sampler
@@ -25,9 +25,9 @@ COUNTS = np.arange(ITEMS + FIRST_ITEM)
 COUNTS[:FIRST_ITEM] = 0
 
 
-@pytest.fixture(scope="module")
-def model() -> Recommender:
-    train = Train(embedding_size=6, input_dropout=0.0, state_dropout=0.0)
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "apart"])
+def model(request: pytest.FixtureRequest) -> Recommender:
+    train = Train(embedding_size=6, tied_output=request.param, input_dropout=0.0, state_dropout=0.0)
     built = Recommender(train, Catalogue(len(COUNTS), 4, COUNTS), seed=2)
     rng = np.random.default_rng(0)
     for variable in built.trainable_variables:
@@ -41,34 +41,52 @@ def batch() -> dict[str, tf.Tensor]:
     return {name: tf.constant(rows[name], tf.int32) for name in COLUMNS}
 
 
-def _chances(targets: int) -> np.ndarray:
-    """Of each item to be among the draws or among so many targets [V]."""
+def _chances(negatives: int, targets: int) -> np.ndarray:
+    """Of each item to be among so many draws or among so many targets [V]."""
     drawn, asked = np.sqrt(COUNTS) / np.sqrt(COUNTS).sum(), COUNTS / COUNTS.sum()
-    return 1 - (1 - drawn) ** NEGATIVES * (1 - asked) ** targets
+    return 1 - (1 - drawn) ** negatives * (1 - asked) ** targets
 
 
-@pytest.mark.parametrize("from_batch", [False, True])
+@pytest.mark.parametrize(
+    ("negatives", "from_batch"), [(NEGATIVES, False), (NEGATIVES, True), (0, True)]
+)
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_of_sampled_negatives_equal_a_loop(
-    model: Recommender, batch: dict[str, tf.Tensor], name: str, from_batch: bool
+    model: Recommender, batch: dict[str, tf.Tensor], name: str, negatives: int, from_batch: bool
 ) -> None:
-    sampler, noise = Sampler(COUNTS, NEGATIVES, 0.5, from_batch), Noise(1, tf.constant(3))
+    sampler, noise = Sampler(COUNTS, negatives, 0.5, from_batch), Noise(1, tf.constant(3))
     row_C, step_C, case_P, item_P = target_cases(batch)
     items = sampler(item_P, noise).item_K.numpy()
+    assert negatives or items.tolist() == sorted({*item_P.numpy()})
     scores_CV = model.scores(batch, row_C, step_C).numpy().astype(float)
     case_P, item_P = case_P.numpy(), item_P.numpy()
     log_chance_V = np.zeros(len(COUNTS))
     if name == "cross_entropy":  # the only one whose negatives stand for the whole catalogue
-        log_chance_V[FIRST_ITEM:] = np.log(_chances(len(item_P) * from_batch)[FIRST_ITEM:])
+        chance_V = _chances(negatives, len(item_P) * from_batch)
+        log_chance_V[FIRST_ITEM:] = np.log(chance_V[FIRST_ITEM:])
     expected = 0.0
     for case, item in zip(case_P, item_P, strict=True):
         # No target of a basket is a negative of the others in it, drawn or not.
         others = np.setdiff1d(items, item_P[case_P == case])
-        negatives = scores_CV[case, others] - log_chance_V[others]
-        expected += LOOPS[name](np.append(scores_CV[case, item], negatives), 0, [0])
+        against = scores_CV[case, others] - log_chance_V[others]
+        expected += LOOPS[name](np.append(scores_CV[case, item], against), 0, [0])
     found, weight = batch_loss(model, batch, name, 0.0, sampler, Noise(1, tf.constant(3)))
     assert float(found) == pytest.approx(expected, rel=1e-4)
     assert float(weight) == len(item_P)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_without_known_targets_has_no_negatives_and_no_loss(
+    model: Recommender, batch: dict[str, tf.Tensor], name: str
+) -> None:
+    unknown = {**batch, "item": tf.where(batch["target"] > 0, UNKNOWN, batch["item"])}
+    sampler = Sampler(COUNTS, 0, 0.5, from_batch=True)
+    with tf.GradientTape() as tape:
+        loss, weight = batch_loss(model, unknown, name, 0.0, sampler, Noise(1, tf.constant(3)))
+    assert (float(loss), float(weight)) == (0.0, 0.0)
+    for gradient in tape.gradient(loss, model.trainable_variables):
+        if gradient is not None:
+            assert not np.any(tf.convert_to_tensor(gradient).numpy())
 
 
 def test_negatives_from_the_batch_are_the_targets_of_the_own_rank() -> None:

@@ -10,11 +10,15 @@ from recsys.train.plan import plan
 from tests.data import configuration
 
 
-def test_a_plan_says_what_every_rank_would_do(dataset: Manifest, dataset_place: Path) -> None:
+@pytest.mark.parametrize("is_tied", [True, False])
+def test_a_plan_says_what_every_rank_would_do(
+    dataset: Manifest, dataset_place: Path, is_tied: bool
+) -> None:
     config = configuration(
         "--paths.dataset", str(dataset_place), "--train.batch_targets_per_rank", "20",
         "--train.embedding_size", "8", "--train.negatives", "10", "--train.repeat", "false",
         "--train.epochs", "7", "--train.refit", "true", "--train.ensemble_seeds", "[2, 3]",
+        "--train.tied_output", str(is_tied).lower(),
     )  # fmt: skip
     told = plan(config)
     rows = [line.split() for line in told.splitlines()]
@@ -27,8 +31,10 @@ def test_a_plan_says_what_every_rank_would_do(dataset: Manifest, dataset_place: 
         assert [str(ranks), groups, str(32 // ranks), str(steps), groups, f"{most:,}"] in rows
     assert not [row for row in rows if row[:1] == ["3"]]  # 4 row groups are not for 3 ranks
     # Items, event types and biases; a GRU of 10 inputs and 8 units has 2 x 24 biases.
-    weights = 42 * 8 + 3 * 8 + 42 + 24 * (10 + 8) + 48
-    assert ["model:", str(weights), "weights,", f"{42 * 9}", "of", "them"] in [r[:6] for r in rows]
+    of_items = 42 * (8 if is_tied else 16) + 42
+    weights = of_items + 3 * 8 + 24 * (10 + 8) + 48
+    told_weights = ["model:", f"{weights:,}", "weights,", str(of_items), "of", "them"]
+    assert told_weights in [row[:6] for row in rows]
 
 
 def test_a_plan_of_nothing_is_refused(tmp_path: Path) -> None:

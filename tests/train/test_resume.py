@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import horovod.tensorflow as hvd
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 from recsys import files
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError
-from recsys.manifest import Manifest
+from recsys.manifest import GroupFile, Manifest
+from recsys.schemas import FIRST_ITEM
 from recsys.train import batches, checkpoints, pipeline, run
 from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
@@ -69,6 +74,138 @@ def test_only_the_same_run_is_gone_on_with_and_a_new_one_says_why(
     other = dataclasses.replace(dataset, content_fingerprint="another")
     assert Run(resumed, other).version != first.version
     assert caplog.messages[-1].endswith("differs in dataset ('', now 'another')")
+
+
+def _prepared_again(dataset: Manifest, place: Path) -> Manifest:
+    """The same dataset in a version of its own, in files that Spark calls otherwise."""
+    shutil.copytree(files.local_copy(dataset.url), place)
+    splits = {}
+    for name, split in dataset.splits.items():
+        own = []
+        for file in split.files:
+            path = file.path.replace(".parquet", f"-{uuid.uuid4()}.parquet")
+            (place / file.path).rename(place / path)
+            own.append(dataclasses.replace(file, path=path))
+        splits[name] = dataclasses.replace(split, files=tuple(own))
+    return dataclasses.replace(dataset, url=files.as_url(str(place)), splits=splits)
+
+
+def test_a_dataset_that_was_prepared_again_is_gone_on_with_if_its_rows_lie_as_they_did(
+    config: Config, dataset: Manifest, trainer: Trainer, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    first, resumed = _begun(config, dataset, trainer), _with(config, resume=True)
+    again = _prepared_again(dataset, tmp_path / "again")
+    assert again.file_urls("train") != dataset.file_urls("train")
+    assert Run(resumed, again).version == first.version
+    # The same rows in groups twice as large, or in as many that part them otherwise.
+    train = again.splits["train"]
+    pairs = zip(train.files[::2], train.files[1::2], strict=True)
+    larger = tuple(
+        GroupFile(one.path, one.rows + two.rows, one.targets + two.targets) for one, two in pairs
+    )
+    others = {"groups (4, now 2)": larger, "files (": train.files[::-1]}
+    for differs, own in others.items():
+        splits = {**again.splits, "train": dataclasses.replace(train, files=own)}
+        other = dataclasses.replace(again, splits=splits)
+        assert Run(resumed, other).version != first.version
+        assert f"{first.version} differs in layout.train." in caplog.messages[-1]
+        assert f"layout.train.{differs}" in caplog.messages[-1]
+    drawn = dataclasses.replace(again, seed=8)
+    assert Run(resumed, drawn).version != first.version
+    assert caplog.messages[-1].endswith("differs in layout.seed (0, now 8)")
+
+
+def test_other_attributes_of_the_same_items_are_another_run(
+    config: Config, dataset: Manifest, trainer: Trainer, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    again = _prepared_again(dataset, tmp_path / "again")
+    runs = {}
+    for features in ((), ("colour",), ("size",)):
+        paths = dataclasses.replace(config.paths, model=str(tmp_path / f"model{features}"))
+        own = _with(dataclasses.replace(config, paths=paths), item_features=features)
+        runs[features] = (_with(own, resume=True), _begun(own, dataset, trainer).version)
+    assert all(Run(own, again).version == version for own, version in runs.values())
+    where = tmp_path / "again" / "items.parquet" / "part-0.parquet"
+    table = pq.read_table(where)
+    place = table.schema.get_field_index("colour_index")
+    colours = [*table["colour_index"].to_pylist()[:-1], FIRST_ITEM + 1]
+    assert colours != table["colour_index"].to_pylist()
+    pq.write_table(table.set_column(place, "colour_index", pa.array(colours, pa.int32())), where)
+    assert {key for key, (own, version) in runs.items() if Run(own, again).version != version} == {
+        ("colour",)
+    }
+    assert f"{runs['colour',][1]} differs in items ('" in caplog.text
+
+
+def test_a_checkpoint_of_another_run_is_passed_over(
+    config: Config, dataset: Manifest, trainer: Trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = _with(config, keep_checkpoints=3)
+    first = _begun(config, dataset, trainer)
+    others = [Run(_with(config, learning_rate=0.01), dataset), first.member(5)]
+    for step, other in enumerate(others, start=4):
+        other.folder = first.folder
+        other.save(trainer, Progress(epoch=1, step=step, ranks=1), "choice")
+    assert first.restore(trainer, "choice").step == 3
+    tried = [told for told in caplog.messages if "the checkpoint before it is tried" in told]
+    assert len(tried) == 2
+    assert "step-000000005.json: expected a checkpoint of the run" in tried[0]
+    others[0].save_best(trainer, {"epoch": 1})
+    with pytest.raises(DataError, match=r"best\.json: expected a checkpoint of the run"):
+        first.take_best(trainer, {"epoch": 1})
+
+
+def test_a_run_that_was_killed_before_it_published_its_model_publishes_it(
+    config: Config, dataset: Manifest, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, best = _begun(config, dataset, trainer), {"epoch": 1, "recall@20": 0.5}
+
+    def killed(version: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            first.finish(trainer, best)
+    folder = Path(files.local_copy(first.version))
+    assert (folder / run.MODEL).exists()
+    exported = sorted(path.relative_to(folder) for path in (folder / "export").rglob("*"))
+    resumed = _with(config, resume=True)
+    own = Run(resumed, dataset)
+    assert own.version == first.version
+    own.finish(trainer, best)
+    assert files.current(config.paths.model, "") == first.version
+    assert exported == sorted(path.relative_to(folder) for path in (folder / "export").rglob("*"))
+    assert Run(resumed, dataset).version != first.version
+
+
+def test_a_models_version_is_of_its_weights_and_of_what_decides_them(
+    config: Config, dataset: Manifest, trainer: Trainer
+) -> None:
+    first = _begun(config, dataset, trainer)
+    version = first.model_version(trainer)
+    other = _with(config, resume=True, stall_seconds=7, tflite=True, mlflow_uri=None)
+    score = dataclasses.replace(config.score, top_k=7)
+    resumed = Run(dataclasses.replace(other, score=score), dataset)
+    assert resumed.version == first.version
+    assert resumed.model_version(trainer) == version
+    ranking = dataclasses.replace(config.ranking, exclude_history=True)
+    differs = {
+        Run(_with(config, learning_rate=0.01), dataset).model_version(trainer),
+        Run(dataclasses.replace(config, ranking=ranking), dataset).model_version(trainer),
+        Run(
+            config, dataclasses.replace(dataset, vocabulary_fingerprint="another")
+        ).model_version(trainer),
+    }  # fmt: skip
+    weights = trainer.variables[0]
+    former = weights.numpy()
+    weights.assign(np.where(np.arange(former.size).reshape(former.shape) == 3, 9.0, former))
+    differs.add(resumed.model_version(trainer))
+    weights.assign(former)
+    assert len(differs - {version}) == 4
+    assert resumed.model_version(trainer) == version
 
 
 def test_a_run_goes_on_with_settings_that_do_not_change_the_weights(

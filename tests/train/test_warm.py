@@ -17,7 +17,7 @@ from recsys.train import pipeline
 from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
 from recsys.train.run import MODEL, Run
-from recsys.train.warm import VOCABULARIES, names, vocabularies
+from recsys.train.warm import VOCABULARIES, vocabularies
 from tests.datasets import write_dataset
 
 ITEMS, GROWN = 12, 15
@@ -86,11 +86,13 @@ def _by_name(table: np.ndarray, items: int) -> dict[str, np.ndarray]:
     return dict(zip(ids[::-1] if items == GROWN else ids, table[FIRST_ITEM:], strict=True))
 
 
-@pytest.mark.parametrize("features", [(), ("colour",)])
+@pytest.mark.parametrize(
+    ("features", "is_tied"), [((), True), (("colour",), True), ((), False), (("colour",), False)]
+)
 def test_rows_follow_the_names_and_new_items_start_from_what_is_known(
-    folder: Path, features: tuple[str, ...]
+    folder: Path, features: tuple[str, ...], is_tied: bool
 ) -> None:
-    train = Train(embedding_size=4, item_features=features, optimizer="adam")
+    train = Train(embedding_size=4, item_features=features, optimizer="adam", tied_output=is_tied)
     former = _publish_former(folder, train)
     warm = replace(train, warm_start=_model(folder))
     trainer, own, _ = _trainer(folder, "grown", warm)
@@ -113,20 +115,22 @@ def test_rows_follow_the_names_and_new_items_start_from_what_is_known(
             of_items += 1
         elif rows != 5:  # of the colours
             np.testing.assert_array_equal(old, new)
-    assert of_items == 3 * 4  # embedding, bias, and two of repeat; each with mean and square
-
-    before = former.model.tower.embedding.numpy()[FIRST_ITEM:]
-    expected = np.zeros(4) if features else before.mean(axis=0)
-    after = _by_name(trainer.model.tower.embedding.numpy(), GROWN)
-    place = names(trainer.variables).index("item_embedding")
-    slots = _by_name(trainer.optimizer.state()[1 + place].numpy(), GROWN)
-    for index in range(ITEMS, GROWN):
-        np.testing.assert_allclose(after[f"item-{index}"], expected, atol=1e-6)
-        assert not slots[f"item-{index}"].any()
-    if features:
-        old, new = (t.model.tower.category_embeddings["colour"].numpy() for t in (former, trainer))
-        np.testing.assert_array_equal(new[[0, 1, 2, 4]], old[[0, 1, 4, 2]])
-        assert (new[3] != old[3]).all()
+    # Embedding, or two of them, bias, and two of repeat; each with mean and square.
+    assert of_items == 3 * (4 if is_tied else 5)
+    for side in ("tower",) if is_tied else ("tower", "output"):
+        old_tower, new_tower = (getattr(own.model, side) for own in (former, trainer))
+        before = old_tower.embedding.numpy()[FIRST_ITEM:]
+        expected = np.zeros(4) if features else before.mean(axis=0)
+        after = _by_name(new_tower.embedding.numpy(), GROWN)
+        [place] = [n for n, own in enumerate(trainer.variables) if own is new_tower.embedding]
+        slots = _by_name(trainer.optimizer.state()[1 + place].numpy(), GROWN)
+        for index in range(ITEMS, GROWN):
+            np.testing.assert_allclose(after[f"item-{index}"], expected, atol=1e-6)
+            assert not slots[f"item-{index}"].any()
+        if features:
+            old, new = (t.category_embeddings["colour"].numpy() for t in (old_tower, new_tower))
+            np.testing.assert_array_equal(new[[0, 1, 2, 4]], old[[0, 1, 4, 2]])
+            assert (new[3] != old[3]).all()
 
 
 def test_new_items_start_from_the_mean_of_those_that_were_learnt(folder: Path) -> None:
@@ -151,7 +155,12 @@ def test_a_model_that_has_learnt_no_item_of_the_dataset_is_named(folder: Path) -
 
 @pytest.mark.parametrize(
     ("key", "former", "now"),
-    [("layers", 1, 2), ("cell", "gru", "lstm"), ("item_features", (), ("colour",))],
+    [
+        ("layers", 1, 2),
+        ("cell", "gru", "lstm"),
+        ("item_features", (), ("colour",)),
+        ("tied_output", True, False),
+    ],
 )
 def test_another_architecture_is_named(folder: Path, key: str, former: object, now: object) -> None:
     train = Train(embedding_size=4)
