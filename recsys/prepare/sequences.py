@@ -49,10 +49,11 @@ def encode_interactions(events: DataFrame, subject: str, indexes: Indexes) -> Da
     """
     items = F.broadcast(indexes.vocabulary.select("item_id", F.col("item_index").alias("item")))
     types = F.array(*map(F.lit, indexes.event_types))
+    place = F.array_position(types, F.col("event_type")).cast("int")  # from 1 on
     return events.join(items, on="item_id", how="inner").select(
         F.col(subject).alias("user_id"),
         "item",
-        (F.array_position(types, F.col("event_type")) + UNKNOWN).alias("event_type"),
+        (place + UNKNOWN).alias("event_type"),
         F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND).alias("timestamp"),
     )
 
