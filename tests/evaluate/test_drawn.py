@@ -3,14 +3,15 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from recsys.config.references import Hybrid
 from recsys.evaluate.catalogue import read_catalogue
 from recsys.evaluate.drawn import drawn
 from recsys.evaluate.evaluation import Evaluation
+from recsys.evaluate.references.popularity import Everybody
 from recsys.manifest import Manifest
 from tests.evaluate import dataset
 from tests.evaluate.rows import row
@@ -71,14 +72,14 @@ def test_who_has_most_of_all_cases_takes_no_more_than_there_is_room_for(
     assert found == {**dict.fromkeys(users[:heavy], 1), users[heavy]: 10 - heavy}
 
 
-def test_validation_is_drawn_for_the_hybrid(
+def test_an_evaluation_draws_from_a_split_that_has_more(
     spark: SparkSession, place: Path, manifest: Manifest
 ) -> None:
-    config = dataset.config(place, hybrid=Hybrid(most_cases=5))
+    config = dataset.config(place)
     catalogue = read_catalogue(spark, config, manifest)
     evaluation = Evaluation(spark, config, manifest, catalogue, None)
     users = in_order(spark, list(dataset.histories()), config.seed)
-    found = evaluation.rows("valid", most_cases=5)
-    assert {own.user_id for own in found.collect()} == set(users[:5])
-    assert {*evaluation.split("valid").columns} < {*found.columns}
+    popular = Everybody("popular", np.arange(manifest.vocabulary_size, dtype=float))
+    cases = evaluation.cases("valid", [popular], most_cases=5)
+    assert [own.user_id for own in cases.orderBy("user_id").collect()] == sorted(users[:5])
     assert evaluation.rows("valid", most_cases=dataset.USERS).count() == dataset.USERS
