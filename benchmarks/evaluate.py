@@ -5,12 +5,14 @@ python benchmarks/evaluate.py [--cases 1000000 --items 100000 --dimensions 100]
 Random histories of 1 to 50 events, each followed by one target: a user, a row and a case each. A
 row begins with its user's first step, so that no earlier events have to be joined to it. One
 system, a model with drawn weights, ranks every item for every case, on local[2]; then all metrics
-with their intervals, all slices but that of platforms, which are not logged, and the report. Events
-are of two types, and items of twenty categories. The last line is JSON:
+with their intervals, all slices but that of platforms, which are not logged, and the report. Test
+lasts four days, with new and returning users; events are of two types, and items of twenty
+categories, a tenth of them new. The last line is JSON:
     cases_per_second    over the whole job, start-up included
     peak_mib            of the job's processes together, at one time
     cost_ratio_10x      seconds for all cases over seconds for a tenth of them, start-up (a run for
                         256 cases) subtracted
+    slices              that the report of all cases has
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import synthetic  # noqa: E402
 from benchmarks.usage import Usage, measured  # noqa: E402
+from recsys import files  # noqa: E402
 
 START_UP_CASES = 256
 
@@ -43,7 +47,7 @@ def main() -> None:
         print(json.dumps(figures(options, Path(folder))))
 
 
-def figures(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+def figures(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     counts = (START_UP_CASES, options.cases // 10, options.cases)
     places = {count: folder / f"dataset-{count}" for count in counts}
     for count, place in places.items():
@@ -62,6 +66,7 @@ def figures(options: argparse.Namespace, folder: Path) -> dict[str, float]:
         "seconds": round(whole.seconds, 1),
         "start_up_seconds": round(start_up.seconds, 1),
         "cpu_seconds": round(whole.cpu_seconds, 1),
+        "slices": slices(folder / f"report-{options.cases}"),
     }
 
 
@@ -75,6 +80,13 @@ def job(dataset: Path, model: Path, report: Path, driver_memory: str) -> Usage:
     used = measured([*submit, "jobs/evaluate.py", *settings])
     print(f"{dataset.name}: {used.seconds:.1f} s, {used.peak_mib:.0f} MiB", flush=True)
     return used
+
+
+def slices(report: Path) -> list[str]:
+    """Those that a report parts its cases by."""
+    version = files.current(str(report), "jobs/evaluate.py")
+    found = files.read_json(files.join(version, "metrics.json"))["slices"]
+    return list(dict.fromkeys(part["slice"] for part in found))
 
 
 if __name__ == "__main__":

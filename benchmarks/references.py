@@ -121,7 +121,7 @@ DECIDES = {"yoochoose64": ("recall", 20), "beauty": ("ndcg", 10), "demo": ("reca
 TUNE_CASES = {"yoochoose64": 8_000, "beauty": 5_000, "demo": 2_000}
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -130,6 +130,14 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="choose settings on validation")
     parser.add_argument("--work", type=Path, help="keeps the datasets here")
     options = parser.parse_args()
+    public = [name for name in options.sets if name in SETTINGS]
+    if public and options.data is None:
+        parser.error(f"--data: expected the folder of {', '.join(public)}, found none")
+    return options
+
+
+def main() -> None:
+    options = arguments()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, spark_session(Config(), "references") as spark:
         results = {

@@ -17,9 +17,20 @@ from recsys.schemas import FIRST_ITEM, HISTORIES, SCHEMA_VERSION, SEQUENCE_ARRAY
 LENGTH = 50
 _ROWS_PER_FILE = 25_000
 _GAP = 3600
+_FIRST = 1_700_000_000
 # Of what jobs/evaluate.py reads; what jobs/score.py does has one type of events, and no categories.
 _EVENT_TYPES = ("view", "purchase")
 _CATEGORIES = 20
+_MICROSECONDS = 1_000_000
+# Of time: when train begins, the midnight at which it ends and test begins, and when that ends,
+# seconds. Validation is empty.
+_DAY = 86_400
+_TRAIN_START = 1_699_920_000
+_TEST_START = _TRAIN_START + 20 * _DAY
+_TEST_END = _TEST_START + 4 * _DAY
+# In train this share of the items comes up in the last tenth of its time only, if at all.
+_NEW_SHARE = 0.1
+_NEW_FROM = _TEST_START - (_TEST_START - _TRAIN_START) // 10
 
 
 def items_of(dataset: str) -> int:
@@ -41,7 +52,7 @@ def histories(
         "gap_seconds": np.where(is_event & (place > 0), _GAP, 0),
         "session_start": np.where(is_event, 1, 0),
         "step": np.where(is_event, place, -1),
-        "timestamp": np.where(is_event, 1_700_000_000 + _GAP * place, 0),
+        "timestamp": np.where(is_event, _FIRST + _GAP * place, 0),
     }
     return {name: values.astype(np.int32) for name, values in columns.items()}
 
@@ -60,7 +71,9 @@ def write_cases(place: Path, cases: int, items: int, train_rows: int = 2_000) ->
     """Publishes a dataset of splits, as jobs/evaluate.py reads it.
 
     A row of test is one user and one case: its last event is the target, after a history of 1 to
-    LENGTH events. Events are of two types, and items of twenty categories.
+    LENGTH events, an hour apart. Targets lie anywhere in the four days of test: who has a long
+    history and an early target was there before test began, and the others are new. Events are of
+    two types, and items of twenty categories, a tenth of them new.
     """
     version = files.new_version(str(place))
     folder = Path(files.local_copy(version))
@@ -70,7 +83,11 @@ def write_cases(place: Path, cases: int, items: int, train_rows: int = 2_000) ->
     }
     _write_items(folder, items, _CATEGORIES)
     described = dataclasses.replace(
-        manifest_of(version, cases, items, splits, LENGTH + 1),
+        manifest_of(version, cases, items, splits, LENGTH + 1, split="time"),
+        valid_start=_TEST_START * _MICROSECONDS,
+        test_start=_TEST_START * _MICROSECONDS,
+        first_event=_TRAIN_START * _MICROSECONDS,
+        last_event=(_TEST_END - 1) * _MICROSECONDS,
         event_types=_EVENT_TYPES,
         attributes={"category": "category"},
         categories={"category": FIRST_ITEM + _CATEGORIES},
@@ -85,9 +102,12 @@ def _write_split(folder: Path, name: str, rows: int, items: int) -> Split:
     written = []
     for start in range(0, max(rows, 1), _ROWS_PER_FILE):
         count = min(rows - start, _ROWS_PER_FILE)
+        rng = np.random.default_rng(start)
         arrays = histories(count, items, seed=start + len(name), least=2, most=LENGTH + 1)
         last = (arrays["step"] >= 0).sum(axis=1) - 1
-        is_purchase = np.random.default_rng(start).random(arrays["step"].shape) < 0.1
+        is_purchase = rng.random(arrays["step"].shape) < 0.1
+        _set_times(arrays, last, name, rng)
+        _keep_new_items_late(arrays, items)
         arrays["event_type"] += (is_purchase & (arrays["step"] >= 0)).astype(np.int32)
         arrays["target"] = (arrays["step"] == last[:, None]).astype(np.int32)
         arrays["purchase"] = np.zeros_like(arrays["target"])  # nobody is said to buy
@@ -103,6 +123,25 @@ def _write_split(folder: Path, name: str, rows: int, items: int) -> Split:
         pq.write_table(pa.table(columns), path / file)
         written.append(GroupFile(f"sequences/split={name}/{file}", count, count))
     return Split(tuple(written), rows, 0, rows, rows, 0)
+
+
+def _set_times(
+    arrays: dict[str, np.ndarray], last: np.ndarray, split: str, rng: np.random.Generator
+) -> None:
+    """Moves each row so that it ends at some instant of its split."""
+    begin, end = _TRAIN_START + _GAP * LENGTH, _TEST_START
+    if split == "test":
+        begin, end = _TEST_START, _TEST_END
+    moved = rng.integers(begin, end, size=len(last)) - _FIRST - _GAP * last
+    arrays["timestamp"] += np.where(arrays["step"] >= 0, moved[:, None], 0).astype(np.int32)
+
+
+def _keep_new_items_late(arrays: dict[str, np.ndarray], items: int) -> None:
+    """Puts older items in the place of new ones before these came up."""
+    older = items - int(_NEW_SHARE * items)
+    is_early = (arrays["step"] >= 0) & (arrays["timestamp"] < _NEW_FROM)
+    early = FIRST_ITEM + (arrays["item"] - FIRST_ITEM) % older
+    arrays["item"] = np.where(is_early, early, arrays["item"]).astype(np.int32)
 
 
 def _lists(name: str, values: np.ndarray, here: np.ndarray | None = None) -> pa.ListArray:
@@ -152,9 +191,10 @@ def manifest_of(
     items: int,
     splits: dict[str, Split] | None = None,
     length: int = LENGTH,
+    split: str = "leave_one_out",
 ) -> Manifest:
     settings = {
-        "prepare": {"sequence_unit": "user", "split": "leave_one_out", "target_event_types": []},
+        "prepare": {"sequence_unit": "user", "split": split, "target_event_types": []},
         "events": {"columns": {"user_id": "user_id"}},
     }
     return Manifest(

@@ -87,7 +87,7 @@ def tuned(
         grids: of the references to tune, tried in turn
         metric: that decides
         k: at this list length
-        most_cases: of validation, the same for all that is tried
+        most_cases: of validation, as of evaluate.drawn; the same for all that is tried
     """
     settings = evaluation.config.evaluate
     train = whole(evaluation.splits(("train",))).cache()
@@ -144,8 +144,7 @@ def _fitted(training: Training, name: str, tried: Sequence[Values]) -> list[Syst
 def _found(
     evaluation: Evaluation, systems: Sequence[System], metric: str, k: int, most_cases: int
 ) -> dict[str, float]:
-    share = min(1.0, most_cases / evaluation.dataset.splits["valid"].steps)
-    cases = evaluation.cases("valid", list(systems), k, share)
+    cases = evaluation.cases("valid", list(systems), k, most_cases)
     measuring = aggregate.Measuring(figures.known(evaluation.catalogue), ((metric, k),))
     estimates = aggregate.estimates(cases, measuring)
     return {key[0]: float(estimate.values[0]) for key, estimate in estimates.items()}

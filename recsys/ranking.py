@@ -179,16 +179,28 @@ def _merge_block(
 def target_ranks(top_scores_CK: Any, target_score_P: Any, case_P: Any) -> tf.Tensor:
     """The rank of each target in its case's list [P], from 1; 0 where it is not in the list.
 
-    Ties count against the system: a target's rank is the number of items that score at least as
-    much. For lists of K, give the K + 1 best scores: the last one tells a tie that goes on
-    beyond the list, and a target that is no better than it has no rank.
+    Ties count against the system: a target stands behind all that score as much, but for the
+    targets of its case that do: these follow each other in the order given. No arrangement of what
+    is tied has the targets further behind.
+
+        scores 9 7 7 7 5, of items a b c d e     targets c d a     ranks 3 4 1
+
+    For lists of K and cases of up to M targets, give the K + M best scores: they tell how a tie
+    goes on beyond the list. Of K + 1 a tie of several targets that does so has none in the list.
     """
     import tensorflow as tf
 
+    case_P = tf.convert_to_tensor(case_P)
     top_PK = tf.gather(tf.convert_to_tensor(top_scores_CK), case_P)
     target_P1 = tf.convert_to_tensor(target_score_P)[:, None]
-    rank_P = tf.reduce_sum(tf.cast(top_PK >= target_P1, tf.int32), axis=1)
-    return tf.where(rank_P < tf.shape(top_PK)[1], rank_P, 0)
+    last_P = tf.reduce_sum(tf.cast(top_PK >= target_P1, tf.int32), axis=1)
+    length = tf.shape(top_PK)[1]
+    # Targets of a case are tied where as many items score at least as much.
+    key_P = tf.cast(case_P, tf.int64) * tf.cast(length + 1, tf.int64) + tf.cast(last_P, tf.int64)
+    order_P = tf.argsort(key_P, stable=True)
+    end_P = tf.searchsorted(tf.gather(key_P, order_P), key_P, side="right")
+    behind_P = end_P - 1 - tf.math.invert_permutation(order_P)
+    return tf.where(last_P < length, last_P - behind_P, 0)
 
 
 def limit_threads(threads: int) -> None:

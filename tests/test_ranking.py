@@ -5,21 +5,33 @@ from recsys import ranking
 from recsys.schemas import FIRST_ITEM
 
 
-def _rank(scores: np.ndarray, target: int) -> int:
-    """By definition: the target stands behind all that score as much."""
-    return int((scores >= scores[target]).sum())
+def _ranks(scores: np.ndarray, targets: list[int]) -> list[int]:
+    """By definition: places in the order in which targets come behind all that score as much."""
+    others = [item for item in range(len(scores)) if item not in targets]
+    order = sorted([*others, *targets], key=lambda item: -scores[item])
+    return [order.index(target) + 1 for target in targets]
 
 
-def test_ranks_equal_a_loop_and_ties_count_against_the_system() -> None:
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("targets", [1, 2, 4])
+def test_ranks_equal_a_loop_and_ties_count_against_the_system(targets: int) -> None:
+    rng = np.random.default_rng(targets)
     scores = rng.integers(0, 6, size=(200, 12)).astype(np.float32)  # full of ties
-    case, target = np.arange(200).repeat(3), rng.integers(0, 12, 600)
-    k = 5
-    top, _ = ranking.top_k(scores, k + 1)
-    found = ranking.target_ranks(top, scores[case, target], case).numpy()
-    expected = [_rank(scores[row], item) for row, item in zip(case, target, strict=True)]
-    assert found.tolist() == [rank if rank <= k else 0 for rank in expected]
-    assert 0 < (found > 0).sum() < 600
+    target = np.array([rng.permutation(12)[:targets] for _ in scores])
+    expected = np.array([_ranks(*own) for own in zip(scores, target.tolist(), strict=True)])
+    case, k = np.tile(np.arange(200), targets), 5
+    top, _ = ranking.top_k(scores, k + targets)
+    found = ranking.target_ranks(top, scores[case, target.T.ravel()], case).numpy()
+    places = expected.T.ravel()
+    assert np.where(found <= k, found, 0).tolist() == np.where(places <= k, places, 0).tolist()
+    assert 0 < (found > 0).sum() < len(case)
+
+
+def test_a_tie_of_targets_that_goes_on_beyond_the_list_is_in_no_shorter_one() -> None:
+    scores = np.array([[3, 2, 2, 2, 1, 0]], np.float32)
+    case, target = np.zeros(2, np.int64), np.array([3, 2])
+    for best, ranks in ((5, [3, 4]), (4, [0, 0])):
+        top, _ = ranking.top_k(scores, best)
+        assert ranking.target_ranks(top, scores[case, target], case).numpy().tolist() == ranks
 
 
 def test_a_system_that_scores_all_alike_finds_nothing() -> None:

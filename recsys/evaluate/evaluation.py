@@ -17,6 +17,7 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.evaluate import purchase_rate, references
 from recsys.evaluate.catalogue import Catalogue, is_described, read_vectors
+from recsys.evaluate.drawn import drawn
 from recsys.evaluate.examples import examples
 from recsys.evaluate.histories import whole, with_earlier
 from recsys.evaluate.purchase_rate import PurchaseRate
@@ -128,9 +129,7 @@ class Evaluation:
         """
         settings = self.config.evaluate.hybrid
         asked = [system for system in systems if system.name in settings.systems]
-        steps = self.dataset.splits["valid"].steps
-        share = min(1.0, settings.most_cases / max(steps, 1))
-        seen = self.cases("valid", asked, settings.length, share).select(
+        seen = self.cases("valid", asked, settings.length, settings.most_cases).select(
             "user_id", "step", "system", "targets", "recommended"
         )
         names = [system.name for system in asked]
@@ -143,40 +142,44 @@ class Evaluation:
         return Hybrid(blend, settings.length, training.popularity)
 
     def cases(
-        self, split: str, systems: list[System | Hybrid], length: int = 0, share: float = 1.0
+        self,
+        split: str,
+        systems: list[System | Hybrid],
+        length: int = 0,
+        most_cases: int | None = None,
     ) -> DataFrame:
-        """schemas.CASES of a split, or of a share of its users.
+        """schemas.CASES of a split, or of some of its users.
 
         Args:
             split: train, valid or test
             systems: a hybrid after those that it blends
             length: of the lists; 0 is the longest of the configuration
-            share: of the users, drawn by their ids
+            most_cases: as of drawn.drawn; none takes all
         """
         # A row comes with all that was before it: as many at a time as are ranked at once.
         spark = tables.with_batches_of(self.spark, self.config.evaluate.batch_rows)
-        rows = dataclasses.replace(self, spark=spark).rows(split)
-        if share < 1:
-            draw = F.pmod(F.xxhash64("user_id", F.lit(self.config.seed)), F.lit(1_000_000))
-            rows = rows.where(draw < F.lit(int(share * 1_000_000)))
+        rows = dataclasses.replace(self, spark=spark).rows(split, most_cases=most_cases)
         # More parts than cores, as rows differ in length; each worker loads the model once.
         cores = self.spark.sparkContext.defaultParallelism
         parts = max(2 * cores, self.dataset.splits[split].rows // _TASK_ROWS)
         lists = self.lists(length or max(self.config.evaluate.at))
         return ranked(rows.repartition(parts), systems, lists)
 
-    def rows(self, split: str, most: int | None = None) -> DataFrame:
+    def rows(self, split: str, most: int | None = None, most_cases: int | None = None) -> DataFrame:
         """Rows of a split with all that came before them, as of histories.with_earlier.
 
         Args:
             split: train, valid or test
             most: draws so many by the seed; none takes all
+            most_cases: draws rows of so many cases, as of drawn.drawn; none takes all
         """
         everything = self.splits(SPLITS[: SPLITS.index(split) + 1])
         rows = self.split(split).where("weight > 0")
         if most is not None:
             draw = F.xxhash64("sequence_id", F.lit(self.config.seed))
             rows = rows.orderBy(draw, "sequence_id").limit(most)
+        if most_cases is not None and most_cases < self.dataset.splits[split].steps:
+            rows = drawn(rows, most_cases, self.config.seed)
         return with_earlier(rows, everything)
 
     def lists(self, length: int) -> Lists:

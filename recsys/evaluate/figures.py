@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -157,26 +158,36 @@ def _compared(
     systems: Sequence[str],
     columns: Sequence[tuple[str, int]],
 ) -> dict[str, Any]:
-    """How sure each figure is, and how far the first system and the hybrid are ahead of others."""
+    """How sure each figure is, and how far systems are ahead of others.
 
-    def ahead(own: str, others: Sequence[str]) -> dict[str, Any]:
+    `differences` are of the first system, `hybrid_differences` of the hybrid; `steps` are of each
+    system to the one before it, by rising recall of the longest list.
+    """
+
+    def apart(own: str, other: str) -> dict[str, Any]:
         return {
-            system: {f"{metric}@{k}": bootstrap.difference(whole[own, metric, k],
-                                                           whole[system, metric, k])
-                     for metric, k in columns}
-            for system in others
-        }  # fmt: skip
+            f"{metric}@{k}": bootstrap.difference(whole[own, metric, k], whole[other, metric, k])
+            for metric, k in columns
+        }
 
     first, *others = systems
     references = [name for name in others if name != HYBRID]
+    longest = max(k for _, k in columns)
+    rising = sorted(systems[::-1], key=lambda name: whole[name, "recall", longest][0])
     return {
         "intervals": {
             system: {f"{metric}@{k}": bootstrap.interval(whole[system, metric, k])
                      for metric, k in columns}
             for system in systems
         },
-        "differences": ahead(first, others),
-        "hybrid_differences": ahead(HYBRID, references) if HYBRID in others else {},
+        "differences": {system: apart(first, system) for system in others},
+        "hybrid_differences": {
+            system: apart(HYBRID, system) for system in references if HYBRID in others
+        },
+        "steps": [
+            {"system": own, "over": before, "differences": apart(own, before)}
+            for before, own in itertools.pairwise(rising)
+        ],
     }  # fmt: skip
 
 

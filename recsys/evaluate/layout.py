@@ -71,23 +71,38 @@ def of_tests(figures: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"of": who, **_tests(apart, k)} for who, apart in found.items() if apart]
 
 
-def _tests(differences: Mapping[str, Any], k: int) -> dict[str, Any]:
+def of_steps(figures: dict[str, Any]) -> dict[str, Any]:
+    """How far each system is ahead of the one before it, the strongest first, as of of_tests."""
+    k = max(figures["at"])
     rows = [
         {
-            "label": SYSTEMS[system],
-            "cells": [
-                {
-                    "value": f"{own[f'{metric}@{k}']['difference']:+.4f}",
-                    "interval": interval([own[f"{metric}@{k}"][end] for end in ("low", "high")]),
-                    "p": p_value(own[f"{metric}@{k}"]),
-                    "model_is": verdict(own[f"{metric}@{k}"]),
-                }
-                for metric in TESTED
-            ],
+            "system": own["system"],
+            "label": SYSTEMS[own["system"]],
+            "over": SYSTEMS[own["over"]],
+            "cells": _tested(own["differences"], k),
         }
-        for system, own in differences.items()
+        for own in reversed(figures["steps"])
     ]
     return {"heads": [METRICS[metric] for metric in TESTED], "rows": rows}
+
+
+def _tests(differences: Mapping[str, Any], k: int) -> dict[str, Any]:
+    rows = [
+        {"label": SYSTEMS[system], "cells": _tested(own, k)} for system, own in differences.items()
+    ]
+    return {"heads": [METRICS[metric] for metric in TESTED], "rows": rows}
+
+
+def _tested(apart: Mapping[str, Mapping[str, float | None]], k: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "value": f"{own['difference']:+.4f}",
+            "interval": interval((own["low"], own["high"])),
+            "p": p_value(own),
+            "model_is": verdict(own),
+        }
+        for own in (apart[f"{metric}@{k}"] for metric in TESTED)
+    ]
 
 
 def interval(

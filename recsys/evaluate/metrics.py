@@ -2,7 +2,9 @@
 
 A case has targets (the distinct items of the step to predict) and a ranked list. A target that
 is unknown to the vocabulary cannot be found: it has rank 0 and still counts as a target. So has,
-in the model's lists, one that the model cannot know (of the vocabulary's tail).
+in the model's lists, one that the model cannot know (of the vocabulary's tail). No two targets
+of a case have the same rank: of what is tied they have the last places (ranking.target_ranks), with
+which every metric of ranks is as low as any arrangement of the tie can make it.
 
 Shapes: N cases, P targets of all cases, K length of the lists, D width of a vector.
 """

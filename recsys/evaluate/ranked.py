@@ -170,13 +170,16 @@ def rank(scores_NV: Scores, batch: Batch, lists: Lists, length: int) -> Best:
     if lists.exclude_history:
         scores_NV = ranking.without_history(scores_NV, batch.window_items())
     scores_NV = np.asarray(scores_NV)
-    top_NK, item_NK = (np.asarray(part) for part in ranking.top_k(scores_NV, length + 1))
     case_P, target_P = batch.target_case, batch.target_item
+    most_targets = int(np.bincount(case_P).max())
+    best_NK = ranking.top_k(scores_NV, length + most_targets)
+    top_NK, item_NK = (np.asarray(part) for part in best_NK)
     rank_P = np.asarray(ranking.target_ranks(top_NK, scores_NV[case_P, target_P], case_P))
+    is_listed_P = (target_P >= FIRST_ITEM) & (rank_P <= length)
     # What is left out has the lowest score.
     is_item_NK = top_NK > np.finfo(top_NK.dtype).min
     item_NK = np.where(is_item_NK, item_NK, PADDING)[:, :length]
-    return Best(item_NK, np.where(target_P >= FIRST_ITEM, rank_P, 0))
+    return Best(item_NK, np.where(is_listed_P, rank_P, 0))
 
 
 def _rows(system: str, best: Best, batch: Batch, length: int) -> pa.RecordBatch:

@@ -47,6 +47,7 @@ def render(
         behind=behind(figures),
         cards=_cards(figures),
         tables=layout.of_systems(figures),
+        steps=layout.of_steps(figures),
         tests=layout.of_tests(figures),
         slices=layout.of_slices(figures, strongest(figures, f"recall@{max(figures['at'])}")),
         pictures=_pictures(figures, epochs),

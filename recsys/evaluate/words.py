@@ -108,6 +108,11 @@ DESCRIPTIONS = {
     "content": "items with the attributes of the history's, rare ones above all.",
     "hybrid": "a blend of other systems, with weights that validation has taught.",
 }
+COUNTED = (
+    "References count what the dataset's rows hold of the splits that they learn from, popularity "
+    "too: users or sessions without anything to foresee have no row, and what they took is not "
+    "counted."
+)
 
 SLICES = {
     "users": "Users",

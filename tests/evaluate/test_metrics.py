@@ -11,6 +11,7 @@ from pyspark.ml.evaluation import RankingEvaluator
 from pyspark.mllib.evaluation import MultilabelMetrics
 from pyspark.sql import DataFrame, SparkSession
 
+from recsys import ranking
 from recsys.evaluate import metrics
 from recsys.evaluate.lists import Catalogue, Lists
 from recsys.schemas import FIRST_ITEM, PADDING
@@ -86,11 +87,11 @@ def mean(values: list) -> float:
 
 
 def random_cases(seed: int, cases: int) -> list[Case]:
-    """Some targets are in no list, some are tied, some lists are short."""
+    """Some targets are in no list, some lists are short."""
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(cases):
-        places = rng.integers(1, 3 * LENGTH, size=rng.integers(1, 2 * LENGTH))
+        places = 1 + rng.permutation(3 * LENGTH)[: rng.integers(1, 2 * LENGTH)]
         ranks = [int(place) if place <= LENGTH else 0 for place in places]
         targets = [int(item) for item in rng.integers(FIRST_ITEM, ITEMS, size=len(ranks))]
         filled = int(rng.integers(0, LENGTH + 1))
@@ -133,6 +134,56 @@ def test_equals_a_plain_loop(name: str, k: int) -> None:
         assert not any(expected), "one item has no pair"
     else:
         assert np.mean(expected) > 0, "the cases must tell something"
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", metrics.OF_RANKS)
+def test_of_what_is_tied_the_worst_arrangement_counts(name: str, k: int) -> None:
+    """Each arrangement of the items that agrees with their scores is tried."""
+    rng, items = np.random.default_rng(k), np.arange(FIRST_ITEM, FIRST_ITEM + 5)
+    differ = 0
+    for _ in range(25):
+        drawn = rng.integers(0, 3, (1, FIRST_ITEM + len(items))).astype(np.float32)
+        scores = ranking.without_reserved(drawn).numpy()
+        targets = rng.permutation(items)[: rng.integers(1, len(items) + 1)].tolist()
+        arranged = [
+            order
+            for order in itertools.permutations(items)
+            if all(scores[0, one] >= scores[0, other] for one, other in itertools.pairwise(order))
+        ]
+        found = [of_flags(name, [item in targets for item in order], k) for order in arranged]
+        case = np.zeros(len(targets), np.int64)
+        top, _ = ranking.top_k(scores, k + len(targets))
+        ranks = ranking.target_ranks(top, scores[case, targets], case).numpy().tolist()
+        lists = lists_of([Case(ranks, targets, [], [])], catalogue([0] * drawn.shape[1]))
+        assert metrics.PER_CASE[name](lists, k)[0] == pytest.approx(min(found)), (scores, targets)
+        differ += min(found) < max(found)
+    assert differ > 0
+
+
+def of_flags(name: str, is_target: list[bool], k: int) -> float:
+    """Each metric of ranks, read off a whole list from its first place on."""
+    first, targets = is_target[:k], sum(is_target)
+    hits = sum(first)
+    if name == "recall":
+        return hits / targets
+    if name == "precision":
+        return hits / k
+    if name == "f1":
+        return 2 * (hits / k) * (hits / targets) / (hits / k + hits / targets) if hits else 0.0
+    if name == "hit_rate":
+        return float(any(first))
+    if name == "mrr":
+        return 1 / (first.index(True) + 1) if hits else 0.0
+    ideal = ([True] * targets + [False] * k)[:k]
+    if name == "ndcg":
+        gain, best = (
+            sum(hit / math.log2(place + 2) for place, hit in enumerate(own))
+            for own in (first, ideal)
+        )
+        return gain / best
+    precisions = [sum(first[: place + 1]) / (place + 1) for place, hit in enumerate(first) if hit]
+    return sum(precisions) / sum(ideal)
 
 
 IN_SPARK = {

@@ -48,6 +48,23 @@ def test_the_report_fits_on_paper(browser: Browser, report: Path) -> None:
     assert look.scrolling == 0
 
 
+FOLDED = (
+    "The first 2 recommendations",
+    "harmonic mean of a case's precision and recall",
+    "batch_rows: 128",
+)
+
+
+def test_what_is_folded_on_a_screen_is_printed(browser: Browser, report: Path) -> None:
+    title, *inside = FOLDED
+    on_screen = browser.look(report / "report.html", DESKTOP).text
+    assert title in on_screen
+    assert not [own for own in inside if own in on_screen]
+    on_paper = browser.look(report / "report.html", PAPER, "print").text
+    assert all(own in on_paper for own in FOLDED)
+    assert on_paper.count("Hit rate") > on_screen.count("Hit rate"), "tables of other lengths"
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_comparison_is_in_order(browser: Browser, comparison: Path, size: str) -> None:
     look = browser.look(comparison, SIZES[size])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from unittest import mock
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import tuning
-from benchmarks.references import SETTINGS
+from benchmarks.references import SETTINGS, arguments
 from recsys.config import Config
 from recsys.evaluate.references.neighbours import Neighbours
 from recsys.evaluate.references.system import Training
@@ -68,3 +69,15 @@ def test_every_setting_that_was_chosen_could_be_within_what_is_tried(name: str) 
         own = vars(getattr(settings, reference))
         for grid in tuning.GRIDS[reference]:
             assert tuning.at_edge(grid, own) == [], (reference, own)
+
+
+def test_public_sets_need_a_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["references.py", "--sets", "demo", "beauty"])
+    with pytest.raises(SystemExit) as ended:
+        arguments()
+    assert ended.value.code == 2
+    assert "--data: expected the folder of beauty, found none" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["references.py", "--sets", "demo", "--tune"])
+    assert arguments().data is None, "its data are what --work has"
