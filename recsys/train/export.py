@@ -19,7 +19,8 @@ Signatures, all over B rows of L events:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -80,12 +81,10 @@ class Export(tf.Module):
         batch = trim(batch)
         return self.model.scores(batch, *after_last(batch))
 
-    @tf.function(autograph=False)
     def scores(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         return {"scores": self.next_scores(rows)}
 
-    @tf.function(autograph=False)
     def encode(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         batch = trim(rows)
@@ -99,19 +98,16 @@ class Export(tf.Module):
             "added": added_P,
         }
 
-    @tf.function(autograph=False)
     def items(self) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         return {"vectors": self.model.item_vectors()}
 
-    @tf.function(autograph=False)
     def cases(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         batch = trim(rows)
         row_C, step_C, *_ = target_cases(batch)
         return {"row": row_C, "step": step_C, "scores": self.model.scores(batch, row_C, step_C)}
 
-    @tf.function(autograph=False)
     def recommend(
         self,
         item_ids: tf.Tensor,
@@ -128,14 +124,12 @@ class Export(tf.Module):
         best = tf.math.top_k(scores_BV, k)
         return {"item_ids": tf.gather(self.item_ids, best.indices), "scores": best.values}
 
-    @tf.function(autograph=False)
     def purchase_pairs(
         self, pair_row: tf.Tensor, pair_step: tf.Tensor, pair_item: tf.Tensor, **rows: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         return {"probability": self._purchase(trim(rows), pair_row, pair_step, pair_item)}
 
-    @tf.function(autograph=False)
     def purchase(
         self,
         item_ids: tf.Tensor,
@@ -229,6 +223,15 @@ def input_specs(
     return {name: spec(name, rows, length) for name in model.events.columns}
 
 
+def traced(function: Callable[..., dict[str, tf.Tensor]], **inputs: tf.TensorSpec) -> Any:
+    """The function as a graph over such inputs, and as no part of a module.
+
+    Functions that are, TensorFlow traces once more when it saves, and their gradients, too: an
+    export took some four times as long.
+    """
+    return tf.function(function, autograph=False).get_concrete_function(**inputs)
+
+
 def save(export: Export, folder: str) -> None:
     """Writes the SavedModel to a local folder."""
     index = input_specs(export.model, None, None)
@@ -242,13 +245,11 @@ def save(export: Export, folder: str) -> None:
         **{name: tf.TensorSpec([None, None], tf.float64, name) for name in export.numbers},
     }
     signatures = {
-        "serving_default": export.recommend.get_concrete_function(
-            k=tf.TensorSpec([], tf.int32, "k"), **raw
-        ),
-        "scores": export.scores.get_concrete_function(**index),
-        "encode": export.encode.get_concrete_function(**index),
-        "items": export.items.get_concrete_function(),
-        "cases": export.cases.get_concrete_function(**with_targets),
+        "serving_default": traced(export.recommend, k=tf.TensorSpec([], tf.int32, "k"), **raw),
+        "scores": traced(export.scores, **index),
+        "encode": traced(export.encode, **index),
+        "items": traced(export.items),
+        "cases": traced(export.cases, **with_targets),
     }
     if export.model.purchase is not None:
         pairs = {
@@ -256,9 +257,12 @@ def save(export: Export, folder: str) -> None:
             for name in ("pair_row", "pair_step", "pair_item")
         }
         signatures |= {
-            "purchase": export.purchase.get_concrete_function(
-                candidate_ids=tf.TensorSpec([None, None], tf.string, "candidate_ids"), **raw
+            "purchase": traced(
+                export.purchase,
+                candidate_ids=tf.TensorSpec([None, None], tf.string, "candidate_ids"), **raw,
             ),
-            "purchase_pairs": export.purchase_pairs.get_concrete_function(**pairs, **index),
-        }
-    tf.saved_model.save(export, folder, signatures=signatures)
+            "purchase_pairs": traced(export.purchase_pairs, **pairs, **index),
+        }  # fmt: skip
+    # Nobody trains what is exported: its gradients are not traced.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(export, folder, signatures=signatures, options=options)

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from recsys.errors import DataError
 from recsys.schemas import FIRST_ITEM
-from recsys.train.export import after_last, input_specs
+from recsys.train.export import after_last, input_specs, traced
 from recsys.train.model import Recommender, with_one
 
 # Length of the lists.
@@ -50,12 +50,10 @@ class Lite(tf.Module):
         self.inputs = input_specs(model, 1, length)
         self.k = min(TOP_K, model.vocabulary_size)
 
-    @tf.function(autograph=False)
     def encode(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         return {"vector": with_one(self.model.encode(row, *after_last(row)))}
 
-    @tf.function(autograph=False)
     def recommend(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         best = tf.math.top_k(self.scores(row), self.k)
@@ -74,9 +72,7 @@ class Lite(tf.Module):
 
 def convert(lite: Lite) -> bytes:
     """The model as a TFLite file."""
-    signatures = {
-        name: getattr(lite, name).get_concrete_function(**lite.inputs) for name in _SIGNATURES
-    }
+    signatures = {name: traced(getattr(lite, name), **lite.inputs) for name in _SIGNATURES}
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(lite, folder, signatures=signatures)
         make = tf.lite.TFLiteConverter.from_saved_model
