@@ -50,6 +50,9 @@ _DEFAULTS = {
     "spark.sql.maxConcurrentOutputFileWriters": "8",
     # Where in Python each column was made, noted for messages: an eighth of a small prepare.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
+    # Workers that load TensorFlow load no Keras with it, a quarter of the time and 100 MiB each:
+    # it looks for the old one, which is not there, and which nobody there asks for.
+    "spark.executorEnv.TF_USE_LEGACY_KERAS": "1",
 }
 
 # What results depend on, whatever anybody said.

@@ -160,3 +160,14 @@ def test_row_groups_are_counted_from_the_footers(tmp_path: Path) -> None:
     (tmp_path / "_SUCCESS").touch()
     found = tables.row_groups(f"file://{tmp_path}")
     assert found == {"a.parquet": [10], "part=x/b.parquet": [4, 4, 2]}
+
+
+def test_a_worker_that_loads_tensorflow_loads_no_keras(spark: SparkSession) -> None:
+    def loaded(_: int) -> list[str]:
+        import sys
+
+        import tensorflow
+
+        return [name for name in (tensorflow.__name__, "keras") if name in sys.modules]
+
+    assert spark.sparkContext.parallelize([0], 1).map(loaded).collect() == [["tensorflow"]]
