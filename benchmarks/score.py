@@ -34,6 +34,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ def job(dataset: Path, model: Path, folder: Path, *spark: str) -> dict[str, floa
 
 def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
     while process.poll() is None:
-        peak[0] = max(peak[0], _executor_bytes(process.pid) / 2**20)
+        with suppress(psutil.NoSuchProcess):  # it just ended
+            peak[0] = max(peak[0], _executor_bytes(process.pid) / 2**20)
         time.sleep(0.2)
 
 
