@@ -18,10 +18,10 @@ from recsys.schemas import OWNERS
 
 # Whether a row is of somebody listed.
 GONE = "gone"
-# Tables whose user_id is a session where a session is a sequence; sequences are no part of them.
-_OF_SUBJECTS = ("histories", "interactions")
 # The user who is listed.
 WHOSE = "whose"
+# Tables whose user_id is a session where a session is a sequence; sequences are no part of them.
+_OF_SUBJECTS = ("histories", "interactions")
 
 
 @dataclass(frozen=True)
