@@ -115,7 +115,8 @@ $(VENV)/.horovod.stamp: horovod.lock $(VENV)/.requirements.stamp
 	$(QUIETLY) 'Checking that Horovod has TensorFlow and Gloo' .make/check-horovod.sh $(BIN) && \
 	printf '%s' "$$wanted" > $@
 
-$(VENV)/.classes.stamp: .make/classes.sh .make/classes.py $(VENV)/.requirements.stamp
+$(VENV)/.classes.stamp: .make/classes.sh .make/classes.py .make/compiled.py $(VENV)/.requirements.stamp
+	@$(QUIETLY) "Compiling the Python of Spark's for faster starts" $(BIN)/python .make/compiled.py
 	@$(QUIETLY) 'Keeping the classes of Spark for faster starts' .make/classes.sh
 	@touch $@
 

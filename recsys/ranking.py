@@ -8,8 +8,10 @@ B users, D width of a vector, N items of a block, P pairs of a user and an item.
 from __future__ import annotations
 
 import functools
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +37,11 @@ def without_reserved(scores_CV: Any) -> tf.Tensor:
     import tensorflow as tf
 
     scores_CV = tf.convert_to_tensor(scores_CV)
-    worst = tf.fill([tf.shape(scores_CV)[0], FIRST_ITEM], scores_CV.dtype.min)
-    return tf.concat([worst, scores_CV[:, FIRST_ITEM:]], axis=1)
+    cases = tf.shape(scores_CV)[0]
+    case_N = tf.repeat(tf.range(cases), FIRST_ITEM)
+    places_N2 = tf.stack([case_N, tf.tile(tf.range(FIRST_ITEM), [cases])], axis=1)
+    worst_N = tf.fill([cases * FIRST_ITEM], scores_CV.dtype.min)
+    return tf.tensor_scatter_nd_update(scores_CV, places_N2, worst_N)
 
 
 def without_history(scores_CV: Any, item_CL: Any) -> tf.Tensor:
@@ -61,18 +66,83 @@ def top_k(scores_CV: Any, k: int) -> tuple[tf.Tensor, tf.Tensor]:
 
     scores_CV = tf.convert_to_tensor(scores_CV)
     items = scores_CV.shape[1]
-    k, windows = min(k, items), -(-items // _WINDOW)
-    if windows < _WORTHWHILE * k:
+    k = min(k, items)
+    if not _is_windowed(items, k):
         return tuple(tf.math.top_k(scores_CV, k))
-    if behind := windows * _WINDOW - items:
-        never = tf.constant(-np.inf, scores_CV.dtype)
-        scores_CV = tf.pad(scores_CV, [[0, 0], [0, behind]], constant_values=never)
-    scores_CNW = tf.reshape(scores_CV, [-1, windows, _WINDOW])
+    scores_CV = _in_windows(scores_CV)
+    scores_CNW = tf.reshape(scores_CV, [-1, scores_CV.shape[1] // _WINDOW, _WINDOW])
     window_CK = tf.sort(tf.math.top_k(tf.reduce_max(scores_CNW, axis=2), k, sorted=False).indices)
     found = tf.gather(scores_CNW, window_CK, batch_dims=1)
     best_CK, place_CK = tf.math.top_k(tf.reshape(found, [-1, k * _WINDOW]), k)
     window_CK = tf.gather(window_CK, place_CK // _WINDOW, batch_dims=1)
     return best_CK, window_CK * _WINDOW + place_CK % _WINDOW
+
+
+def _is_windowed(items: int, k: int) -> bool:
+    return -(-items // _WINDOW) >= _WORTHWHILE * k
+
+
+def _in_windows(scores_CV: tf.Tensor) -> tf.Tensor:
+    """The scores, filled up to whole windows with what is in no list."""
+    import tensorflow as tf
+
+    never = tf.constant(-np.inf, scores_CV.dtype)
+    behind = -scores_CV.shape[1] % _WINDOW
+    return tf.pad(scores_CV, [[0, 0], [0, behind]], constant_values=never) if behind else scores_CV
+
+
+def listed(
+    scores_CV: tf.Tensor, case_P: Any, item_P: Any, k: int, left_out_CL: Any = None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The lists of cases, and where in them their targets are.
+
+    Args:
+        scores_CV: of all items
+        case_P: of each target
+        item_P: of each target
+        k: length of a list, and of target_ranks more, which see
+        left_out_CL: items that are in no list, besides the reserved
+
+    Returns:
+        as of top_k, and as of target_ranks
+    """
+    import tensorflow as tf
+
+    if _is_windowed(scores_CV.shape[1], k):
+        scores_CV = _in_windows(scores_CV)  # first: what is left out is then so in place
+    scores_CV = without_reserved(scores_CV)
+    if left_out_CL is not None:
+        scores_CV = without_history(scores_CV, left_out_CL)
+    top_CK, item_CK = top_k(scores_CV, k)
+    target_P = tf.gather_nd(scores_CV, tf.stack([case_P, item_P], axis=1))
+    return top_CK, item_CK, target_ranks(top_CK, target_P, case_P)
+
+
+@functools.cache
+def compiled_listing(
+    items: int, kind: Any, k: int, leaves_out: bool
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """`listed` as a graph, in which less is copied.
+
+    Args:
+        items: V
+        kind: of the scores
+        k: as of listed
+        leaves_out: whether left_out_CL will be given
+    """
+    import tensorflow as tf
+
+    integers = tf.TensorSpec([None], tf.int32)
+    left_out = [tf.TensorSpec([None, None], tf.int32)] if leaves_out else []
+    given = [tf.TensorSpec([None, items], kind), integers, integers, *left_out]
+
+    @tf.function(input_signature=given, autograph=False)  # type: ignore[untyped-decorator]
+    def lists(
+        scores_CV: tf.Tensor, case_P: tf.Tensor, item_P: tf.Tensor, *left_out_CL: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return listed(scores_CV, case_P, item_P, k, *left_out_CL)
+
+    return lists  # type: ignore[no-any-return]
 
 
 def best_of_blocks(
@@ -222,11 +292,13 @@ class Ranker:
     def __init__(self, export: str) -> None:
         import tensorflow as tf
 
-        self._model = tf.saved_model.load(files.local_copy(export))
+        with _no_word_of_gradients():
+            self._model = tf.saved_model.load(files.local_copy(export))
 
     def cases(self, rows: Arrays) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Row [C], step [C] and scores [C, V] of every target step, by row and step."""
-        found = _call(self._model.signatures["cases"], rows)
+        given = {**rows, "vectors": self._item_vectors}
+        found = _call(self._model.signatures["cases"], given)
         return found["row"], found["step"], found["scores"]
 
     def scores(self, rows: Arrays) -> tf.Tensor:
@@ -257,6 +329,23 @@ class Ranker:
     def items(self) -> tf.Tensor:
         """Vectors [V, D + 1] of the items: times a row's vector they are its scores."""
         return self._model.signatures["items"]()["vectors"]
+
+    @functools.cached_property
+    def _item_vectors(self) -> tf.Tensor:
+        """Kept for the next cases; who scores users has those of a shelf."""
+        return self.items()
+
+
+@contextmanager
+def _no_word_of_gradients() -> Iterator[None]:
+    """An export has none, of which TensorFlow warns at every signature that it loads."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        absl.setLevel(level)
 
 
 def _call(signature: Any, rows: Arrays) -> dict[str, tf.Tensor]:

@@ -17,7 +17,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from recsys import ranking
-from recsys.arrays import matrix
+from recsys.arrays import by_length, matrix
 from recsys.evaluate.cases import Batch, Events, Ints
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.references.system import Scores, System
@@ -42,8 +42,8 @@ class Model:
     known_size: int | None = None
     name: str = "model"
 
-    def scores(self, batch: Batch) -> Scores:
-        """The model's scores [N, V]; the lowest number for what it cannot know.
+    def scores(self, batch: Batch) -> Any:
+        """The model's scores [N, V], a tensor; the lowest number for what it cannot know.
 
         Raises:
             ValueError: the model's cases are not those of the batch
@@ -53,9 +53,8 @@ class Model:
             raise ValueError(
                 f"{self.export}: expected {len(batch)} cases, found {len(row_N)} others"
             )
-        scores_NV = np.asarray(scores_NV)
         if self.known_size is not None and self.known_size < scores_NV.shape[1]:
-            scores_NV = scores_NV.copy()
+            scores_NV = np.array(scores_NV)
             scores_NV[:, self.known_size :] = np.finfo(scores_NV.dtype).min
         return scores_NV
 
@@ -104,8 +103,9 @@ def _worker(
         ranking.limit_threads(lists.threads)
         most_cases = max(1, _SCORES_AT_ONCE // lists.vocabulary_size)
         for record_batch in record_batches:
-            for start in range(0, record_batch.num_rows, lists.batch_rows):
-                whole = read_batch(record_batch.slice(start, lists.batch_rows))
+            ordered = by_length(record_batch)  # so that short rows are not padded to long ones
+            for start in range(0, ordered.num_rows, lists.batch_rows):
+                whole = read_batch(ordered.slice(start, lists.batch_rows))
                 for batch in whole.parts(most_cases) if len(whole) else ():
                     yield from rank_all(systems.value, batch, lists)
 
@@ -166,15 +166,15 @@ class Best:
 
 def rank(scores_NV: Scores, batch: Batch, lists: Lists, length: int) -> Best:
     """The list of each case of the batch, and the ranks of its targets."""
-    scores_NV = ranking.without_reserved(scores_NV)
-    if lists.exclude_history:
-        scores_NV = ranking.without_history(scores_NV, batch.window_items())
-    scores_NV = np.asarray(scores_NV)
-    case_P, target_P = batch.target_case, batch.target_item
-    most_targets = int(np.bincount(case_P).max())
-    best_NK = ranking.top_k(scores_NV, length + most_targets)
-    top_NK, item_NK = (np.asarray(part) for part in best_NK)
-    rank_P = np.asarray(ranking.target_ranks(top_NK, scores_NV[case_P, target_P], case_P))
+    case_P, target_P = batch.target_case.astype(np.int32), batch.target_item
+    left_out = (batch.window_items(),) if lists.exclude_history else ()
+    # Few lengths, for each of which a graph is made.
+    most_targets = 1 << int(np.bincount(case_P).max() - 1).bit_length()
+    make = ranking.compiled_listing(
+        scores_NV.shape[1], scores_NV.dtype, length + most_targets, bool(left_out)
+    )
+    made = make(scores_NV, case_P, target_P, *left_out)
+    top_NK, item_NK, rank_P = (np.asarray(part) for part in made)
     is_listed_P = (target_P >= FIRST_ITEM) & (rank_P <= length)
     # What is left out has the lowest score.
     is_item_NK = top_NK > np.finfo(top_NK.dtype).min

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys import ranking
+from recsys.arrays import by_length
 from recsys.encoding import Ints, Rows
 from recsys.schemas import PAIR_SOURCES
 from recsys.score import histories
@@ -31,7 +32,7 @@ class Purchases:
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
         """By length, so that short histories are not padded to long ones."""
-        return histories.by_length(batch)
+        return by_length(batch)
 
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One row a pair of a block of at most batch_users.

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys import ranking
+from recsys.arrays import by_length
 from recsys.schemas import USER_VECTORS
 from recsys.score import histories
 from recsys.score.plan import Plan
@@ -28,7 +29,7 @@ class Vectors:
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
         """By length, so that short histories are not padded to long ones."""
-        return histories.by_length(batch)
+        return by_length(batch)
 
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One row a user of a block of at most batch_users."""

@@ -6,7 +6,8 @@ Signatures, all over B rows of L events:
                      quantities as float64, NaN where there is none -> best items, scores; a search
                      has any item id that is not "" and no item's
     scores           indexes as in the dataset's histories -> scores of all items [B, V]
-    cases            indexes as in the dataset's sequences -> scores of every target step [C, V]
+    cases            indexes as in the dataset's sequences, and the vectors of `items`, which many
+                     calls share -> scores of every target step [C, V]
     encode           indexes as in the dataset's histories -> vectors [B, D + 1], and what their own
                      items add: row [P], item [P], added [P]
     purchase         as serving_default, and item ids [B, K] that may come next -> the probability
@@ -102,11 +103,13 @@ class Export(tf.Module):
         """The signature of the same name."""
         return {"vectors": self.model.item_vectors()}
 
-    def cases(self, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
+    def cases(self, vectors: tf.Tensor, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         batch = trim(rows)
         row_C, step_C, *_ = target_cases(batch)
-        return {"row": row_C, "step": step_C, "scores": self.model.scores(batch, row_C, step_C)}
+        state_CD = self.model.encode(batch, row_C, step_C)
+        scores_CV = self.model.scores_of(batch, row_C, step_C, state_CD, vectors)
+        return {"row": row_C, "step": step_C, "scores": scores_CV}
 
     def recommend(
         self,
@@ -236,6 +239,7 @@ def save(export: Export, folder: str) -> None:
     """Writes the SavedModel to a local folder."""
     index = input_specs(export.model, None, None)
     with_targets = {**index, "target": spec("target")}
+    vectors = tf.TensorSpec([export.model.vocabulary_size, None], tf.float32, "vectors")
     raw = {
         "item_ids": tf.TensorSpec([None, None], tf.string, "item_ids"),
         "timestamps": tf.TensorSpec([None, None], tf.int64, "timestamps"),
@@ -249,7 +253,7 @@ def save(export: Export, folder: str) -> None:
         "scores": traced(export.scores, **index),
         "encode": traced(export.encode, **index),
         "items": traced(export.items),
-        "cases": traced(export.cases, **with_targets),
+        "cases": traced(export.cases, vectors=vectors, **with_targets),
     }
     if export.model.purchase is not None:
         pairs = {

@@ -90,12 +90,9 @@ class TargetRanks:
     ) -> tf.Tensor:  # fmt: skip
         batch = trim(batch)
         scores_CV = self.model.scores_of(batch, row_C, step_C, state_CD, vectors_VE)
-        scores_CV = ranking.without_reserved(scores_CV)
+        seen_CL = None
         if self._exclude_history:
             is_seen_CL = tf.gather(batch["step"], row_C) < step_C[:, None]
             seen_CL = tf.where(is_seen_CL, tf.gather(batch["item"], row_C), 0)
-            scores_CV = ranking.without_history(scores_CV, seen_CL)
-        top_CK, _ = ranking.top_k(scores_CV, AT[-1] + 1)
-        target_P = tf.gather_nd(scores_CV, tf.stack([case_P, item_P], axis=1))
-        rank_P = ranking.target_ranks(top_CK, target_P, case_P)
+        *_, rank_P = ranking.listed(scores_CV, case_P, item_P, AT[-1] + 1, seen_CL)
         return tf.where(known(self.model.known_only(item_P)), rank_P, 0)
