@@ -8,6 +8,7 @@ usage: compiled.py
 
 import compileall
 import os
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -22,10 +23,12 @@ def add_compiled(archive: Path) -> None:
         sources = Path(folder, "sources")
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(sources)
-        compileall.compile_dir(
-            sources, quiet=2, legacy=True, stripdir=str(sources), prependdir=str(archive),
+        is_compiled = compileall.compile_dir(
+            sources, quiet=1, legacy=True, stripdir=str(sources), prependdir=str(archive),
             invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
         )  # fmt: skip
+        if not is_compiled:  # what failed is printed
+            sys.exit(f"{archive}: expected sources that compile")
         whole = Path(folder, archive.name)
         with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as packed:
             for file in sorted(sources.rglob("*")):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys.schemas import PADDING
 
@@ -66,14 +65,3 @@ def matrix(lists: pa.ListArray, name: str) -> npt.NDArray[Any]:
         return values_N.reshape(-1, width)
     filling = Filling(sizes_B, np.full(len(sizes_B), width))
     return filling.filled(values_N, name).reshape(-1, width)
-
-
-def by_length(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The histories in the order of their length, those of the same length by user.
-
-    So that neither the order in which rows come nor how they were padded changes a block.
-    """
-    steps = matrix(batch.column("step"), "step")
-    keys = {"length": (steps >= 0).sum(axis=1), "user_id": batch.column("user_id")}
-    order = pc.sort_indices(pa.table(keys), [(name, "ascending") for name in keys])
-    return batch.take(order)

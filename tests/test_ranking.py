@@ -72,3 +72,35 @@ def test_reserved_indexes_and_the_history_stay_out() -> None:
     kept = ranking.without_history(kept, np.array([[3, 2, 3, 0], [0, 0, 0, 0]]))
     _, items = ranking.top_k(kept, 3)
     assert items.numpy().tolist() == [[4, 5, 6], [2, 3, 4]]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("items", [6, 12, 4 * 32 * 8 - 1, 4 * 32 * 8, 4 * 32 * 8 + 1, 3000])
+@pytest.mark.parametrize("leaves_out", [False, True])
+def test_lists_and_ranks_of_a_graph_equal_a_stable_sort(
+    items: int, kind: type[np.floating], leaves_out: bool
+) -> None:
+    rng = np.random.default_rng(items)
+    cases, k, targets = 60, 5, 3
+    scores = rng.integers(0, 40, (cases, items)).astype(kind)
+    target = np.array([rng.permutation(items - 1)[:targets] + 1 for _ in scores], np.int32)
+    # Of every case a target is in its history, or padding is.
+    left_out = np.where(rng.random(cases) < 0.5, target[:, 0], 0).astype(np.int32)[:, None]
+    case = np.repeat(np.arange(cases, dtype=np.int32), targets)
+    make = ranking.compiled_listing(items, scores.dtype, k + targets, leaves_out)
+    given = (left_out,) if leaves_out else ()
+    top, listed, rank = (part.numpy() for part in make(scores, case, target.ravel(), *given))
+    rank = rank.reshape(cases, targets)
+
+    kept = scores.astype(float)
+    kept[:, :FIRST_ITEM] = -np.inf
+    if leaves_out:
+        kept[np.arange(cases), left_out[:, 0]] = -np.inf
+    for own, own_kept in enumerate(kept):
+        order = np.argsort(-own_kept, kind="stable")[:k]
+        order = order[np.isfinite(own_kept[order])]
+        assert listed[own, : len(order)].tolist() == order.tolist()
+        assert top[own, : len(order)].tolist() == own_kept[order].tolist()
+        expected = np.array(_ranks(own_kept, target[own].tolist()))
+        expected[(expected > k) | np.isinf(own_kept[target[own]])] = 0
+        assert np.where(rank[own] <= k, rank[own], 0).tolist() == expected.tolist()

@@ -120,8 +120,7 @@ def _there(slices: Sequence[dict[str, Any]], floor: Floor) -> str:
         return ""
     name, _ = floor.slice
     values = [part["value"] for part in slices if part["slice"] == name]
-    # A slice in which all cases are alike is none.
-    return f"; the report has {', '.join(values) or 'less than two values'} in {name}"
+    return f"; the report has {', '.join(values) or 'no cases'} in {name}"
 
 
 def _slice(slices: Sequence[dict[str, Any]], name: str, value: str) -> dict[str, Any] | None:

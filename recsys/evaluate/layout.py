@@ -7,6 +7,7 @@ from typing import Any
 
 from recsys import pages
 from recsys.config.floors import LESS_IS_BETTER
+from recsys.evaluate import slice_figures
 from recsys.evaluate.words import METRICS, PURCHASE, PURCHASE_SYSTEMS, QUALITY, SLICES, SYSTEMS
 
 # Beside the model's own: it is ahead, it is behind, or it may be chance.
@@ -148,7 +149,7 @@ def of_slices(figures: dict[str, Any], strongest: str | None) -> list[dict[str, 
         if system is not None and system in figures["systems"]
     ]
     tables: dict[str, list[dict[str, Any]]] = {}
-    for part in figures["slices"]:
+    for part in slice_figures.dividing(figures["slices"]):
         apart = {system: own[name] for system, own in part["differences"].items()}
         cells = [
             {

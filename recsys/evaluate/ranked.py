@@ -17,7 +17,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from recsys import ranking
-from recsys.arrays import by_length, matrix
+from recsys.arrays import matrix
 from recsys.evaluate.cases import Batch, Events, Ints
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.references.system import Scores, System
@@ -43,7 +43,7 @@ class Model:
     name: str = "model"
 
     def scores(self, batch: Batch) -> Any:
-        """The model's scores [N, V], a tensor; the lowest number for what it cannot know.
+        """The model's scores [N, V], a tensor or an array; the lowest for what it cannot know.
 
         Raises:
             ValueError: the model's cases are not those of the batch
@@ -103,9 +103,8 @@ def _worker(
         ranking.limit_threads(lists.threads)
         most_cases = max(1, _SCORES_AT_ONCE // lists.vocabulary_size)
         for record_batch in record_batches:
-            ordered = by_length(record_batch)  # so that short rows are not padded to long ones
-            for start in range(0, ordered.num_rows, lists.batch_rows):
-                whole = read_batch(ordered.slice(start, lists.batch_rows))
+            for start in range(0, record_batch.num_rows, lists.batch_rows):
+                whole = read_batch(record_batch.slice(start, lists.batch_rows))
                 for batch in whole.parts(most_cases) if len(whole) else ():
                     yield from rank_all(systems.value, batch, lists)
 

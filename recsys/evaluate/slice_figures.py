@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from recsys.evaluate.aggregate import Estimate, Estimates
 def slice_figures(
     found: Estimates, users: Mapping[tuple[str, str], int], systems: Sequence[str], k: int
 ) -> list[dict[str, Any]]:
-    """Each value of each slice that has more than one: its cases, and every system's metrics.
+    """Each value of each slice: its cases, and every system's metrics.
 
     Args:
         found: the figures
@@ -27,7 +28,7 @@ def slice_figures(
             values[name].append(value)
     order = {name: slices.value_order(name) for name in values}
     listed = []
-    for name in (name for name in SLICES if len(values.get(name, [])) > 1):
+    for name in (name for name in SLICES if name in values):
         for value in sorted(values[name], key=order[name]):
             own = {
                 system: {metric: found[system, name, value, metric, k] for metric in SLICE_METRICS}
@@ -36,6 +37,12 @@ def slice_figures(
             count = users[name, value]
             listed.append({"slice": name, "value": value, "users": count, **_of_part(own, k)})
     return listed
+
+
+def dividing(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of slices with several values: one that all cases share is the whole."""
+    values = Counter(part["slice"] for part in listed)
+    return [part for part in listed if values[part["slice"]] > 1]
 
 
 def _of_part(own: Mapping[str, Mapping[str, Estimate]], k: int) -> dict[str, Any]:

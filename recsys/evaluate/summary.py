@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recsys import pages
-from recsys.evaluate import words
+from recsys.evaluate import slice_figures, words
 from recsys.evaluate.layout import BEHIND, CHANCE, verdict
 from recsys.evaluate.words import SYSTEMS
 
@@ -91,7 +91,7 @@ def behind(figures: dict[str, Any]) -> list[str]:
     """The slices in which the model finds less than the most popular items would."""
     name = f"recall@{max(figures['at'])}"
     lines = []
-    for part in figures["slices"]:
+    for part in slice_figures.dividing(figures["slices"]):
         apart = part["differences"].get("popular", {}).get(name)
         if apart is not None and apart["difference"] < 0:
             own, popular = part["systems"]["model"][name], part["systems"]["popular"][name]

@@ -10,7 +10,7 @@ import yaml
 
 from recsys import files, pages
 from recsys.errors import DataError
-from recsys.evaluate import layout, pictures, words
+from recsys.evaluate import layout, pictures, slice_figures, words
 from recsys.evaluate.layout import AHEAD, BEHIND, CHANCE, interval, verdict
 
 FIRST, SECOND = "first", "second"
@@ -222,7 +222,10 @@ def _figure(value: float | None) -> str:
 def _slices(sides: tuple[Figures, ...], apart: Apart, k: int) -> list[dict[str, Any]]:
     """The model's recall in the slices that both have, and the difference."""
     found = [
-        {(part["slice"], part["value"]): part["systems"]["model"] for part in own["slices"]}
+        {
+            (part["slice"], part["value"]): part["systems"]["model"]
+            for part in slice_figures.dividing(own["slices"])
+        }
         for own in sides
     ]
     return [

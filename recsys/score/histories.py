@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys import encoding
 from recsys.arrays import matrix, pad
@@ -37,6 +38,17 @@ def read(batch: pa.RecordBatch, users: int, inputs: Iterable[str]) -> Rows:
         values = matrix(batch.column(name), name)
         rows[name] = np.pad(values, fill, constant_values=pad(name))
     return rows
+
+
+def by_length(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The histories in the order of their length, those of the same length by user.
+
+    So that neither the order in which rows come nor how they were padded changes a block.
+    """
+    steps = matrix(batch.column("step"), "step")
+    keys = {"length": (steps >= 0).sum(axis=1), "user_id": batch.column("user_id")}
+    order = pc.sort_indices(pa.table(keys), [(name, "ascending") for name in keys])
+    return batch.take(order)
 
 
 def encode(

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys import ranking
-from recsys.arrays import by_length
 from recsys.encoding import Ints, Rows
 from recsys.schemas import PAIR_SOURCES
 from recsys.score import histories
@@ -32,7 +31,7 @@ class Purchases:
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
         """By length, so that short histories are not padded to long ones."""
-        return by_length(batch)
+        return histories.by_length(batch)
 
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One row a pair of a block of at most batch_users.

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from recsys import ranking
-from recsys.arrays import by_length
 from recsys.schemas import USER_VECTORS
 from recsys.score import histories
 from recsys.score.plan import Plan
@@ -29,7 +28,7 @@ class Vectors:
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
         """By length, so that short histories are not padded to long ones."""
-        return by_length(batch)
+        return histories.by_length(batch)
 
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One row a user of a block of at most batch_users."""

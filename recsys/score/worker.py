@@ -18,7 +18,6 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
 from recsys import cache, files, ranking
-from recsys.arrays import by_length
 from recsys.encoding import Encode, Pairs, Rows
 from recsys.ranking import Ranker
 from recsys.reasons import reasons
@@ -106,7 +105,7 @@ class Histories:
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
         """By length, so that short histories are not padded to long ones."""
-        return by_length(batch)
+        return histories.by_length(batch)
 
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The lists of a block of at most batch_users."""

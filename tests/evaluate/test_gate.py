@@ -17,12 +17,15 @@ from recsys.config.floors import (
     METRICS,
     PURCHASE_METRICS,
     PURCHASE_REFERENCES,
+    SLICE_METRICS,
     VALUES,
     parse,
 )
 from recsys.errors import ConfigError, FloorError
-from recsys.evaluate import metrics, pipeline, purchase_rate, slices, words
+from recsys.evaluate import layout, metrics, pipeline, purchase_rate, slices, summary, words
+from recsys.evaluate.aggregate import Estimate
 from recsys.evaluate.floors import Measurable, check, missed
+from recsys.evaluate.slice_figures import slice_figures
 from recsys.evaluate.slices import Slicing
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
@@ -73,7 +76,7 @@ FIGURES = {
         ("purchase log_loss", 0.29, "expected at most 0.29, found 0.3"),
         ("purchase log_loss over purchase_rate", 0.1, None),
         ("purchase log_loss over purchase_rate", 0.11, "expected at least 0.11, found 0.1"),
-        ("recall@20 in category=toys", 0.1, "found none; the report has less than two values in"),
+        ("recall@20 in category=toys", 0.1, "found none; the report has no cases in"),
         ("recall@20 in users=returning", 0.1, "found none; the report has new in users"),
     ],
 )
@@ -172,6 +175,26 @@ def test_slices_have_the_values_that_floors_know(report: Path) -> None:
     assert found
     for part in found:
         assert part["value"] in VALUES.get(part["slice"], [part["value"]])
+
+
+def test_a_slice_in_which_all_cases_are_alike_has_a_floor_and_no_table() -> None:
+    users = {("users", "returning"): 4, ("items", "head"): 4, ("items", "tail"): 2}
+    found = {
+        (system, name, value, metric, 20): Estimate(np.full(3, figure), 5)
+        for system, figure in (("model", 0.3), ("popular", 0.4))
+        for name, value in (("all", ""), *users)
+        for metric in SLICE_METRICS
+    }
+    parts = slice_figures(found, users, ["model", "popular"], 20)
+    figures = {"at": [20], "systems": {"model": {}, "popular": {}}, "slices": parts}
+    for least, lines in ((0.3, 0), (0.31, 1)):
+        floors = Evaluate(references=("popular",), floors={"recall@20 in users=returning": least})
+        assert len(missed(figures, floors)) == lines
+    [table] = layout.of_slices(figures, "popular")
+    assert table["slice"] == "items"
+    assert [line.split(",")[0] for line in summary.behind(figures)] == [
+        "Items bought: head", "Items bought: tail",
+    ]  # fmt: skip
 
 
 def test_the_data_name_the_values_of_slices() -> None:

@@ -12,9 +12,11 @@ from recsys.errors import ConfigError
 from recsys.evaluate import cases, references
 from recsys.evaluate.ranked import read_batch
 from recsys.evaluate.references import content, popularity
+from recsys.evaluate.references.factors import Factors
 from recsys.evaluate.references.neighbours import Neighbours, Past
 from recsys.evaluate.references.pairs import ItemsToItems
-from recsys.evaluate.references.system import Table, places
+from recsys.evaluate.references.rules import CategoryBestSellers, RecentlyViewed
+from recsys.evaluate.references.system import System, Table, places
 from recsys.evaluate.references.units import user_numbers
 from recsys.schemas import FIRST_ITEM, PADDING, SEQUENCE_ARRAYS, UNKNOWN
 from tests.evaluate.rows import DAY, record_batch, row
@@ -147,6 +149,41 @@ def test_nobody_is_a_neighbour_of_their_own() -> None:
     assert order(of_sessions.scores(batch)[0])[:2] == [5, 3]
     two = dataclasses.replace(of_sessions, neighbours=2)
     assert order(two.scores(batch)[0])[:3] == [3, 5, 2]
+
+
+_PAST = past(("v", 0, [3, 5]), ("w", 0, [3, 5]))
+_SAYS = Table.of(8, np.array([2]), np.array([3], np.int32), np.array([0.6]))
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        Neighbours("user_knn", _PAST, places(BOUGHT), neighbours=5, regularisation=1),
+        Neighbours("session_knn", _PAST, places(BOUGHT), neighbours=5, latest_session=True),
+        Factors(np.ones((8, 2)), 0.1, 5.0, places(BOUGHT)),
+        ItemsToItems("item_knn", _SAYS, places(BOUGHT), 0.5),
+        content.Content((), (), (np.ones((8, 2), np.float32),), (1.0,), np.ones(8),
+                        places(BOUGHT), decay=0.5),
+        popularity.OwnItems(BOUGHT),
+        popularity.OwnItemsRecent(BOUGHT),
+        popularity.InSession(BOUGHT),
+        RecentlyViewed(places(BOUGHT)),
+        CategoryBestSellers(np.ones(8), np.zeros(8, np.int32), 1, places(BOUGHT)),
+    ],
+    ids=lambda system: system.name,
+)  # fmt: skip
+def test_where_no_history_has_a_known_item_popularity_decides(system: System) -> None:
+    steps = [(0, [UNKNOWN]), (1, [PADDING]), (2, [3])]
+    batch = read_batch(record_batch([row("u", steps, 2)], [[]]))
+    assert [order(case) for case in system.scores(batch)] == [POPULAR_ORDER]
+
+
+def test_what_was_viewed_long_ago_keeps_its_order() -> None:
+    back = [5, 4, 3, *[2] * 3000]
+    steps = [(3000 + len(back), [2]), (3001 + len(back), [7])]
+    earlier = [list(enumerate(back))]
+    batch = read_batch(record_batch([row("u", steps, 3001 + len(back))], earlier))
+    assert order(RecentlyViewed(places(BOUGHT)).scores(batch)[0]) == [2, 3, 4, 5, 6, 7]
 
 
 def test_past_sessions_take_no_more_than_they_need() -> None:

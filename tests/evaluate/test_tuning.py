@@ -68,6 +68,7 @@ def test_every_setting_that_was_chosen_could_be_within_what_is_tried(name: str) 
     for reference in set(tuning.GRIDS).intersection(settings.references):
         own = vars(getattr(settings, reference))
         for grid in tuning.GRIDS[reference]:
+            assert all(own[key] in values for key, values in grid.items()), (reference, own)
             assert tuning.at_edge(grid, own) == [], (reference, own)
 
 

@@ -13,8 +13,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys.evaluate.cases import Batch
-from recsys.evaluate.references.system import Floats, Longs, Training, above_popularity
-from recsys.schemas import FIRST_ITEM
+from recsys.evaluate.references.system import (
+    Floats,
+    Longs,
+    Training,
+    above_popularity,
+    known_histories,
+)
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,9 @@ class Factors:
         """The products [N, V]; none for a case without a known item."""
         user_ND = np.zeros((len(batch), self.vectors.shape[1]))
         everything_DD = self.vectors.T @ self.vectors
-        for case_n, place_n in batch.histories():
+        for case, place_n in known_histories(batch):
             item_n = batch.events.item[place_n].astype(np.int64)
-            is_known_n = item_n >= FIRST_ITEM
-            case_n, item_n = case_n[is_known_n], item_n[is_known_n]
-            cases, start = np.unique(case_n, return_index=True)
-            for case, own in zip(cases, np.split(item_n, start[1:]), strict=True):
-                user_ND[case] = self._folded_in(own, everything_DD)
+            user_ND[case] = self._folded_in(item_n, everything_DD)
         return above_popularity(user_ND @ self.vectors.T, self.popularity)
 
     def _folded_in(self, item_n: Longs, everything_DD: Floats) -> Floats:

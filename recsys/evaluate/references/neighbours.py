@@ -25,9 +25,9 @@ from recsys.evaluate.references.system import (
     Table,
     Training,
     above_popularity,
+    known_histories,
 )
 from recsys.evaluate.references.units import item_sets, user_numbers
-from recsys.schemas import FIRST_ITEM
 
 # Latest distinct items of a past session or history.
 _MOST_ITEMS = 200
@@ -131,15 +131,11 @@ class Neighbours:
 
     def _own(self, batch: Batch) -> Iterator[tuple[int, Longs, int]]:
         """Each case with its distinct known items, the latest first, and when the first was."""
-        for case_n, place_n in batch.histories(self.latest_session):
-            item_n = batch.events.item[place_n].astype(np.int64)
-            is_known_n = item_n >= FIRST_ITEM
-            case_n, item_n = case_n[is_known_n], item_n[is_known_n]
-            cases, start = np.unique(case_n, return_index=True)
-            since = batch.events.timestamp[place_n[is_known_n][start]]
-            for case, own, when in zip(cases, np.split(item_n, start[1:]), since, strict=True):
-                _, first = np.unique(own[::-1], return_index=True)
-                yield int(case), own[::-1][np.sort(first)][: self.most_items], int(when)
+        for case, place_n in known_histories(batch, self.latest_session):
+            latest_n = batch.events.item[place_n[::-1]].astype(np.int64)
+            _, first = np.unique(latest_n, return_index=True)
+            since = int(batch.events.timestamp[place_n[0]])
+            yield case, latest_n[np.sort(first)][: self.most_items], since
 
     def _votes(self, item_q: Longs, own: Longs) -> tuple[Longs, Floats]:
         """The nearest units but for the own [n], and what each votes with [n]."""

@@ -26,16 +26,15 @@ class RecentlyViewed:
     name: str = "recently_viewed"
 
     def scores(self, batch: Batch) -> Floats:
-        """Higher the later an item was seen last [N, V]."""
-        scores_NV = np.zeros((len(batch), len(self.popularity)))
-        number_N = batch.number()
+        """From 1 on by the step at which an item was seen last; below 1 all others [N, V]."""
+        scores_NV = np.tile(self.popularity, (len(batch), 1))
         for case_n, place_n in batch.histories():
             is_known_n = batch.events.item[place_n] >= FIRST_ITEM
             case_n, place_n = case_n[is_known_n], place_n[is_known_n]
+            item_n, step_n = batch.events.item[place_n], batch.events.number[place_n]
             # In time: the latest event of an item is written last.
-            steps_n = number_N[case_n] - batch.events.number[place_n]
-            scores_NV[case_n, batch.events.item[place_n]] = 1 / steps_n
-        return above_popularity(scores_NV, self.popularity)
+            scores_NV[case_n, item_n] = 1 + step_n + self.popularity[item_n]
+        return scores_NV
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,22 @@ def above_popularity(scores_NV: Floats, popularity_V: Floats) -> Floats:
     return np.asarray(levels_NV)
 
 
+def known_histories(batch: Batch, latest_session: bool = False) -> Iterator[tuple[int, Longs]]:
+    """Each case whose history has a known item, and where among the events all such are, in time.
+
+    Args:
+        batch: of the cases
+        latest_session: as of Batch.histories
+    """
+    for case_n, place_n in batch.histories(latest_session):
+        is_known_n = batch.events.item[place_n] >= FIRST_ITEM
+        case_n, place_n = case_n[is_known_n], place_n[is_known_n]
+        cases, start = np.unique(case_n, return_index=True)
+        # Nothing is before the first start; where there is no case, there is nothing at all.
+        for case, own in zip(cases, np.split(place_n, start)[1:], strict=True):
+            yield int(case), own
+
+
 @dataclass(frozen=True)
 class Query:
     """The distinct known items of each case's history, by case.

@@ -1,11 +1,11 @@
-"""Arrays of rows and histories."""
+"""Blocks of histories."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 
-from recsys.arrays import by_length
+from recsys.score import histories
 
 
 def batch_of(rows: list[tuple[str, list[int]]]) -> pa.RecordBatch:
@@ -21,5 +21,5 @@ def test_neither_arrival_nor_padding_changes_the_order() -> None:
         shuffled = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
         padded = [(name, [*steps, *[-1] * (3 - len(steps))]) for name, steps in shuffled]
         for come in (shuffled, padded):
-            found = by_length(batch_of(come))
+            found = histories.by_length(batch_of(come))
             assert found.column("user_id").to_pylist() == expected
