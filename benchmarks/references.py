@@ -175,7 +175,7 @@ def prepared(spark: SparkSession, name: str, data: Path, place: Path) -> Config:
         if (data / name / "items.parquet").exists():
             arguments += ["--items.path", f"[{data / name / 'items.parquet'}]"]
     config, _ = command.parse(command.parser("prepare", ""), arguments)
-    every = dataclasses.replace(config.evaluate, references=tuple(tuning.GRIDS))
+    every = dataclasses.replace(config.evaluate, references=tuple(tuning.DEMO_GRIDS))
     settings = SETTINGS.get(name, every)
     config = dataclasses.replace(config, paths=Paths(dataset=str(place)), evaluate=settings)
     if not (place / "current.json").exists():

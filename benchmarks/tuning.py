@@ -23,10 +23,10 @@ _OF_FACTORS = (
 )
 # Of each reference, grids that are tried in turn, each with what was best in those before: of a
 # grid every combination. Where the first or last of a number's values is best, and it does not end
-# there (_ENDS), a better one may lie beyond: this is printed.
+# there (_ENDS), a better one may lie beyond: this is printed. Half-lives of own_items_recent are
+# not here: of sessions all from 0.01 to 120 days are alike, recall@20 0.2963 on YooChoose's valid.
 GRIDS: Mapping[str, Sequence[Grid]] = {
     "popular_recent": ({"half_life_days": (1, 3, 7, 30, 90)},),
-    "own_items_recent": ({"half_life_days": (0.01, 0.1, 1, 7, 30, 120)},),
     "item_knn": ({"regularisation": (0, 20, 100, 500, 2500), "decay": _DECAYS},),
     "user_knn": ({"neighbours": (30, 100, 300, 1000), "regularisation": (0, 1, 10, 50)},),
     "session_knn": (
