@@ -9,10 +9,10 @@ references that were fitted on train. Popularity is counted once more on train a
 test items.
 
 The settings in SETTINGS are those that --tune found, by narrower grids than it has now (of Beauty
-only those of item, user and session kNN; its others, and the demo's, were set by hand): it fits on train, tries tuning.GRIDS on
-validation, prints all that it tried and what is best at the edge of it, and goes on with the best.
-`--sets demo --tune` does so for the demo's data, with --work a folder whose demo/ is the dataset of
-`make demo`, and ranks no test.
+only those of item, user and session kNN; its others, and the demo's, were set by hand): it fits on
+train, tries tuning.GRIDS on validation, prints all that it tried and what is best at the edge of
+it, and goes on with the best. `--sets demo --tune` does so for the demo's data, with --work a
+folder whose demo/ is the dataset of `make demo`, and ranks no test.
 The last line is JSON.
 """
 
