@@ -171,3 +171,13 @@ def test_a_worker_that_loads_tensorflow_loads_no_keras(spark: SparkSession) -> N
         return [name for name in (tensorflow.__name__, "keras") if name in sys.modules]
 
     assert spark.sparkContext.parallelize([0], 1).map(loaded).collect() == [["tensorflow"]]
+
+
+def test_a_worker_starts_from_modules_that_are_compiled(spark: SparkSession) -> None:
+    def sources(_: object) -> list[str]:
+        import pyspark.serializers
+
+        return [pyspark.__file__, pyspark.serializers.__file__]
+
+    for found in spark.sparkContext.parallelize([0], 1).flatMap(sources).collect():
+        assert found.endswith(".pyc"), "of pyspark.zip, as .make/compiled.py leaves it"
