@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
@@ -44,10 +45,20 @@ def test_it_runs(
     monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "run.yaml"))
     monkeypatch.chdir(notebook.parent)
     plt.switch_backend("agg")
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for cell in cells(notebook):
         exec("".join(cell["source"]), names)
     plt.close("all")
     said = capsys.readouterr().out
     assert f"{report.name}: 72 cases of 36 users" in said
     assert "took" in said
+    figures = json.loads((report / "metrics.json").read_text())
+    by_case = names["cases"].groupby("system")["recall"].mean()
+    assert set(by_case.index) == set(figures["systems"])
+    for system, own in figures["systems"].items():
+        recall = own[f"recall@{names['k']}"]
+        assert names["table"].loc[system, f"recall@{names['k']}"] == recall
+        assert by_case[system] == pytest.approx(recall), "cell by cell from the lists themselves"
+    assert len(names["ahead"]) == 36
+    assert names["strongest"] in figures["systems"]
+    assert len(names["epochs"]) == 2
