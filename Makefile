@@ -116,7 +116,7 @@ $(VENV)/.horovod.stamp: horovod.lock $(VENV)/.requirements.stamp
 	printf '%s' "$$wanted" > $@
 
 $(VENV)/.classes.stamp: .make/classes.sh .make/classes.py .make/compiled.py $(VENV)/.requirements.stamp
-	@$(QUIETLY) "Compiling the Python of Spark's for faster starts" $(BIN)/python .make/compiled.py
+	@$(QUIETLY) "Compiling Spark's Python for faster starts" $(BIN)/python .make/compiled.py
 	@$(QUIETLY) 'Keeping the classes of Spark for faster starts' .make/classes.sh
 	@touch $@
 

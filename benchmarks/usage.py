@@ -13,6 +13,8 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 _EVERY_SECONDS = 0.2
+# Telling shared pages apart at every look takes a quarter of a core beside a large JVM.
+_SHARED_EVERY_SECONDS = 2.0
 
 
 @dataclass
@@ -29,7 +31,8 @@ class Usage:
     cpu_seconds: float = 0.0
     peak_mib: float = 0.0
     _seen: dict[tuple[int, float], float] = field(default_factory=dict)
-    _resident: int = 0
+    _resident_mib: float = 0.0
+    _next_time: float = 0.0
 
     def look(self, pid: int) -> None:
         """Takes the tree's times and memory as they are now."""
@@ -37,24 +40,28 @@ class Usage:
             tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         except psutil.Error:
             return
-        resident = sum(self._look_at(process) for process in tree)
-        # At new peaks alone: telling shared pages apart takes a quarter of a core.
-        if resident > self._resident:
-            self._resident = resident
+        resident_mib = sum(self._look_at(process) for process in tree)
+        if resident_mib <= self.peak_mib:
+            return  # with shared pages counted once it is no more than that
+        now = time.monotonic()
+        if resident_mib > self._resident_mib or now >= self._next_time:
+            self._resident_mib = max(self._resident_mib, resident_mib)
+            self._next_time = now + _SHARED_EVERY_SECONDS
             self.peak_mib = max(self.peak_mib, sum(map(_own_mib, tree)))
 
-    def _look_at(self, process: psutil.Process) -> int:
-        """The process's memory with all that it shares; 0 where it just ended."""
+    def _look_at(self, process: psutil.Process) -> float:
+        """The process's memory in MiB, with all that it shares; 0 where it just ended."""
         try:
             with process.oneshot():
                 times = process.cpu_times()
                 self._seen[process.pid, process.create_time()] = times.user + times.system
-                return int(process.memory_info().rss)
+                return float(process.memory_info().rss) / 2**20
         except psutil.Error:
-            return 0
+            return 0.0
 
 
 def _own_mib(process: psutil.Process) -> float:
+    """Of a page that several share each has its part."""
     try:
         return float(process.memory_full_info().pss) / 2**20
     except psutil.Error:

@@ -100,7 +100,7 @@ def listed(
         scores_CV: of all items
         case_P: of each target
         item_P: of each target
-        k: length of a list, and of target_ranks more, which see
+        k: items that are listed: as many as target_ranks has to see
         left_out_CL: items that are in no list, besides the reserved
 
     Returns:
