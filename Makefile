@@ -16,8 +16,9 @@ QUIETLY := .make/quietly.sh $(LOG)
 RUN := .make/run.sh
 TIMED := $(RUN) .make/timed.sh demo/seconds.txt
 
-# May be set by the user: make demo SPARK_SUBMIT_FLAGS='--master local[4] --driver-memory 8g'
-SPARK_SUBMIT_FLAGS ?= --master 'local[*]' --driver-memory 3g
+# May be set by the user: make demo SPARK_SUBMIT_FLAGS='--master local[4] --driver-memory 8g'. A task
+# is tried up to four times, as on a cluster: local mode by itself gives up at the first failure.
+SPARK_SUBMIT_FLAGS ?= --master 'local[*,4]' --driver-memory 3g
 RANKS ?= 2
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=

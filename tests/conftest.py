@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from recsys.config import Config
 from recsys.tables import spark_session
-from tests.processes import JVM_OPTIONS
+from tests.processes import JVM_OPTIONS, LOCAL
 from tests.shop import Shop
 
 
@@ -34,7 +34,7 @@ def spark() -> Iterator[SparkSession]:
         patch.setenv("SPARK_SUBMIT_OPTS", JVM_OPTIONS)
         SparkContext._ensure_initialized()
     settings = {
-        "spark.master": "local[2]",
+        "spark.master": LOCAL,
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
         # Of the code that it compiles for a query it keeps 100 pieces, fewer than one job has:

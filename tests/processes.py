@@ -22,6 +22,11 @@ SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSe
 # What .make/run.sh says of them stands before it: where the classes are, and what is logged.
 JVM_OPTIONS = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {SHORT_LIVED}"
 
+# Two cores, and as on a cluster a task that fails is tried again, which Spark's local mode does not
+# do by itself: after a task that was stopped, Spark may give the next one the closed worker
+# (SPARK-54217).
+LOCAL = "local[2,2]"
+
 # A job that takes longer stands still: a limit against hangs, many times what any job needs alone.
 HANGS_SECONDS = 1200
 
@@ -74,7 +79,7 @@ def horovodrun(ranks: int, *command: str) -> subprocess.CompletedProcess[str]:
 
 def spark_submit(
     *command: str,
-    master: str = "local[2]",
+    master: str = LOCAL,
     seconds: int = HANGS_SECONDS,
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from recsys import command, files, manifest
 from recsys.config import Clean, Config
 from recsys.prepare import pipeline
 from tests.prepare.small import log_rows, small_config, write_csv
-from tests.processes import HANGS_SECONDS, executors, kill_all, started, wait_for
+from tests.processes import HANGS_SECONDS, LOCAL, executors, kill_all, started, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_driver_that_is_killed_leaves_what_was_there(
     place = config.paths.dataset
     before, published = manifest.read(place), set(files.published(place))
     assert before.content_fingerprint == undisturbed.content_fingerprint
-    with started("local[2]", arguments(config, tmp_path), tmp_path / "job.log") as job:
+    with started(LOCAL, arguments(config, tmp_path), tmp_path / "job.log") as job:
         wait_for(lambda: staged(config, "sequences/split=train", published), job)
         kill_all(job)
     assert job.returncode == -signal.SIGKILL

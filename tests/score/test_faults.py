@@ -18,6 +18,7 @@ from recsys.errors import DataError
 from recsys.score import pipeline
 from tests.processes import (
     HANGS_SECONDS,
+    LOCAL,
     LOST_TASK,
     executors,
     kill_all,
@@ -70,7 +71,7 @@ def test_a_driver_that_is_killed_and_two_runs_at_once(
     world = many_parts
     former = pipeline.run(spark, world.config(score=SCORE))
     before = current(world)
-    with started("local[2]", arguments(world), log_of(world)) as job:
+    with started(LOCAL, arguments(world), log_of(world)) as job:
         wait_for(lambda: any(place_of(world).glob("lock-*.json")), job)
         with pytest.raises(DataError, match=r"expected no other run .* found jobs/score.py as"):
             pipeline.run(spark, world.config(score=SCORE))
