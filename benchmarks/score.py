@@ -169,9 +169,9 @@ def bare_loop(dataset: str, model: str, users: int) -> float:
 
     tf.config.threading.set_intra_op_parallelism_threads(2)
     tf.config.threading.set_inter_op_parallelism_threads(2)
-    from recsys import ranking
+    from recsys import saved_model
 
-    ranker = ranking.load(files.join(files.current(model, ""), "export"))
+    ranker = saved_model.load(files.join(files.current(model, ""), "export"))
     rows = synthetic.histories(users, synthetic.items_of(dataset))
     length = (rows["step"] >= 0).sum(axis=1)
     by_length = np.argsort(length, kind="stable")
@@ -217,14 +217,14 @@ def naive_udf(dataset: str, model: str, users: int) -> float:
         item: pd.Series, event_type: pd.Series, gap_seconds: pd.Series, session_start: pd.Series,
         step: pd.Series,
     ) -> pd.Series:  # fmt: skip
-        from recsys import ranking
+        from recsys import saved_model
         from recsys.arrays import matrix
 
         columns = zip(INPUTS, (item, event_type, gap_seconds, session_start, step), strict=True)
         rows = {
             name: matrix(pa.array(column, pa.list_(pa.int32())), name) for name, column in columns
         }
-        scores = np.array(ranking.load(export).scores(rows))
+        scores = np.array(saved_model.load(export).scores(rows))
         for own, seen in zip(scores, rows["item"], strict=True):
             own[seen] = -np.inf
         return pd.Series(list(np.argsort(-scores, axis=1)[:, :TOP_K].astype(np.int32)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recsys.ranking import Ranker
+from recsys.saved_model import Ranker
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]

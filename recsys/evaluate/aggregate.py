@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys import ranking
+from recsys import saved_model
 from recsys.evaluate import bootstrap, metrics, slices
 from recsys.evaluate.lists import Catalogue, Lists, read_lists
 from recsys.evaluate.slices import Slicing
@@ -175,8 +175,10 @@ def _with_directions(catalogue: Catalogue, export: str | None) -> Catalogue:
 @functools.lru_cache(maxsize=1)
 def _directions(export: str) -> npt.NDArray[np.float32]:
     """The model's item vectors at length 1 [V, D], once a process."""
-    ranking.limit_threads(1)
-    vectors_VD = np.asarray(ranking.load(export).items())[:, :-1]  # without what popularity adds
+    saved_model.limit_threads(1)
+    vectors_VD = np.asarray(saved_model.load(export).items())[
+        :, :-1
+    ]  # without what popularity adds
     length_V1 = np.linalg.norm(vectors_VD, axis=1, keepdims=True)
     return np.asarray(vectors_VD / np.maximum(length_V1, np.finfo(np.float32).tiny), np.float32)
 

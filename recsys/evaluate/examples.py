@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from recsys import encoding, ranking
+from recsys import encoding, saved_model
 from recsys.arrays import pad
 from recsys.encoding import Rows
 from recsys.evaluate import ranked
@@ -50,7 +50,7 @@ def examples(rows: DataFrame, model: Model, lists: Lists) -> list[dict[str, Any]
     inputs = rows.orderBy("sequence_id").select("user_id", "first_step", *arrays, "earlier")
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        ranking.limit_threads(lists.threads)
+        saved_model.limit_threads(lists.threads)
         for batch in batches:
             for place in range(batch.num_rows):
                 whole = ranked.read_batch(batch.slice(place, 1))
@@ -73,7 +73,7 @@ def _example(case: Batch, model: Model, lists: Lists) -> dict[str, Any]:
     """Of a batch of a single case."""
     best = ranked.rank(model.scores(case), case, lists, lists.length)
     item_1K = best.item[:, :_ITEMS]
-    ranker = ranking.load(model.export)
+    ranker = saved_model.load(model.export)
     vectors_1KW = np.asarray(ranker.items())[item_1K]
     history = before(case, ranker.inputs)
     encode = functools.partial(encoding.encode, ranker)

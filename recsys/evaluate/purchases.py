@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from recsys import ranking
+from recsys import saved_model
 from recsys.arrays import matrix
 from recsys.evaluate.ranked import Lists, arrays
 from recsys.schemas import BOUGHT, NO_LABEL, PURCHASES, ddl
@@ -37,7 +37,7 @@ def _worker(
     export: str, lists: Lists
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def work(record_batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        ranking.limit_threads(lists.threads)
+        saved_model.limit_threads(lists.threads)
         for record_batch in record_batches:
             for start in range(0, record_batch.num_rows, lists.batch_rows):
                 yield _of_rows(record_batch.slice(start, lists.batch_rows), export)
@@ -51,7 +51,7 @@ def _of_rows(rows: pa.RecordBatch, export: str) -> pa.RecordBatch:
     step_P, item_P = (own[name][row_P, place_P] for name in ("step", "item"))
     probability_P = np.zeros(0, np.float32)
     if len(row_P):
-        probability_P = ranking.load(export).purchases(own, row_P, step_P, item_P).numpy()
+        probability_P = saved_model.load(export).purchases(own, row_P, step_P, item_P).numpy()
     columns = [
         rows.column("user_id").take(pa.array(row_P)),
         pa.array(own["timestamp"][row_P, place_P]),

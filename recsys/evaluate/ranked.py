@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
-from recsys import ranking
+from recsys import ranking, saved_model
 from recsys.arrays import matrix
 from recsys.evaluate.cases import Batch, Events, Ints
 from recsys.evaluate.references.hybrid import Hybrid
@@ -48,7 +48,7 @@ class Model:
         Raises:
             ValueError: the model's cases are not those of the batch
         """
-        row_N, step_N, scores_NV = ranking.load(self.export).cases(batch.arrays)
+        row_N, step_N, scores_NV = saved_model.load(self.export).cases(batch.arrays)
         if not (np.array_equal(row_N, batch.row) and np.array_equal(step_N, batch.step)):
             raise ValueError(
                 f"{self.export}: expected {len(batch)} cases, found {len(row_N)} others"
@@ -100,7 +100,7 @@ def _worker(
     systems: Broadcast[tuple[System | Hybrid, ...]], lists: Lists
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def work(record_batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        ranking.limit_threads(lists.threads)
+        saved_model.limit_threads(lists.threads)
         most_cases = max(1, _SCORES_AT_ONCE // lists.vocabulary_size)
         for record_batch in record_batches:
             for start in range(0, record_batch.num_rows, lists.batch_rows):

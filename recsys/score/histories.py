@@ -16,7 +16,7 @@ from recsys import encoding
 from recsys.arrays import matrix, pad
 from recsys.config import Rules
 from recsys.encoding import Encoded, Ints, Pairs, Rows
-from recsys.ranking import Ranker
+from recsys.saved_model import Ranker
 from recsys.schemas import FIRST_ITEM
 from recsys.score.subjects import SECONDS_PER_DAY
 from recsys.score.vectors import require_finite

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys import ranking
+from recsys import saved_model
 from recsys.encoding import Ints, Rows
 from recsys.schemas import PAIR_SOURCES
 from recsys.score import histories
@@ -26,7 +26,7 @@ class Purchases:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._ranker = ranking.load(plan.export)
+        self._ranker = saved_model.load(plan.export)
 
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:

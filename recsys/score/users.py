@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from recsys import ranking
+from recsys import saved_model
 from recsys.schemas import USER_VECTORS
 from recsys.score import histories
 from recsys.score.plan import Plan
@@ -23,7 +23,7 @@ class Vectors:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._ranker = ranking.load(plan.export)
+        self._ranker = saved_model.load(plan.export)
 
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
-from recsys import cache, files, ranking
+from recsys import cache, files, saved_model
 from recsys.encoding import Encode, Pairs, Rows
-from recsys.ranking import Ranker
 from recsys.reasons import reasons
+from recsys.saved_model import Ranker
 from recsys.schemas import FIRST_ITEM, PADDING, ddl
 from recsys.score import histories, vectors
 from recsys.score.arrange import Lists
@@ -85,7 +85,7 @@ def _worker(plan: Plan) -> Maker:
     if plan.fingerprint not in _workers:
         _workers.clear()
         cache.let_go()
-        ranking.limit_threads(_cores())
+        saved_model.limit_threads(_cores())
         _workers[plan.fingerprint] = _MAKERS.get(plan.kind, Histories)(plan)
     return _workers[plan.fingerprint]
 
@@ -95,7 +95,7 @@ class Histories:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._ranker = ranking.load(plan.export)
+        self._ranker = saved_model.load(plan.export)
         allowed = plan.catalogue.allowed
         self._shelf = _with_index(plan, _shelf(plan, self._ranker, allowed), "scores")
         explored = plan.explored if plan.score.rules.explore_share else allowed[:0]
@@ -171,7 +171,7 @@ class Items:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         everything = np.arange(FIRST_ITEM, len(plan.catalogue.train_count), dtype=np.int32)
-        ranker = ranking.load(plan.export)
+        ranker = saved_model.load(plan.export)
         self._all = _directions(plan, ranker, everything)
         directions = _directions(plan, ranker, plan.catalogue.allowed)
         shelf = _with_index(plan, _exact(plan, plan.catalogue.allowed, directions), "directions")

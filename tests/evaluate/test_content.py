@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from recsys import files, pages, ranking
+from recsys import files, pages, saved_model
 from recsys.encoding import INPUTS
 from recsys.evaluate import bootstrap, words
 from recsys.evaluate.layout import TESTED
@@ -166,7 +166,7 @@ def test_examples_show_what_came_before_their_targets(
 def test_reasons_are_the_events_without_which_the_model_scores_lowest(
     figures: dict[str, Any], page: str, model: str
 ) -> None:
-    ranker = ranking.load(files.join(model, "export"))
+    ranker = saved_model.load(files.join(model, "export"))
     reasons = 0
     for example in figures["examples"]:
         steps = dataset.histories()[example["user_id"]]
@@ -219,7 +219,7 @@ def without(events: list[Event], place: int) -> list[Event]:
     return kept
 
 
-def scores(ranker: ranking.Ranker, events: list[Event]) -> np.ndarray:
+def scores(ranker: saved_model.Ranker, events: list[Event]) -> np.ndarray:
     empty = dict.fromkeys(INPUTS, 0) | {"step": -1}
     filled = [*events, *[empty] * (LENGTH - len(events))]
     rows = {name: np.array([[event[name] for event in filled]], np.int32) for name in INPUTS}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys import files, pages, ranking
+from recsys import files, pages, saved_model
 from recsys.config import Evaluate, Paths
 from recsys.config.evaluate import REFERENCE_NAMES
 from recsys.config.references import Hybrid
@@ -107,7 +107,7 @@ def lists_of(model: str, manifest: Manifest, split: str) -> dict[tuple[str, int]
         for name in SEQUENCE_ARRAYS
         if name != "timestamp"
     }
-    row, step, scores = ranking.load(files.join(model, "export")).cases(arrays)
+    row, step, scores = saved_model.load(files.join(model, "export")).cases(arrays)
     best = np.argsort(-np.asarray(scores)[:, FIRST_ITEM:], axis=1, kind="stable") + FIRST_ITEM
     users = rows.column("user_id").to_pylist()
     first, *_ = dataset.PARTS[split]

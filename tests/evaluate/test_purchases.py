@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys import files, ranking
+from recsys import files, saved_model
 from recsys.encoding import INPUTS
 from recsys.evaluate import bootstrap, purchase_rate
 from recsys.evaluate.purchase_figures import measured
@@ -24,7 +24,7 @@ Told = list[tuple[float, bool]]
 
 
 def test_probabilities_are_those_of_the_model(report: Path, manifest: Manifest, model: str) -> None:
-    ranker = ranking.load(files.join(model, "export"))
+    ranker = saved_model.load(files.join(model, "export"))
     table = pq.read_table(Path(files.local_copy(manifest.url)) / "sequences" / "split=test")
     expected = {}
     for row in table.slice(0, USERS).to_pylist():

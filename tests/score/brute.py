@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recsys import files, ranking
+from recsys import files, saved_model
 from recsys.schemas import FIRST_ITEM
 from tests.score.worlds import World
 
@@ -17,13 +17,13 @@ def model_scores(world: World, rows: dict[str, np.ndarray] | None = None) -> np.
     """What the model says of every item [B, V]."""
     rows = world.histories if rows is None else rows
     url = files.join(files.current(str(world.folder / "model"), ""), "export")
-    return np.array(ranking.load(url).scores({name: rows[name] for name in INPUTS}))
+    return np.array(saved_model.load(url).scores({name: rows[name] for name in INPUTS}))
 
 
 def item_vectors(world: World) -> np.ndarray:
     """The model's [V, D], without their bias."""
     url = files.join(files.current(str(world.folder / "model"), ""), "export")
-    return np.array(ranking.load(url).items())[:, :-1]
+    return np.array(saved_model.load(url).items())[:, :-1]
 
 
 @dataclass

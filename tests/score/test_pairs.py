@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys import files, manifest, ranking
+from recsys import files, manifest, saved_model
 from recsys.arrays import pad
 from recsys.config import Config, Pairs, Score
 from recsys.errors import ConfigError, DataError
@@ -59,7 +59,7 @@ def config(world: World, asked: list[Pair], **changes: object) -> Config:
 def by_hand(world: World, asked: list[Pair]) -> dict[Pair, tuple[float | None, str]]:
     """Each pair alone through the exported model."""
     url = files.join(files.current(str(world.folder / "model"), ""), "export")
-    ranker, found = ranking.load(url), {}
+    ranker, found = saved_model.load(url), {}
     is_known = np.zeros(ITEMS + FIRST_ITEM, np.bool_)
     is_known[FIRST_ITEM : FIRST_ITEM + KNOWN] = True
     for user, item in set(asked):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from recsys import files, manifest, ranking, tables, trained
+from recsys import files, manifest, saved_model, tables, trained
 from recsys.schemas import HISTORIES
 from recsys.score import planning, worker
 from tests.score.listing import small
@@ -25,10 +25,10 @@ def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, own:
     histories = tables.read(spark, files.join(dataset.url, "histories"), schema)
 
     def ask(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        loads = ranking.load.cache_info().misses
+        loads = saved_model.load.cache_info().misses
         lists = sum(batch.num_rows for batch in worker._work(plan)(batches))
         kept = vars(worker._worker(plan))  # made here, where a task had no histories
-        loads = ranking.load.cache_info().misses - loads
+        loads = saved_model.load.cache_info().misses - loads
         kept["tasks"] = kept.get("tasks", 0) + 1
         threads = int(os.environ["TF_NUM_INTRAOP_THREADS"])
         names = ["process", "loads", "task", "threads", "lists"]

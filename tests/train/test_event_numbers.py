@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from recsys import files, ranking, trained
+from recsys import files, saved_model, trained
 from recsys.arrays import matrix
 from recsys.config import Config, Paths, Train
 from recsys.config.augment import Augment
@@ -72,7 +72,7 @@ def test_the_export_encodes_as_the_model(version: Path, config: Config, dataset:
     assert rows["price"].dtype == np.float32
     batch = {name: tf.constant(values) for name, values in rows.items()}
     expected = trainer.model.encode(batch, *after_last(batch)).numpy()
-    ranker = ranking.load(str(version / "export"))
+    ranker = saved_model.load(str(version / "export"))
     found = ranker.encode(rows)["vectors"].numpy()
     np.testing.assert_allclose(found[:, :-1], expected, atol=1e-5)
     without = {**rows, "price": np.zeros_like(rows["price"])}

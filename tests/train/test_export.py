@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from recsys import files, ranking
+from recsys import files, ranking, saved_model
 from recsys.config import Train
 from recsys.errors import DataError
 from recsys.manifest import Manifest
@@ -126,7 +126,7 @@ def test_a_graph_normalizes_as_prepare_does(by: str, clip: tuple[float, float] |
 def test_cases_are_scored_as_in_training(
     exported: Path, model: Recommender, rows: dict[str, np.ndarray]
 ) -> None:
-    row, step, scores = ranking.load(str(exported)).cases(rows)
+    row, step, scores = saved_model.load(str(exported)).cases(rows)
     batch = {name: tf.constant(values) for name, values in rows.items()}
     row_C, step_C, *_ = target_cases(batch)
     np.testing.assert_array_equal(row, row_C)
@@ -135,7 +135,7 @@ def test_cases_are_scored_as_in_training(
 
 
 def test_vectors_and_additions_give_the_scores(exported: Path, rows: dict[str, np.ndarray]) -> None:
-    ranker = ranking.load(str(exported))
+    ranker = saved_model.load(str(exported))
     encoded = ranker.encode(rows)
     scores = encoded["vectors"].numpy() @ ranker.items().numpy().T
     np.add.at(scores, (encoded["row"].numpy(), encoded["item"].numpy()), encoded["added"].numpy())
@@ -158,7 +158,7 @@ def test_raw_events_give_what_the_prepared_arrays_give(
         quantities=tf.constant(_raw(item)["quantity"]),
         k=tf.constant(4),
     )
-    scores = ranking.without_reserved(ranking.load(str(exported)).scores(rows))
+    scores = ranking.without_reserved(saved_model.load(str(exported)).scores(rows))
     values, items = ranking.top_k(scores, 4)
     expected = [[f"item-{index - FIRST_ITEM}".encode() for index in row] for row in items.numpy()]
     assert found["item_ids"].numpy().tolist() == expected
@@ -166,7 +166,7 @@ def test_raw_events_give_what_the_prepared_arrays_give(
 
 
 def test_numbers_of_events_change_the_vectors(exported: Path, rows: dict[str, np.ndarray]) -> None:
-    ranker = ranking.load(str(exported))
+    ranker = saved_model.load(str(exported))
     for name in SCALES:
         other = ranker.encode({**rows, name: rows[name] + np.float32(0.5)})["vectors"].numpy()
         assert np.abs(other - ranker.encode(rows)["vectors"].numpy()).max() > 1e-3

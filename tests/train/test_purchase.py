@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys import ranking
+from recsys import saved_model
 from recsys.config import Train
 from recsys.config.augment import Augment
 from recsys.errors import ConfigError, DataError
@@ -217,7 +217,7 @@ def test_exported_probabilities_are_those_of_the_model(
     rows = {name: values.numpy() for name, values in batch.items()}
     row, place = np.nonzero(rows["purchase"])
     asked = (row, rows["step"][row, place], rows["item"][row, place])
-    found = ranking.load(str(exported)).purchases(rows, *asked)
+    found = saved_model.load(str(exported)).purchases(rows, *asked)
     expected = 1 / (1 + np.exp(-np.array(logits_by_hand(model, batch)[0])))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -242,7 +242,7 @@ def test_raw_events_give_the_same_probabilities(
     assert found["is_known"].numpy().tolist() == [[True, True, False]] * len(is_event)
     after = rows["step"].max(axis=1) + 1
     row = np.repeat(np.arange(len(is_event)), 2)
-    expected = ranking.load(str(exported)).purchases(
+    expected = saved_model.load(str(exported)).purchases(
         rows, row, after[row], np.tile([5, 9], len(is_event))
     )
     np.testing.assert_allclose(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from recsys import files, ranking
+from recsys import files, saved_model
 from recsys.config import Config, Paths, Train
 from recsys.manifest import Manifest
 from recsys.train import checkpoints, elastic, pipeline
@@ -119,7 +119,7 @@ def test_an_ensemble_is_exported_as_one_model_that_scores_the_mean(
     row_C, step_C, *_ = target_cases(batch)
     own = [model.scores(batch, row_C, step_C).numpy() for model in models]
     assert np.abs(own[0] - own[1])[:, 2:].max() > 0.1  # else the test shows nothing
-    ranker = ranking.load(str(trained.version / "export"))
+    ranker = saved_model.load(str(trained.version / "export"))
     np.testing.assert_allclose(ranker.cases(rows)[2], (own[0] + own[1]) / 2, rtol=1e-4, atol=1e-4)
     # Score multiplies vectors: the same scores, and so the same ranks.
     encoded = ranker.encode(rows)

@@ -1,0 +1,115 @@
+"""The exported model, loaded once a process: what evaluate and score know of the network.
+
+TensorFlow is loaded when a function first needs it, so that rooms of Spark can import this one.
+Shapes: C cases, B rows, V vocabulary, L events, D width of a vector, P pairs.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys import files
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Ints = npt.NDArray[np.int32]
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def limit_threads(threads: int) -> None:
+    """Keeps TensorFlow to its share of the machine, in a process where it has not started yet.
+
+    A Spark worker has `spark.task.cpus` cores; TensorFlow would take all that there are.
+    """
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
+
+
+class Ranker:
+    """An exported model, ready to score histories.
+
+    Args:
+        export: URL of the SavedModel
+    """
+
+    def __init__(self, export: str) -> None:
+        import tensorflow as tf
+
+        with _no_word_of_gradients():
+            self._model = tf.saved_model.load(files.local_copy(export))
+
+    def cases(self, rows: Arrays) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Row [C], step [C] and scores [C, V] of every target step, by row and step."""
+        given = {**rows, "vectors": self._item_vectors}
+        found = _call(self._model.signatures["cases"], given)
+        return found["row"], found["step"], found["scores"]
+
+    def scores(self, rows: Arrays) -> tf.Tensor:
+        """Scores [B, V] of what comes after the last step of every row."""
+        return _call(self._model.signatures["scores"], rows)["scores"]
+
+    def encode(self, rows: Arrays) -> dict[str, tf.Tensor]:
+        """Vectors [B, D + 1] of the rows, and what their own items add (row, item, added) [P]."""
+        return _call(self._model.signatures["encode"], rows)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The arrays of a history that the model reads."""
+        return tuple(self._model.signatures["encode"].structured_input_signature[1])
+
+    def purchases(self, rows: Arrays, row: Ints, step: Ints, item: Ints) -> tf.Tensor:
+        """The probability [P] that an item which comes at a step of a row is bought.
+
+        Args:
+            rows: as for encode
+            row: of each pair [P]
+            step: that the item comes at [P]; only what is before it is looked at
+            item: index in the vocabulary [P]
+        """
+        pairs = {"pair_row": row, "pair_step": step, "pair_item": item}
+        return _call(self._model.signatures["purchase_pairs"], {**rows, **pairs})["probability"]
+
+    def items(self) -> tf.Tensor:
+        """Vectors [V, D + 1] of the items: times a row's vector they are its scores."""
+        return self._model.signatures["items"]()["vectors"]
+
+    @functools.cached_property
+    def _item_vectors(self) -> tf.Tensor:
+        """Kept for the next cases; who scores users has those of a shelf."""
+        return self.items()
+
+
+@contextmanager
+def _no_word_of_gradients() -> Iterator[None]:
+    """An export has none, of which TensorFlow warns at every signature that it loads."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        absl.setLevel(level)
+
+
+def _call(signature: Any, rows: Arrays) -> dict[str, tf.Tensor]:
+    """Calls a signature with those of the arrays that it takes."""
+    import tensorflow as tf
+
+    _, specs = signature.structured_input_signature
+    inputs = {name: tf.constant(rows[name], spec.dtype) for name, spec in specs.items()}
+    return dict(signature(**inputs))
+
+
+@functools.lru_cache(maxsize=1)
+def load(export: str) -> Ranker:
+    """The exported model, loaded once a process."""
+    return Ranker(export)
