@@ -47,7 +47,7 @@ def test_rooms_load_what_is_theirs(path: Path) -> None:
         assert not loaded & {"tensorflow", "keras", "horovod", "petastorm"}
     if _room(path) == "train":
         assert not loaded & {"pyspark"}
-    if _room(path) == "" and path.name != "tables.py":
+    if _room(path) in ("", "config"):
         assert not loaded & {"pyspark"}
     others = {f"recsys.{room}" for room in (*_SPARK_ROOMS, "train")} - {f"recsys.{_room(path)}"}
     if _room(path):
@@ -57,7 +57,7 @@ def test_rooms_load_what_is_theirs(path: Path) -> None:
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_tables_reads_and_writes_spark_tables(path: Path) -> None:
-    if path.name == "tables.py":
+    if _room(path) == "tables":
         return
     text = path.read_text()
     for call in ("spark.read", ".write.", "spark.table(", ".saveAsTable("):
