@@ -28,13 +28,10 @@ import argparse
 import datetime
 import json
 import multiprocessing
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +44,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import synthetic  # noqa: E402
+from benchmarks.usage import measured  # noqa: E402
 from recsys import files  # noqa: E402
 
 TOP_K = 100
@@ -115,46 +113,23 @@ def job(dataset: Path, model: Path, folder: Path, *spark: str) -> dict[str, floa
         f"--score.top_k={TOP_K}", "--ranking.exclude_history=true",
     ]  # fmt: skip
     command = ["spark-submit", "--master", "local[2]", "--driver-memory", "1g", *spark]
-    begun_at = time.monotonic()
-    process = subprocess.Popen(
-        [".make/run.sh", *command, "jobs/score.py", *settings], cwd=ROOT,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    peak: list[float] = [0.0]
-    watch = threading.Thread(target=_watch, args=(process, peak))
-    watch.start()
-    _, errors = process.communicate()
-    command_seconds = time.monotonic() - begun_at
-    watch.join()
-    if process.returncode:
-        raise RuntimeError(errors[-3000:])
+    usage = measured([*command, "jobs/score.py", *settings], is_counted=_is_of_executor)
     about = files.read_json(files.join(files.current(str(place), ""), files.MANIFEST))
     begun, ended = (
         datetime.datetime.fromisoformat(about[name]) for name in ("started_at", "finished_at")
     )
     seconds = (ended - begun).total_seconds()
-    print(f"{dataset.name}: {seconds:.1f} s, {peak[0]:.0f} MiB", flush=True)
-    return {"seconds": seconds, "command_seconds": command_seconds, "peak_mib": peak[0]}
+    print(f"{dataset.name}: {seconds:.1f} s, {usage.peak_mib:.0f} MiB", flush=True)
+    return {"seconds": seconds, "command_seconds": usage.seconds, "peak_mib": usage.peak_mib}
 
 
-def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
-    while process.poll() is None:
-        with suppress(psutil.NoSuchProcess):  # it just ended
-            peak[0] = max(peak[0], _executor_bytes(process.pid) / 2**20)
-        time.sleep(0.2)
-
-
-def _executor_bytes(pid: int) -> int:
-    """Of the JVM and the Python workers; a page that several share counts once."""
-    total = 0
-    for each in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        try:
-            words = each.cmdline()
-            if words and (Path(words[0]).name == "java" or "pyspark.daemon" in words):
-                total += each.memory_full_info().pss
-        except psutil.Error:
-            pass  # it just ended
-    return total
+def _is_of_executor(process: psutil.Process) -> bool:
+    """Whether it is the JVM or a Python worker."""
+    try:
+        words = process.cmdline()
+    except psutil.Error:  # it just ended
+        return False
+    return bool(words) and (Path(words[0]).name == "java" or "pyspark.daemon" in words)
 
 
 def alone(measure: Callable[[str, str, int], float], *arguments: Any) -> float:

@@ -210,8 +210,8 @@ def manifest_of(
 
 def write_model(place: Path, dataset: Path, dimensions: int) -> None:
     """Publishes a model with drawn weights."""
+    from recsys.train import encoder, export
     from recsys.train.catalogue import read_catalogue, read_item_ids
-    from recsys.train.export import Export, save
     from recsys.train.model import Recommender
 
     described = manifest.read(str(dataset))
@@ -219,10 +219,11 @@ def write_model(place: Path, dataset: Path, dimensions: int) -> None:
     catalogue, item_ids = read_catalogue(described, config, ("train",)), read_item_ids(described)
     model = Recommender(config.train, catalogue, seed=0)
     version = files.new_version(str(place))
-    save(
-        Export(model, item_ids, {"event_type": described.event_types}, exclude_history=True),
-        files.local_copy(files.join(version, "export")),
+    module = export.Export(
+        model, item_ids, {"event_type": described.event_types}, exclude_history=True
     )
+    export.save(module, files.local_copy(files.join(version, "export")))
+    encoder.save(module, files.local_copy(files.join(version, "encoder")))
     about = {
         "model_version": f"{dimensions}-dimensions",
         "vocabulary_fingerprint": described.vocabulary_fingerprint,

@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,11 +26,13 @@ class Usage:
         seconds: from start to end
         cpu_seconds: user and system time of the whole process tree
         peak_mib: most memory of the tree at one time; a page that several share counts once
+        is_counted: whether a process's memory is of the peak; none counts all
     """
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_mib: float = 0.0
+    is_counted: Callable[[psutil.Process], bool] | None = None
     _seen: dict[tuple[int, float], float] = field(default_factory=dict)
     _resident_mib: float = 0.0
     _next_time: float = 0.0
@@ -40,14 +43,16 @@ class Usage:
             tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         except psutil.Error:
             return
-        resident_mib = sum(self._look_at(process) for process in tree)
+        resident = {process: self._look_at(process) for process in tree}
+        counted = [each for each in tree if self.is_counted is None or self.is_counted(each)]
+        resident_mib = sum(resident[process] for process in counted)
         if resident_mib <= self.peak_mib:
             return  # with shared pages counted once it is no more than that
         now = time.monotonic()
         if resident_mib > self._resident_mib or now >= self._next_time:
             self._resident_mib = max(self._resident_mib, resident_mib)
             self._next_time = now + _SHARED_EVERY_SECONDS
-            self.peak_mib = max(self.peak_mib, sum(map(_own_mib, tree)))
+            self.peak_mib = max(self.peak_mib, sum(map(_own_mib, counted)))
 
     def _look_at(self, process: psutil.Process) -> float:
         """The process's memory in MiB, with all that it shares; 0 where it just ended."""
@@ -68,13 +73,22 @@ def _own_mib(process: psutil.Process) -> float:
         return 0.0
 
 
-def measured(command: list[str], variables: dict[str, str] | None = None) -> Usage:
+def measured(
+    command: list[str],
+    variables: dict[str, str] | None = None,
+    is_counted: Callable[[psutil.Process], bool] | None = None,
+) -> Usage:
     """Runs a command in the project's environment and returns what it used.
+
+    Args:
+        command: and its arguments
+        variables: of its environment, besides what is there
+        is_counted: as of Usage
 
     Processes that nobody waits for are counted up to their last look; those that were waited for
     are in the kernel's sum. The larger of both counts.
     """
-    usage, ended = Usage(), threading.Event()
+    usage, ended = Usage(is_counted=is_counted), threading.Event()
     before, begun = os.times(), time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})}
     process = subprocess.Popen(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recsys.saved_model import Ranker
+from recsys.saved_model import Encoder, Ranker
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -76,7 +76,7 @@ class Encoded:
 Encode = Callable[[Rows], Encoded]
 
 
-def encode(ranker: Ranker, rows: Rows) -> Encoded:
+def encode(model: Ranker | Encoder, rows: Rows) -> Encoded:
     """The users' vectors, and what their own items add."""
-    found = {name: values.numpy() for name, values in ranker.encode(rows).items()}
+    found = {name: values.numpy() for name, values in model.encode(rows).items()}
     return Encoded(found["vectors"], Pairs(found["row"], found["item"], found["added"]))

@@ -7,6 +7,7 @@ Shapes: C cases, B rows, V vocabulary, L events, D width of a vector, P pairs.
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,28 @@ def limit_threads(threads: int) -> None:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
 
 
+# What an encoder is given of the items of histories.
+ITEM_READS = "item_reads"
+
+
+class Encoder:
+    """The part of a trained model that reads histories; what it knows of items is in one array.
+
+    Args:
+        url: of its SavedModel
+        reads_VR: what it reads of each item, Ranker.item_reads
+    """
+
+    def __init__(self, url: str, reads_VR: npt.NDArray[np.float32]) -> None:
+        self._model = _loaded(url)
+        self._reads_VR = reads_VR
+
+    def encode(self, rows: Arrays) -> dict[str, tf.Tensor]:
+        """As Ranker.encode."""
+        given = {**rows, ITEM_READS: self._reads_VR[rows["item"]]}
+        return _call(self._model.signatures["encode"], given)
+
+
 class Ranker:
     """An exported model, ready to score histories.
 
@@ -42,10 +65,7 @@ class Ranker:
     """
 
     def __init__(self, export: str) -> None:
-        import tensorflow as tf
-
-        with _no_word_of_gradients():
-            self._model = tf.saved_model.load(files.local_copy(export))
+        self._model = _loaded(export)
 
     def cases(self, rows: Arrays) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Row [C], step [C] and scores [C, V] of every target step, by row and step."""
@@ -82,10 +102,21 @@ class Ranker:
         """Vectors [V, D + 1] of the items: times a row's vector they are its scores."""
         return self._model.signatures["items"]()["vectors"]
 
+    def item_reads(self) -> tf.Tensor:
+        """What an Encoder reads of each item [V, R]."""
+        return self._model.signatures["item_reads"]()[ITEM_READS]
+
     @functools.cached_property
     def _item_vectors(self) -> tf.Tensor:
         """Kept for the next cases; who scores users has those of a shelf."""
         return self.items()
+
+
+def _loaded(url: str) -> Any:
+    import tensorflow as tf
+
+    with _no_word_of_gradients():
+        return tf.saved_model.load(files.local_copy(url))
 
 
 @contextmanager
@@ -113,3 +144,9 @@ def _call(signature: Any, rows: Arrays) -> dict[str, tf.Tensor]:
 def load(export: str) -> Ranker:
     """The exported model, loaded once a process."""
     return Ranker(export)
+
+
+def let_go() -> None:
+    """Frees the exported model, unless somebody still holds it."""
+    load.cache_clear()
+    gc.collect()  # its functions and variables name each other

@@ -38,6 +38,11 @@ class Trained:
         """The URL of its SavedModel."""
         return files.join(self.url, "export")
 
+    @property
+    def encoder(self) -> str:
+        """The URL of the SavedModel of what reads histories."""
+        return files.join(self.url, "encoder")
+
 
 def read(place: str, dataset: Manifest) -> Trained:
     """The current model, which must have been trained on the dataset's vocabulary.

@@ -16,7 +16,7 @@ from recsys import encoding
 from recsys.arrays import matrix, pad
 from recsys.config import Rules
 from recsys.encoding import Encoded, Ints, Pairs, Rows
-from recsys.saved_model import Ranker
+from recsys.saved_model import Encoder
 from recsys.schemas import FIRST_ITEM
 from recsys.score.subjects import SECONDS_PER_DAY
 from recsys.score.vectors import require_finite
@@ -52,12 +52,12 @@ def by_length(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def encode(
-    ranker: Ranker, rows: Rows, names: pa.StringArray, rules: Rules | None = None
+    encoder: Encoder, rows: Rows, names: pa.StringArray, rules: Rules | None = None
 ) -> Encoded:
     """The users' vectors, and what their own items add.
 
     Args:
-        ranker: the model
+        encoder: the model's
         rows: of `read`
         names: of the users, who may be fewer than the rows
         rules: what own items gain beyond what the model says; none is nothing
@@ -65,7 +65,7 @@ def encode(
     Raises:
         DataError: the model says of a user what is no number
     """
-    encoded = encoding.encode(ranker, rows)
+    encoded = encoding.encode(encoder, rows)
     require_finite(encoded.vectors, names, "user")
     own = encoded.pairs
     is_of_user_P = own.row < len(names)

@@ -56,6 +56,7 @@ class Plan:
     Args:
         kind: home, next, similar, pairs, or VECTORS
         export: URL of the SavedModel
+        encoder: URL of that of what reads histories
         model_version: of the model
         inputs: the arrays of a history that it reads
         catalogue: the items
@@ -71,6 +72,7 @@ class Plan:
 
     kind: str
     export: str
+    encoder: str
     model_version: str
     inputs: tuple[str, ...]
     catalogue: Catalogue

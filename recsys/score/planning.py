@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from recsys import files, hashing, tables
 from recsys.config import Config
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import CATEGORIES, FIRST_ITEM, HISTORIES, items_schema, with_inputs
 from recsys.score.catalogue import Catalogue, catalogue, check_attributes
@@ -59,6 +59,7 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
     result = Plan(
         kind="home",
         export=model.export,
+        encoder=model.encoder,
         model_version=model.model_version,
         inputs=model.inputs,
         catalogue=found,
@@ -92,6 +93,11 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
         raise ConfigError(
             "score.neighbours.above_items: expected the package faiss-cpu "
             "(pip install recsys[neighbours]), found none"
+        )
+    if not files.exists(model.encoder):
+        raise DataError(
+            f"{model.encoder}: expected the SavedModel of what reads histories, found none; run "
+            "jobs/train.py again"
         )
     kind = "next" if is_of_sessions(dataset) else "home"
     for name in score.lists:

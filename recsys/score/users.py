@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from recsys import saved_model
 from recsys.schemas import USER_VECTORS
-from recsys.score import histories
+from recsys.score import histories, mapped
 from recsys.score.plan import Plan
 
 
@@ -23,7 +22,7 @@ class Vectors:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._ranker = saved_model.load(plan.export)
+        self._encoder = mapped.encoder(plan)
 
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -33,7 +32,7 @@ class Vectors:
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One row a user of a block of at most batch_users."""
         rows = histories.read(batch, self._plan.score.batch_users, self._plan.inputs)
-        encoded = histories.encode(self._ranker, rows, batch.column("user_id"))
+        encoded = histories.encode(self._encoder, rows, batch.column("user_id"))
         # The last entry is the 1 that an item's bias is multiplied with.
         vectors_BD = encoded.vectors[: batch.num_rows, :-1]
         offsets = np.arange(len(vectors_BD) + 1, dtype=np.int32) * vectors_BD.shape[1]

@@ -77,6 +77,12 @@ def write_directions(
     _write(path, vectors_VW, 1, chosen_N, names_V, lambda part_NW, _: normalised(part_NW[:, :-1]))
 
 
+def write_whole(path: Path, vectors_VR: Any) -> None:
+    """Writes all the rows of a tensor as they are."""
+    with open(path, "wb") as file:
+        np.save(file, np.asarray(memoryview(vectors_VR)))
+
+
 def _write(
     path: Path,
     vectors_VW: Any,

@@ -1,8 +1,9 @@
 """The work of one Spark task: histories (or items) in, lists out.
 
-A worker process loads the model once and maps the item vectors of its machine. An executor has as
-many of them as tasks at a time: with a large model, spark.task.cpus makes fewer, each with more
-threads. Shapes: B users, K length of a list, W width of a vector.
+A worker process loads once what reads histories, and maps what its machine knows of the items. An
+executor has as many of them as tasks at a time; spark.task.cpus makes fewer, of more threads each.
+
+Shapes: B users, K length of a list, W width of a vector.
 """
 
 from __future__ import annotations
@@ -17,21 +18,17 @@ import pyarrow.compute as pc
 from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
-from recsys import cache, files, saved_model
+from recsys import cache, saved_model
 from recsys.encoding import Encode, Pairs, Rows
 from recsys.reasons import reasons
-from recsys.saved_model import Ranker
 from recsys.schemas import FIRST_ITEM, PADDING, ddl
-from recsys.score import histories, vectors
+from recsys.score import histories, mapped
 from recsys.score.arrange import Lists
 from recsys.score.maker import ListMaker
-from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.pairs import Purchases
-from recsys.score.plan import EVERYBODY, VECTORS, Ints, Plan
-from recsys.score.shelf import ExactShelf, Shelf
+from recsys.score.plan import EVERYBODY, VECTORS, Plan
 from recsys.score.table import to_table
 from recsys.score.users import Vectors
-from recsys.score.vectors import Floats
 
 Batches = Iterable[pa.RecordBatch]
 
@@ -87,6 +84,7 @@ def _worker(plan: Plan) -> Maker:
         cache.let_go()
         saved_model.limit_threads(_cores())
         _workers[plan.fingerprint] = _MAKERS.get(plan.kind, Histories)(plan)
+        saved_model.let_go()
     return _workers[plan.fingerprint]
 
 
@@ -95,11 +93,11 @@ class Histories:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._ranker = saved_model.load(plan.export)
+        self._encoder = mapped.encoder(plan)
         allowed = plan.catalogue.allowed
-        self._shelf = _with_index(plan, _shelf(plan, self._ranker, allowed), "scores")
+        self._shelf = mapped.with_index(plan, mapped.shelf(plan, allowed), "scores", _cores())
         explored = plan.explored if plan.score.rules.explore_share else allowed[:0]
-        rare = _shelf(plan, self._ranker, explored) if len(explored) else None
+        rare = mapped.shelf(plan, explored) if len(explored) else None
         self._maker = ListMaker(plan, self._shelf, rare, width=-1)
 
     @staticmethod
@@ -112,7 +110,7 @@ class Histories:
         plan, count = self._plan, batch.num_rows
         rows = histories.read(batch, plan.score.batch_users, plan.arrays)
         encode = partial(
-            histories.encode, self._ranker, names=batch.column("user_id"),
+            histories.encode, self._encoder, names=batch.column("user_id"),
             rules=plan.score.rules,
         )  # fmt: skip
         has_history_B = plan.is_known(rows["item"]).any(axis=1)
@@ -171,10 +169,11 @@ class Items:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         everything = np.arange(FIRST_ITEM, len(plan.catalogue.train_count), dtype=np.int32)
-        ranker = saved_model.load(plan.export)
-        self._all = _directions(plan, ranker, everything)
-        directions = _directions(plan, ranker, plan.catalogue.allowed)
-        shelf = _with_index(plan, _exact(plan, plan.catalogue.allowed, directions), "directions")
+        self._all = mapped.directions(plan, everything)
+        allowed = plan.catalogue.allowed
+        directions = mapped.directions(plan, allowed)
+        exact = mapped.shelf_of(plan, allowed, directions)
+        shelf = mapped.with_index(plan, exact, "directions", _cores())
         self._maker = ListMaker(plan, shelf, None, width=directions.shape[1])
 
     @staticmethod
@@ -203,43 +202,3 @@ def _cores() -> int:
     """Of one task."""
     task = TaskContext.get()
     return task.cpus() if task else 1
-
-
-def _shelf(plan: Plan, ranker: Ranker, items: Ints) -> ExactShelf:
-    """The items with their vectors and what they score with everybody."""
-    path = cache.shared(
-        _key(plan, items, "scores", plan.bias.tobytes()),
-        lambda path: vectors.write(path, ranker.items(), items, plan.bias, plan.catalogue.item_id),
-        suffix=".npy",
-    )
-    return _exact(plan, items, vectors.load(path))
-
-
-def _with_index(plan: Plan, shelf: ExactShelf, what: str) -> Shelf:
-    """The shelf, with an index where the plan wants one."""
-    settings = plan.score.neighbours
-    if not plan.uses_neighbours:
-        return shelf
-    path = cache.shared(
-        _key(plan, shelf.items, what, repr(settings), plan.bias.tobytes()),
-        lambda path: build(path, shelf.vectors_NW, settings, _cores()),
-        suffix=".faiss",
-    )
-    return NeighbourShelf(shelf, path, settings, _cores())
-
-
-def _directions(plan: Plan, ranker: Ranker, items: Ints) -> Floats:
-    path = cache.shared(
-        _key(plan, items, "directions"),
-        lambda path: vectors.write_directions(path, ranker.items(), items, plan.catalogue.item_id),
-        suffix=".npy",
-    )
-    return vectors.load(path)
-
-
-def _key(plan: Plan, items: Ints, *more: str | bytes) -> str:
-    return files.fingerprint([plan.model_version, plan.export, items.tobytes(), *more])
-
-
-def _exact(plan: Plan, items: Ints, vectors_NW: Floats) -> ExactShelf:
-    return ExactShelf(items, vectors_NW, plan.score.block_items, len(plan.catalogue.train_count))

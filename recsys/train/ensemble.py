@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from recsys.saved_model import ITEM_READS
 from recsys.train.batch import Batch, Cases
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
@@ -38,8 +39,22 @@ class Ensemble(Recommender):
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, noise: Noise | None = None
     ) -> tf.Tensor:
         """The states [C, M D] before the given steps."""
-        states = [member.encode(batch, row_C, step_C, noise) for member in self.members]
+        states = [
+            member.encode(own, row_C, step_C, noise)
+            for member, own in zip(self.members, self._parts(batch), strict=True)
+        ]
         return tf.concat(states, axis=1) / len(states)
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        """The batch for each member: of what it may bring of its items, only the member's."""
+        if ITEM_READS not in batch:
+            return [batch] * len(self.members)
+        parts = tf.split(batch[ITEM_READS], len(self.members), axis=2)
+        return [{**batch, ITEM_READS: part_BLR} for part_BLR in parts]
+
+    def item_reads(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
+        """What encode and repeat_scores read of items, or of all: rows of ITEM_READS [K, M R]."""
+        return tf.concat([member.item_reads(item_K) for member in self.members], axis=1)
 
     def item_vectors(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
         """What a state with a 1 behind it is multiplied with: vectors and biases [K, M D + 1]."""
@@ -51,7 +66,10 @@ class Ensemble(Recommender):
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """What the items before the given steps add: places (case, item) [P, 2] and scores [P]."""
-        found = [member.repeat_scores(batch, row_C, step_C) for member in self.members]
+        found = [
+            member.repeat_scores(own, row_C, step_C)
+            for member, own in zip(self.members, self._parts(batch), strict=True)
+        ]
         # The places follow from the batch alone.
         return found[0][0], _mean([added_P for _, added_P in found])
 

@@ -16,6 +16,7 @@ Signatures, all over B rows of L events:
                      comes there -> probability [P]
     items            nothing -> vectors [V, D + 1]; a row's scores are its vector times these, plus
                      what its own items add
+    item_reads       nothing -> what the network reads of each item [V, R], for recsys.train.encoder
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import tensorflow as tf
 
 from recsys import ranking
+from recsys.saved_model import ITEM_READS
 from recsys.scale import MOST_DEVIATIONS, Scale
 from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, UNKNOWN
 from recsys.train.batch import Batch, Cases, spec, target_cases, trim
@@ -102,6 +104,10 @@ class Export(tf.Module):
     def items(self) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
         return {"vectors": self.model.item_vectors()}
+
+    def item_reads(self) -> dict[str, tf.Tensor]:
+        """The signature of the same name."""
+        return {ITEM_READS: self.model.item_reads()}
 
     def cases(self, vectors: tf.Tensor, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
@@ -253,6 +259,7 @@ def save(export: Export, folder: str) -> None:
         "scores": traced(export.scores, **index),
         "encode": traced(export.encode, **index),
         "items": traced(export.items),
+        "item_reads": traced(export.item_reads),
         "cases": traced(export.cases, vectors=vectors, **with_targets),
     }
     if export.model.purchase is not None:
@@ -267,6 +274,9 @@ def save(export: Export, folder: str) -> None:
             ),
             "purchase_pairs": traced(export.purchase_pairs, **pairs, **index),
         }  # fmt: skip
-    # Nobody trains what is exported: its gradients are not traced.
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(export, folder, signatures=signatures, options=options)
+    tf.saved_model.save(export, folder, signatures=signatures, options=without_gradients())
+
+
+def without_gradients() -> tf.saved_model.SaveOptions:
+    """Nobody trains what is exported: its gradients are not traced."""
+    return tf.saved_model.SaveOptions(experimental_custom_gradients=False)

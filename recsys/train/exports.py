@@ -1,4 +1,4 @@
-"""What others use of a trained model: a SavedModel, the items' vectors, and a TFLite file."""
+"""What others use of a trained model: SavedModels, the items' vectors, and a TFLite file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recsys import files
 from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
-from recsys.train import export, lite, vectors
+from recsys.train import encoder, export, lite, vectors
 from recsys.train.batches import read_rows
 from recsys.train.catalogue import read_item_ids
 from recsys.train.model import Recommender
@@ -19,7 +19,7 @@ _CHECKED_ROWS = 16
 
 
 def write(model: Recommender, dataset: Manifest, config: Config, version: str) -> None:
-    """Writes export/, item_vectors.parquet and, if asked for, lite/.
+    """Writes export/, encoder/, item_vectors.parquet and, if asked for, lite/.
 
     Args:
         model: the trained one
@@ -29,15 +29,16 @@ def write(model: Recommender, dataset: Manifest, config: Config, version: str) -
     """
     item_ids = read_item_ids(dataset)
     names = {"event_type": list(dataset.event_types), "platform": list(dataset.platforms)}
-    target = files.join(version, "export")
     module = export.Export(
         model, item_ids, names, config.ranking.exclude_history, dataset.event_numbers
     )
     with tempfile.TemporaryDirectory() as folder:
-        export.save(module, f"{folder}/export")
-        if files.exists(target):  # of a run that was killed before it published it
-            files.remove(target)
-        files.upload(f"{folder}/export", target)
+        for name, save in (("export", export.save), ("encoder", encoder.save)):
+            save(module, f"{folder}/{name}")
+            target = files.join(version, name)
+            if files.exists(target):  # of a run that was killed before it published it
+                files.remove(target)
+            files.upload(f"{folder}/{name}", target)
     vectors.write_item_vectors(model, item_ids, files.join(version, "item_vectors.parquet"))
     if config.train.tflite:
         _write_lite(model, dataset, config.ranking.exclude_history, files.join(version, "lite"))

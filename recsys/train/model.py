@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Train
+from recsys.saved_model import ITEM_READS
 from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.train.batch import Batch, Cases, before, flat_steps, step_days
 from recsys.train.candidates import Candidates
@@ -102,7 +103,7 @@ class Recommender(tf.Module):
 
     def step_inputs(self, batch: Batch, noise: Noise | None) -> tf.Tensor:
         """What the network reads [B, T, D and the numbers of a step]."""
-        event_BLD = self.tower(self.known_only(batch["item"]))
+        event_BLD = self._read_items(batch)
         event_BLD = self.events.add_vectors(event_BLD, batch)
         event_BLD = _drop(event_BLD, self.train.embedding_dropout, noise)
         step_N, steps = flat_steps(batch["step"])
@@ -123,6 +124,21 @@ class Recommender(tf.Module):
         width = self.tower.width + self.events.numbers
         inputs_BTD = tf.reshape(tf.concat([pooled, numbers], axis=1), [rows, steps, width])
         return _drop(inputs_BTD, self.train.input_dropout, noise)
+
+    def _read_items(self, batch: Batch) -> tf.Tensor:
+        """The vectors of the events' items [B, L, D]: the batch may bring them."""
+        if ITEM_READS in batch:
+            return batch[ITEM_READS][..., : self.tower.width]
+        return self.tower(self.known_only(batch["item"]))
+
+    def item_reads(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
+        """What encode and repeat_scores read of items, or of all: rows of ITEM_READS [K, R]."""
+        item_K = tf.range(self.vocabulary_size) if item_K is None else item_K
+        item_K = self.known_only(item_K)
+        vectors_KD = self.tower(item_K)
+        if self.repeat is None:
+            return vectors_KD
+        return tf.concat([vectors_KD, self.repeat.of_items(item_K)], axis=1)
 
     def scores(self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor) -> tf.Tensor:
         """Scores of the vocabulary [C, V] for the given steps, from the steps before each."""
@@ -224,7 +240,11 @@ class Recommender(tf.Module):
             tf.where(is_latest_CL, tf.gather(days_BL, row_C), 0.0), axis=1, keepdims=True
         )
         days_CL = latest_C1 - tf.gather(days_BL, row_C)
-        return self.repeat(tf.gather(self.known_only(batch["item"]), row_C), age_CL, days_CL)
+        item_CL = tf.gather(self.known_only(batch["item"]), row_C)
+        own_CL2 = None
+        if ITEM_READS in batch:
+            own_CL2 = tf.gather(batch[ITEM_READS][..., self.tower.width :], row_C)
+        return self.repeat(item_CL, age_CL, days_CL, own_CL2)
 
 
 def _drop(values: tf.Tensor, share: float, noise: Noise | None) -> tf.Tensor:

@@ -35,6 +35,7 @@ class RepeatScores(tf.Module):
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__(name="repeat")
+        self.vocabulary_size = vocabulary_size
         half_lives = _HALF_LIVES_STEPS + _HALF_LIVES_DAYS
         lives = len(half_lives)
         self.log_half_lives = tf.Variable(
@@ -46,7 +47,11 @@ class RepeatScores(tf.Module):
         self.item_weight = tf.Variable(tf.zeros([vocabulary_size]), name="item_weight")
 
     def __call__(
-        self, item_CL: tf.Tensor, steps_CL: tf.Tensor, days_CL: tf.Tensor
+        self,
+        item_CL: tf.Tensor,
+        steps_CL: tf.Tensor,
+        days_CL: tf.Tensor,
+        own_CL2: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of the distinct items of each case.
 
@@ -54,11 +59,12 @@ class RepeatScores(tf.Module):
             item_CL: items of the history; below FIRST_ITEM they are left out
             steps_CL: age of each event in steps; a negative one is not part of the history
             days_CL: age of each event in days
+            own_CL2: of_items of the history's items, where somebody looked them up already
 
         Returns:
             places [P, 2] as (case, item), int64, and their scores [P]
         """
-        size = tf.cast(tf.size(self.item_bias), tf.int64)
+        size = self.vocabulary_size
         where_P2 = tf.where((item_CL >= FIRST_ITEM) & (steps_CL >= 0))
         item_P = tf.cast(tf.gather_nd(item_CL, where_P2), tf.int64)
         steps_P = tf.cast(tf.gather_nd(steps_CL, where_P2), tf.float32)
@@ -77,10 +83,20 @@ class RepeatScores(tf.Module):
         decayed_PK = tf.exp(-math.log(2.0) * age_PK / tf.exp(self.log_half_lives))
         count_QK = tf.math.unsorted_segment_sum(decayed_PK, of_P, tf.size(key_Q))
         log_QK = tf.math.log(_LEAST_COUNT + count_QK)
-        score_Q = self.bias + tf.gather(self.item_bias, item_Q)
+        if own_CL2 is None:
+            own_Q2 = self.of_items(item_Q)
+        else:
+            own_P2 = tf.gather_nd(own_CL2, where_P2)  # the same for all events of an item
+            own_Q2 = tf.math.unsorted_segment_max(own_P2, of_P, tf.size(key_Q))
+        score_Q = self.bias + own_Q2[:, 0]
         score_Q += tf.linalg.matvec(log_QK, self.weights)
-        score_Q += tf.gather(self.item_weight, item_Q) * tf.reduce_sum(log_QK, axis=1)
+        score_Q += own_Q2[:, 1] * tf.reduce_sum(log_QK, axis=1)
         return tf.stack([tf.cast(case_Q, tf.int64), item_Q], axis=1), score_Q
+
+    def of_items(self, item_N: tf.Tensor) -> tf.Tensor:
+        """The parts of b and w that belong to items [N, 2]."""
+        parts = [tf.gather(own, item_N) for own in (self.item_bias, self.item_weight)]
+        return tf.stack(parts, axis=1)
 
 
 def value_at(

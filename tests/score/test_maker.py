@@ -30,7 +30,7 @@ def plan_of(values: dict[str, np.ndarray], count_V: np.ndarray, rules: Rules) ->
         train_count=count_V, allowed=ALL, values=values,
     )  # fmt: skip
     return Plan(
-        kind="home", export="", model_version="", inputs=(), catalogue=catalogue,
+        kind="home", export="", encoder="", model_version="", inputs=(), catalogue=catalogue,
         score=Score(top_k=LENGTH, rules=rules), known_items=ITEMS, of_sessions=False,
         exclude_history=False, bias=np.zeros(len(count_V), np.float32),
     )  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from unittest.mock import patch
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from recsys import files, manifest, saved_model, tables, trained
 from recsys.schemas import HISTORIES
-from recsys.score import planning, worker
+from recsys.score import mapped, planning, worker
 from tests.score.listing import small
 from tests.score.worlds import World
 
@@ -25,25 +26,26 @@ def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, own:
     histories = tables.read(spark, files.join(dataset.url, "histories"), schema)
 
     def ask(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        loads = saved_model.load.cache_info().misses
-        lists = sum(batch.num_rows for batch in worker._work(plan)(batches))
-        kept = vars(worker._worker(plan))  # made here, where a task had no histories
-        loads = saved_model.load.cache_info().misses - loads
+        with patch.object(mapped, "Encoder", wraps=mapped.Encoder) as encoder:
+            lists = sum(batch.num_rows for batch in worker._work(plan)(batches))
+            kept = vars(worker._worker(plan))  # made here, where a task had no histories
+        loads, whole = encoder.call_count, saved_model.load.cache_info().currsize
         kept["tasks"] = kept.get("tasks", 0) + 1
         threads = int(os.environ["TF_NUM_INTRAOP_THREADS"])
-        names = ["process", "loads", "task", "threads", "lists"]
-        values = [[os.getpid()], [loads], [kept["tasks"]], [threads], [lists]]
+        names = ["process", "loads", "whole", "task", "threads", "lists"]
+        values = [[os.getpid()], [loads], [whole], [kept["tasks"]], [threads], [lists]]
         yield pa.RecordBatch.from_arrays([pa.array(value) for value in values], names)
 
-    kinds = "process bigint, loads bigint, task bigint, threads bigint, lists bigint"
+    kinds = "process bigint, loads bigint, whole bigint, task bigint, threads bigint, lists bigint"
     asked = histories.select("user_id", *plan.inputs).repartition(TASKS).mapInArrow(ask, kinds)
     said = asked.collect()
     processes = {row.process for row in said}
     assert len(said) == TASKS > len(processes)
     for process in processes:
         own_tasks = [row for row in said if row.process == process]
-        assert sum(row.loads for row in own_tasks) == 1  # of a model that no test had loaded before
+        assert sum(row.loads for row in own_tasks) == 1
         # One maker of lists counts all tasks of its process.
         assert sorted(row.task for row in own_tasks) == list(range(1, len(own_tasks) + 1))
-    assert {row.threads for row in said} == {1}  # local[2] has two tasks of one core
+    assert {row.whole for row in said} == {0}  # what grows with the catalogue is mapped
+    assert {row.threads for row in said} == {1}  # two tasks of one core
     assert sum(row.lists for row in said) == dataset.users

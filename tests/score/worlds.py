@@ -191,8 +191,8 @@ def write_model(
     """Publishes a model with drawn weights, or one that makes of a purchase no number."""
     import tensorflow as tf
 
+    from recsys.train import encoder, export
     from recsys.train.catalogue import read_catalogue, read_item_ids
-    from recsys.train.export import Export, save
     from recsys.train.model import Recommender
 
     config = Config(train=Train(embedding_size=8, purchase_weight=purchase_weight))
@@ -204,9 +204,12 @@ def write_model(
     if is_broken:
         [table] = [each for each in model.trainable_variables if "event_type" in each.name]
         table.scatter_nd_update([[PURCHASE]], tf.fill([1, table.shape[1]], np.nan))
-    module = Export(model, item_ids, {"event_type": dataset.event_types}, exclude_history=False)
+    module = export.Export(
+        model, item_ids, {"event_type": dataset.event_types}, exclude_history=False
+    )
     version = files.new_version(str(place))
-    save(module, files.local_copy(files.join(version, "export")))
+    export.save(module, files.local_copy(files.join(version, "export")))
+    encoder.save(module, files.local_copy(files.join(version, "encoder")))
     about = {
         "model_version": f"model-{seed}",
         "vocabulary_fingerprint": vocabulary or dataset.vocabulary_fingerprint,

@@ -14,7 +14,7 @@ from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.scale import Scale
 from recsys.schemas import FIRST_ITEM
-from recsys.train import lite
+from recsys.train import encoder, lite
 from recsys.train.batch import target_cases
 from recsys.train.batches import read_rows
 from recsys.train.ensemble import Ensemble
@@ -36,7 +36,11 @@ SCALES = {
 
 
 def _built(
-    dataset: Manifest, seed: int = 3, has_features: bool = False, **train: Any
+    dataset: Manifest,
+    seed: int = 3,
+    has_features: bool = False,
+    known_size: int | None = None,
+    **train: Any,
 ) -> Recommender:
     """A model whose weights are nowhere zero."""
     size = dataset.vocabulary_size
@@ -44,6 +48,7 @@ def _built(
         size,
         dataset.event_type_size,
         np.arange(size),
+        known_size=known_size,
         inputs={"platform": FIRST_ITEM + 2, **dict.fromkeys(SCALES, 0)},
     )
     if has_features:
@@ -214,7 +219,8 @@ def histories(dataset: Manifest) -> dict[str, np.ndarray]:
 _ATTENTION = {"readout": "attention", "normalize": True}
 
 
-@pytest.mark.parametrize(
+# Of each, the models that are one.
+_KINDS = pytest.mark.parametrize(
     "changes",
     [
         pytest.param([{}], id="gru"),
@@ -223,6 +229,44 @@ _ATTENTION = {"readout": "attention", "normalize": True}
         pytest.param([{"cell": "lstm"}, {"cell": "rnn", "tied_output": False}], id="ensemble"),
     ],
 )
+
+
+@_KINDS
+def test_an_encoder_says_the_same_and_has_no_table_of_items(
+    dataset: Manifest,
+    histories: dict[str, np.ndarray],
+    changes: list[dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    """Also of items that the model does not know yet, as the last ones here."""
+    size = dataset.vocabulary_size
+    members = [_built(dataset, known_size=size - 5, **own) for own in changes]
+    model = members[0] if len(members) == 1 else Ensemble(members)
+    names = {"event_type": dataset.event_types, "platform": ["web", "app"]}
+    ids = [f"item-{index}" for index in range(dataset.items)]
+    module = Export(model, ids, names, exclude_history=False, scales=SCALES)
+    save(module, str(tmp_path / "export"))
+    encoder.save(module, str(tmp_path / "encoder"))
+    ranker = saved_model.Ranker(str(tmp_path / "export"))
+    reads = ranker.item_reads().numpy()
+    other = saved_model.Encoder(str(tmp_path / "encoder"), reads)
+    assert (histories["item"] >= size - 5).any()
+    expected, found = (
+        {name: values.numpy() for name, values in each.encode(histories).items()}
+        for each in (ranker, other)
+    )
+    assert expected.keys() == found.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5)
+    assert len(found["added"]) > 0 or not members[0].train.repeat
+    held = tf.saved_model.load(str(tmp_path / "encoder")).variables_read
+    assert held
+    assert size not in {side for variable in held for side in variable.shape}
+    nothing = saved_model.Encoder(str(tmp_path / "encoder"), 0 * reads).encode(histories)
+    assert np.abs(nothing["vectors"].numpy() - expected["vectors"]).max() > 1e-2
+
+
+@_KINDS
 def test_tflite_gives_what_the_model_gives(
     dataset: Manifest, histories: dict[str, np.ndarray], changes: list[dict[str, Any]]
 ) -> None:
