@@ -113,7 +113,11 @@ def job(dataset: Path, model: Path, folder: Path, *spark: str) -> dict[str, floa
         f"--score.top_k={TOP_K}", "--ranking.exclude_history=true",
     ]  # fmt: skip
     command = ["spark-submit", "--master", "local[2]", "--driver-memory", "1g", *spark]
-    usage = measured([*command, "jobs/score.py", *settings], is_counted=_is_of_executor)
+    # What an earlier run left on the machine's disk is not there.
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        usage = measured(
+            [*command, "jobs/score.py", *settings], {"TMPDIR": own}, is_counted=_is_of_executor
+        )
     about = files.read_json(files.join(files.current(str(place), ""), files.MANIFEST))
     begun, ended = (
         datetime.datetime.fromisoformat(about[name]) for name in ("started_at", "finished_at")

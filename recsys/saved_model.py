@@ -44,7 +44,7 @@ class Encoder:
 
     Args:
         url: of its SavedModel
-        reads_VR: what it reads of each item, Ranker.item_reads
+        reads_VR: what it reads of each item, by Ranker.of_items
     """
 
     def __init__(self, url: str, reads_VR: npt.NDArray[np.float32]) -> None:
@@ -102,9 +102,9 @@ class Ranker:
         """Vectors [V, D + 1] of the items: times a row's vector they are its scores."""
         return self._model.signatures["items"]()["vectors"]
 
-    def item_reads(self) -> tf.Tensor:
-        """What an Encoder reads of each item [V, R]."""
-        return self._model.signatures["item_reads"]()[ITEM_READS]
+    def of_items(self, item: Ints) -> dict[str, tf.Tensor]:
+        """Of some items [K] their "vectors" [K, D + 1], and ITEM_READS of an Encoder [K, R]."""
+        return _call(self._model.signatures["of_items"], {"item": item})
 
     @functools.cached_property
     def _item_vectors(self) -> tf.Tensor:

@@ -7,7 +7,7 @@ so that beyond these arrays no worker grows with the catalogue.
 from __future__ import annotations
 
 from recsys import cache, files, saved_model
-from recsys.saved_model import Encoder, Ranker
+from recsys.saved_model import ITEM_READS, Encoder
 from recsys.score import vectors
 from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.plan import Floats, Ints, Plan
@@ -18,7 +18,9 @@ def encoder(plan: Plan) -> Encoder:
     """What reads histories."""
     path = cache.shared(
         _key(plan, "reads"),
-        lambda path: vectors.write_whole(path, _ranker(plan).item_reads()),
+        lambda path: vectors.write_whole(
+            path, _of_items(plan, ITEM_READS), len(plan.catalogue.train_count)
+        ),
         suffix=".npy",
     )
     return Encoder(plan.encoder, vectors.load(path))
@@ -29,7 +31,7 @@ def shelf(plan: Plan, items: Ints) -> ExactShelf:
     name_V, bias_V = plan.catalogue.item_id, plan.bias
     path = cache.shared(
         _key(plan, "scores", items.tobytes(), bias_V.tobytes()),
-        lambda path: vectors.write(path, _ranker(plan).items(), items, bias_V, name_V),
+        lambda path: vectors.write(path, _of_items(plan, "vectors"), items, bias_V, name_V),
         suffix=".npy",
     )
     return shelf_of(plan, items, vectors.load(path))
@@ -40,7 +42,7 @@ def directions(plan: Plan, items: Ints) -> Floats:
     name_V = plan.catalogue.item_id
     path = cache.shared(
         _key(plan, "directions", items.tobytes()),
-        lambda path: vectors.write_directions(path, _ranker(plan).items(), items, name_V),
+        lambda path: vectors.write_directions(path, _of_items(plan, "vectors"), items, name_V),
         suffix=".npy",
     )
     return vectors.load(path)
@@ -71,8 +73,9 @@ def shelf_of(plan: Plan, items: Ints, vectors_NW: Floats) -> ExactShelf:
     return ExactShelf(items, vectors_NW, plan.score.block_items, len(plan.catalogue.train_count))
 
 
-def _ranker(plan: Plan) -> Ranker:
-    return saved_model.load(plan.export)
+def _of_items(plan: Plan, what: str) -> vectors.Of:
+    """What the whole model says of items, part by part."""
+    return lambda item: saved_model.load(plan.export).of_items(item)[what]
 
 
 def _key(plan: Plan, *what: str | bytes) -> str:

@@ -46,12 +46,12 @@ def require_finite(values: Floats, names: pa.Array, what: str) -> None:
         )
 
 
+# From indexes of items [K] to their vectors [K, W].
+Of = Callable[[npt.NDArray[np.int32]], Any]
+
+
 def write(
-    path: Path,
-    vectors_VW: Any,
-    chosen_N: npt.NDArray[np.int32],
-    bias_V: Floats,
-    names_V: pa.StringArray,
+    path: Path, of: Of, chosen_N: npt.NDArray[np.int32], bias_V: Floats, names_V: pa.StringArray
 ) -> None:
     """Writes the vectors of the chosen items, a part at a time, with more added to their bias.
 
@@ -60,49 +60,51 @@ def write(
     """
 
     def of_scores(part_NW: Floats, chosen: npt.NDArray[np.int32]) -> Floats:
+        require_finite(part_NW, names_V.take(pa.array(chosen)), "item")
         part_NW[:, -1] += bias_V[chosen]
         return part_NW
 
-    _write(path, vectors_VW, 0, chosen_N, names_V, of_scores)
+    _write(path, of, chosen_N, of_scores)
 
 
 def write_directions(
-    path: Path, vectors_VW: Any, chosen_N: npt.NDArray[np.int32], names_V: pa.StringArray
+    path: Path, of: Of, chosen_N: npt.NDArray[np.int32], names_V: pa.StringArray
 ) -> None:
     """Writes the vectors of the chosen items without their bias, each of length 1.
 
     Raises:
         DataError: the model has vectors that are no numbers
     """
-    _write(path, vectors_VW, 1, chosen_N, names_V, lambda part_NW, _: normalised(part_NW[:, :-1]))
+
+    def of_length_1(part_NW: Floats, chosen: npt.NDArray[np.int32]) -> Floats:
+        require_finite(part_NW, names_V.take(pa.array(chosen)), "item")
+        return normalised(part_NW[:, :-1])
+
+    _write(path, of, chosen_N, of_length_1)
 
 
-def write_whole(path: Path, vectors_VR: Any) -> None:
-    """Writes all the rows of a tensor as they are."""
-    with open(path, "wb") as file:
-        np.save(file, np.asarray(memoryview(vectors_VR)))
+def write_whole(path: Path, of: Of, items: int) -> None:
+    """Writes the vectors of so many items as they are."""
+    _write(path, of, np.arange(items, dtype=np.int32), lambda part_NW, _: part_NW)
 
 
 def _write(
     path: Path,
-    vectors_VW: Any,
-    without: int,
+    of: Of,
     chosen_N: npt.NDArray[np.int32],
-    names_V: pa.StringArray,
     made: Callable[[Floats, npt.NDArray[np.int32]], Floats],
 ) -> None:
-    """Writes what is made of the chosen vectors, a part at a time, without their last columns."""
-    vectors_VW = np.asarray(memoryview(vectors_VW))  # the tensor's own memory
-    shape = (len(chosen_N), vectors_VW.shape[1] - without)
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    """Writes what is made of the chosen items' vectors, a part at a time."""
     # Not through a memory map: on a full disk that ends the process, without an error.
     with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
         for start in range(0, len(chosen_N), _ROWS_AT_ONCE):
             chosen = chosen_N[start : start + _ROWS_AT_ONCE]
-            part = np.array(vectors_VW[chosen], "<f4")
-            require_finite(part, names_V.take(pa.array(chosen)), "item")
-            file.write(np.ascontiguousarray(made(part, chosen), "<f4").data)
+            part = np.ascontiguousarray(made(np.array(of(chosen), "<f4"), chosen), "<f4")
+            if start == 0:
+                shape = (len(chosen_N), part.shape[1])
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+            file.write(part.data)
 
 
 def normalised(vectors_ND: Floats) -> Floats:

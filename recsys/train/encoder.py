@@ -1,7 +1,7 @@
 """The SavedModel of what reads histories, without what grows with the catalogue.
 
 Its one signature, `encode`, is that of the export, but takes what the network reads of the events'
-items, `item_reads` [B, L, R]: rows of what the export's `item_reads` returns. So a process that
+items, `item_reads` [B, L, R]: rows of what the export's `of_items` returns. So a process that
 encodes users needs no table of its own of all items; many can map one.
 """
 

@@ -52,8 +52,8 @@ class Ensemble(Recommender):
         parts = tf.split(batch[ITEM_READS], len(self.members), axis=2)
         return [{**batch, ITEM_READS: part_BLR} for part_BLR in parts]
 
-    def item_reads(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
-        """What encode and repeat_scores read of items, or of all: rows of ITEM_READS [K, M R]."""
+    def item_reads(self, item_K: tf.Tensor) -> tf.Tensor:
+        """What encode and repeat_scores read of items: rows of ITEM_READS [K, M R]."""
         return tf.concat([member.item_reads(item_K) for member in self.members], axis=1)
 
     def item_vectors(self, item_K: tf.Tensor | None = None) -> tf.Tensor:

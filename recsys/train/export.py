@@ -16,7 +16,8 @@ Signatures, all over B rows of L events:
                      comes there -> probability [P]
     items            nothing -> vectors [V, D + 1]; a row's scores are its vector times these, plus
                      what its own items add
-    item_reads       nothing -> what the network reads of each item [V, R], for recsys.train.encoder
+    of_items         indexes of items [K] -> vectors [K, D + 1], and what the network reads of each
+                     [K, R], for recsys.train.encoder: a catalogue in parts
 """
 
 from __future__ import annotations
@@ -105,9 +106,12 @@ class Export(tf.Module):
         """The signature of the same name."""
         return {"vectors": self.model.item_vectors()}
 
-    def item_reads(self) -> dict[str, tf.Tensor]:
+    def of_items(self, item: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
-        return {ITEM_READS: self.model.item_reads()}
+        return {
+            "vectors": self.model.item_vectors(item),
+            ITEM_READS: self.model.item_reads(item),
+        }
 
     def cases(self, vectors: tf.Tensor, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
@@ -259,7 +263,7 @@ def save(export: Export, folder: str) -> None:
         "scores": traced(export.scores, **index),
         "encode": traced(export.encode, **index),
         "items": traced(export.items),
-        "item_reads": traced(export.item_reads),
+        "of_items": traced(export.of_items, item=tf.TensorSpec([None], tf.int32, "item")),
         "cases": traced(export.cases, vectors=vectors, **with_targets),
     }
     if export.model.purchase is not None:

@@ -131,9 +131,8 @@ class Recommender(tf.Module):
             return batch[ITEM_READS][..., : self.tower.width]
         return self.tower(self.known_only(batch["item"]))
 
-    def item_reads(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
-        """What encode and repeat_scores read of items, or of all: rows of ITEM_READS [K, R]."""
-        item_K = tf.range(self.vocabulary_size) if item_K is None else item_K
+    def item_reads(self, item_K: tf.Tensor) -> tf.Tensor:
+        """What encode and repeat_scores read of items: rows of ITEM_READS [K, R]."""
         item_K = self.known_only(item_K)
         vectors_KD = self.tower(item_K)
         if self.repeat is None:

@@ -248,7 +248,7 @@ def test_an_encoder_says_the_same_and_has_no_table_of_items(
     save(module, str(tmp_path / "export"))
     encoder.save(module, str(tmp_path / "encoder"))
     ranker = saved_model.Ranker(str(tmp_path / "export"))
-    reads = ranker.item_reads().numpy()
+    reads = ranker.of_items(np.arange(size))[saved_model.ITEM_READS].numpy()
     other = saved_model.Encoder(str(tmp_path / "encoder"), reads)
     assert (histories["item"] >= size - 5).any()
     expected, found = (
