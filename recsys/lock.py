@@ -8,11 +8,11 @@ the others have given up. No file is ever written by two, so nothing must be cre
 atomically.
 
 A holder touches its claim while it works. A claim is over when it is withdrawn, when its process on
-this machine is gone, or when nobody has touched it for a while, so that a run that was killed
-stands in nobody's way for long. What the clock of another machine says is believed only as long as
-it agrees with this one's: a claim that looks old, or of the future, is watched for some beats, and
-is over if nobody touches it meanwhile. One that was stopped for so long and goes on finds its claim
-gone: it must ask before it publishes (Held.check).
+this machine, and in this container, is gone, or when nobody has touched it for a while, so that a
+run that was killed stands in nobody's way for long. What the clock of another machine says is
+believed only as long as it agrees with this one's: a claim that looks old, or of the future, is
+watched for some beats, and is over if nobody touches it meanwhile. One that was stopped for so long
+and goes on finds its claim gone: it must ask before it publishes (Held.check).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from recsys import files
@@ -56,7 +57,7 @@ class Held:
         self._run = uuid.uuid4().hex
         self._about = {
             "run": self._run, "by": by, "host": socket.gethostname(), "pid": os.getpid(),
-            "is_held": False,
+            "processes": processes(), "is_held": False,
         }  # fmt: skip
         self._over: set[str] = set()  # claims of others that had ended before
 
@@ -189,7 +190,7 @@ def _beat(lock: Held, done: threading.Event) -> None:
             if not lock.is_ours():
                 return
             lock.touch()
-        except (DataError, OSError) as error:  # a disk that is full, or out of reach
+        except Exception as error:  # a store out of reach, whatever its library raises then
             log.warning("the lock was not touched, tried again: %s", error)
 
 
@@ -223,16 +224,33 @@ def _remove(url: str) -> None:
         files.remove(url)
 
 
+def processes() -> str:
+    """What tells whose process numbers these are: this machine's since its start, this container's.
+
+    Containers on one machine may share its name, and not know each other's processes.
+    """
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{started} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux
+        return ""
+
+
+def _is_of_here(found: dict[str, Any]) -> bool:
+    here = (socket.gethostname(), processes())
+    return (found["host"], found.get("processes", "")) == here
+
+
 def _is_over(found: dict[str, Any]) -> bool:
-    """Whether a claim of this machine is."""
-    if found["host"] != socket.gethostname():
+    """Whether a claim is, of a process that can be seen from here."""
+    if not _is_of_here(found):
         return False
     return not _is_alive(int(found["pid"])) or _age(found) > STALE_SECONDS
 
 
 def _is_doubtful(found: dict[str, Any]) -> bool:
-    """Whether another machine's run has ended, or its clock is another."""
-    return found["host"] != socket.gethostname() and abs(_age(found)) > STALE_SECONDS
+    """Whether a run that cannot be seen from here has ended, or its clock is another."""
+    return not _is_of_here(found) and abs(_age(found)) > STALE_SECONDS
 
 
 def _age(found: dict[str, Any]) -> float:

@@ -36,7 +36,7 @@ def test_a_failure_releases_it(tmp_path: Path) -> None:
 def _left(folder: Path, **changes: object) -> Path:
     content = {
         "run": "other", "by": "jobs/score.py", "host": socket.gethostname(), "pid": os.getpid(),
-        "touched": time.time(), "is_held": True,
+        "processes": lock.processes(), "touched": time.time(), "is_held": True,
     }  # fmt: skip
     path = folder / "lock-other.json"
     path.write_text(json.dumps({**content, **changes}))
@@ -65,6 +65,15 @@ def test_a_lock_of_a_process_that_ended_unasked_is_over(tmp_path: Path) -> None:
 def test_a_lock_of_another_machine_holds_while_it_is_touched(tmp_path: Path) -> None:
     _left(tmp_path, host="elsewhere", touched=time.time() - lock.STALE_SECONDS / 2)
     with pytest.raises(DataError, match="elsewhere"), lock.held(str(tmp_path), "jobs/score.py"):
+        pass
+
+
+def test_a_lock_of_another_container_of_this_name_holds(tmp_path: Path) -> None:
+    """Its processes have numbers of their own, of which nothing is known here."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    _left(tmp_path, pid=gone.pid, processes="elsewhere")
+    with pytest.raises(DataError, match=r"found jobs/score.py"), lock.held(str(tmp_path), "x"):
         pass
 
 
@@ -169,6 +178,33 @@ def test_it_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.Monk
         first = json.loads(path.read_text())["touched"]
         deadline = time.time() + 10
         while json.loads(path.read_text())["touched"] == first:
+            assert time.time() < deadline
+            time.sleep(0.02)
+
+
+def test_a_beat_goes_on_after_a_store_that_failed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class HttpError(Exception):
+        """As gcsfs raises, which is no OSError."""
+
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
+    with lock.held(str(tmp_path), "jobs/score.py") as held:
+        write, failures = held._write, iter([HttpError("unavailable")])
+
+        def fails_once() -> None:
+            if failure := next(failures, None):
+                raise failure
+            write()
+
+        monkeypatch.setattr(held, "_write", fails_once)
+        path = next(tmp_path.glob("lock-*.json"))
+        deadline = time.time() + 10
+        while "tried again: unavailable" not in caplog.text:
+            assert time.time() < deadline
+            time.sleep(0.02)
+        before = json.loads(path.read_text())["touched"]
+        while json.loads(path.read_text())["touched"] == before:
             assert time.time() < deadline
             time.sleep(0.02)
 

@@ -19,11 +19,11 @@ class Clean:
         drop_without_quantity: drop events whose quantity is 0
         min_value: events whose value is below go; null is off
         items_not_in_catalogue: keep or drop events whose item the catalogue does not have
-        duplicates: leave out events that equal another one in every column
+        duplicates: leave out events, and impressions, that equal another one in every column
         bot_events_per_day: users with more events on one day (UTC) go; null is off
         bot_events_per_minute: users with more events in one minute go; null is off
-        bot_view_share: users of bot_share_events and more go whose share of views is above; null is
-            off
+        bot_view_share: users of bot_share_events and more go whose share of events of the type view
+            (events.event_types says how the log calls these) is above; null is off
         bot_share_events: users with fewer events have no share of views to judge
         repeat_seconds: leave out what the user did to the item at most so long before, too; null is
             off

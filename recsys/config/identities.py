@@ -18,7 +18,7 @@ class Identities:
         user_id: the table's column of the id there
         person: the table's column of whose it is, which becomes the user id
         others: ids without a person: together, an id is one user on all platforms; apart, it is
-            another one on each, called <platform>:<id>
+            another one on each, called <platform>:<id>, and so is a session's
         conflicts: ids of several persons: refuse them, or leave them without a person
     """
 

@@ -87,6 +87,8 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         left = look_across(work, events, rows)
         named, walk = left.named, left.walk
         events, rows, steps, about = left.events, left.rows, steps + left.steps, seen(left.events)
+        if impressions is not None and work.config.prepare.clean.duplicates:
+            impressions = impressions.dropDuplicates()
         if impressions is not None and left.bots:
             bots = work.spark.createDataFrame([(user,) for user in left.bots], "user_id string")
             impressions = impressions.join(F.broadcast(bots), on="user_id", how="left_anti")

@@ -10,15 +10,17 @@ version is made of:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys import files, hashing, manifest, tables
 from recsys.config import Config
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.manifest import Day, Manifest, Step
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.schemas import CATEGORIES, EVENTS, QUARANTINE, VOCABULARY
@@ -26,6 +28,8 @@ from recsys.schemas import CATEGORIES, EVENTS, QUARANTINE, VOCABULARY
 _FOLDER = "days"
 _DATE = "date"
 _EVENTS_PER_FILE = 1_000_000
+# A day that is delivered again has one in so many of its former events, or it is a part of one.
+_LEAST_OF_A_DAY = 2
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,47 @@ def former(spark: SparkSession, config: Config) -> Former | None:
     """The version that days are added to; none where the whole log is read.
 
     Raises:
-        ConfigError: no key of the user ids, or another one than that of the dataset
+        ConfigError: no key of the user ids, or another one than that of the dataset; or columns or
+            names of the log that are not those of the kept days
         DataError: there is no version, or it kept no days
     """
     if config.prepare.days != "add":
         return None
     found = manifest.read(config.paths.dataset)
     hashing.key_for(config.events, found.user_key)
+    _require_same_names(config, found)
     if not found.days:
         raise DataError(
             f"{found.url}: expected kept days to add to (prepare.days: keep), found none"
         )
     return Former(spark, found)
+
+
+def _require_same_names(config: Config, former: Manifest) -> None:
+    """Makes sure that kept events and new ones mean the same by the same."""
+    known, own = former.config["events"], dataclasses.asdict(config.events)
+    before, now = _names(known), _names(own)
+    for name in {*known["event_types"], *own["event_types"]}:
+        if (meant := known["event_types"].get(name, name)) in former.event_types:
+            key = f"event_types.{name}"
+            before[key], now[key] = meant, own["event_types"].get(name, name)
+    for key, expected in before.items():
+        if expected != now[key]:
+            raise ConfigError(
+                f"events.{key}: expected {expected} as in {former.url}, to which days are added "
+                f"(prepare.days), found {now[key]}"
+            )
+
+
+def _names(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Which columns there are, whatever the log calls them, and what depends on types."""
+    columns = {
+        f"columns.{name}": "no column" if column is None else "a column"
+        for name, column in section["columns"].items()
+    }
+    types = {name: [*section[name]] for name in ("query_event_types", "impression_event_types")}
+    single = {"default_event_type": section["default_event_type"]}
+    return {**columns, **types, **single, "identities.others": section["identities"]["others"]}
 
 
 def counts(events: DataFrame) -> dict[str, int]:
@@ -92,7 +125,8 @@ def stay(former: Former, found: dict[str, int], config: Config) -> tuple[Day, ..
         config: says what becomes of days that are known
 
     Raises:
-        DataError: nothing to add; or events of a known day, or of one before the last, are refused
+        DataError: nothing to add; events of a known day, or of one before the last, are refused; or
+            a day is to be replaced by less than half of it
     """
     if not found:
         where = ", ".join(config.events.path)
@@ -107,8 +141,24 @@ def stay(former: Former, found: dict[str, int], config: Config) -> tuple[Day, ..
                 "prepare.known_days: add takes late events, replace days delivered again"
             )
     if config.prepare.known_days == "replace":
+        _require_whole(kept, found, config)
         return tuple(day for day in kept if day.date not in found)
     return kept
+
+
+def _require_whole(kept: Sequence[Day], found: dict[str, int], config: Config) -> None:
+    """Refuses to replace a day by a part of it, as a file that runs over midnight brings it."""
+    before: dict[str, int] = {}
+    for day in kept:
+        before[day.date] = before.get(day.date, 0) + day.events
+    for date, count in found.items():
+        least = -(-before.get(date, 0) // _LEAST_OF_A_DAY)
+        if count < least:
+            raise DataError(
+                f"{', '.join(config.events.path)}: expected all of {date} (UTC), of which "
+                f"{before[date]} events are kept, since prepare.known_days: replace takes the day "
+                f"anew, found {count}; add keeps what is there"
+            )
 
 
 def with_faults(former: Former, new: DataFrame, kept: Sequence[Day]) -> DataFrame:

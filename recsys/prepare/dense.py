@@ -4,7 +4,8 @@
     text         0.1 0 …   hashed n-grams (recsys.text), or reduced TF-IDF (recsys.prepare.tfidf)
     vector       as given; zeros where an item has none
 
-What numbers are normalized by, and texts reduced by, is taken from the items of train alone.
+What numbers are normalized by, and texts reduced by, is taken from the items of train alone: those
+that are often enough there to be in the vocabulary for it.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ def vectors(
     lengths: Mapping[str, int],
     by: Mapping[str, str],
     reductions: Mapping[str, Reduction] | None = None,
+    least: int = 1,
 ) -> DataFrame:
     """item_index, and the vector of each feature as "<feature>_vector".
 
@@ -104,9 +106,10 @@ def vectors(
         lengths: of the vectors
         by: number to how it is normalized
         reductions: of the texts that are reduced; others are hashed
+        least: train_count of an item of train
     """
     numbers = [name for name, kind in kinds.items() if kind == "number"]
-    of_train = items.where(F.col("train_count") > 0).select("item_index", *numbers).toArrow()
+    of_train = items.where(F.col("train_count") >= least).select("item_index", *numbers).toArrow()
     columns: dict[str, Column] = {}
     for name, kind in kinds.items():
         if kind == "number":

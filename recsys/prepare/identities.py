@@ -4,6 +4,8 @@ identities            events                      user_id
 web  7  ann           web  7                      ann
 app  k  ann           app  k                      ann
                       app  7                      7, or where ids stay apart app:7
+
+Where ids stay apart, so do those of sessions.
 """
 
 from __future__ import annotations
@@ -147,11 +149,15 @@ def merged(
     """
     user_id: Column = F.col("user_id")
     if section.others == "apart":
-        named = F.concat_ws(":", "platform", "user_id")
-        user_id = F.when(user_id.isNotNull() & F.col("platform").isNotNull(), named).otherwise(
-            user_id
-        )
+        user_id = _named_apart("user_id")
+        events = events.withColumn("session_id", _named_apart("session_id"))
     if people is None:
         return events.withColumn("user_id", user_id)
     joined = events.join(people, on=["platform", "user_id"], how="left")
     return joined.withColumn("user_id", F.coalesce("person", user_id)).select(*events.columns)
+
+
+def _named_apart(name: str) -> Column:
+    """apart() of a column, where there are both."""
+    both = F.col(name).isNotNull() & F.col("platform").isNotNull()
+    return F.when(both, F.concat_ws(":", "platform", name)).otherwise(F.col(name))

@@ -180,23 +180,23 @@ def _write_features(
     lengths.
     """
     prepare, own = work.config.prepare, work.config.items
-    attributes, kinds = own.categorical, own.dense
+    attributes, kinds, least = own.categorical, own.dense, prepare.vocabulary_min_count
     items = features.attach(known, catalogue)
     named = features.categories(items, attributes, former.categories if former else None)
     table = work.keep(named, "categories.parquet", CATEGORIES)
     sizes = check_items(catalogue, own) if catalogue is not None else {}
     by = dict.fromkeys(kinds, prepare.numbers)
     if prepare.item_statistics:
-        items = statistics(tallied, items, event_types, own.first_category)
+        items = statistics(tallied, items, event_types, own.first_category, least)
         kinds, sizes = {**kinds, **STATISTICS}, {**sizes, "conversion": len(event_types)}
         by |= dict.fromkeys(STATISTICS, "standard")
     lengths = dense.widths(kinds, sizes, prepare)
     texts = [name for name, kind in kinds.items() if kind == "text"]
     reductions = {
-        name: tfidf.fitted(items, name, lengths[name], work.config.seed)
+        name: tfidf.fitted(items, name, lengths[name], work.config.seed, least)
         for name in texts if prepare.text_method == "tfidf_svd"
     }  # fmt: skip
-    found = dense.vectors(items, kinds, lengths, by, reductions) if kinds else None
+    found = dense.vectors(items, kinds, lengths, by, reductions, least) if kinds else None
     with_all = features.item_table(items, table, attributes, found)
     written = work.keep(with_all, "items.parquet", items_schema(attributes, lengths))
     counts = {row.attribute: row["count"] for row in table.groupBy("attribute").count().collect()}

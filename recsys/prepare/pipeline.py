@@ -33,6 +33,7 @@ from recsys.prepare.purchases import Purchases
 from recsys.prepare.recount import (
     feature_checks,
     number_checks,
+    placed_again,
     platform_check,
     recounted,
     type_check,
@@ -116,7 +117,11 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             f"and a target{where}, found none"
         )
     checks = certificate.row_checks(sums, written.planned_steps)
-    checks.append(certificate.input_check(sums, on_disk, parted.events, parted.subject))
+    checks.append(
+        certificate.input_check(
+            sums, on_disk, parted.events, parted.subject, prepare.target_event_types
+        )
+    )
     if parted.times is not None:
         checks += certificate.time_checks(sums, parted.times)
     proof = certificate.certificate([*of_train, *checks, *of_subjects, *of_whole])
@@ -139,8 +144,8 @@ def _train_checks(
     former: Former | None,
 ) -> list[certificate.Check]:
     """Of what train alone may decide."""
-    prepare = work.config.prepare
-    counted = recounted(parted.events, indexes.event_types, prepare)
+    prepare, events = work.config.prepare, placed_again(parted)
+    counted = recounted(events, indexes.event_types, prepare)
     everything = work.stage(counted, "recounted", tables.schema_of(counted))
     counts = everything.where(F.col("item_id").isNotNull())
     before = former.vocabulary if former else None
@@ -151,11 +156,11 @@ def _train_checks(
         (former.manifest.event_types, former.manifest.platforms) if former else ((), ())
     )
     checks.append(type_check(indexes.event_types, types, everything))
-    checks += platform_check(indexes.platforms, platforms, parted.events)
+    checks += platform_check(indexes.platforms, platforms, events)
     checks += feature_checks(indexes.items, indexes.vocabulary, counts, cleaned.items, work.config)
     scales = {name: own.scale for name, own in numbers.items()}
-    checks += number_checks(scales, parted.events, prepare)
-    return checks + ([mean_check(weights, parted.events, work.config)] if weights else [])
+    checks += number_checks(scales, events, prepare)
+    return checks + ([mean_check(weights, events, work.config)] if weights else [])
 
 
 def _manifest(

@@ -17,12 +17,13 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys.config import Config, Prepare
-from recsys.prepare import tfidf
+from recsys.prepare import statistics, tfidf
 from recsys.prepare.certificate import Check
 from recsys.prepare.cutting import Bools
 from recsys.prepare.dense import Numbers
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
-from recsys.prepare.split import PART, TRAIN, VALID
+from recsys.prepare.parts import Parted
+from recsys.prepare.split import NO_PART, PART, TRAIN, VALID
 from recsys.scale import Floats, Scale, shares, spread
 
 # Written vectors are float32; and what is 0 may be so up to rounding alone.
@@ -53,6 +54,21 @@ def recounted(events: DataFrame, event_types: tuple[str, ...], prepare: Prepare)
         return events.groupBy("item_id").agg(*counts)
     last = F.max(F.when(is_train, F.col("timestamp"))).alias("last")
     return events.groupBy("item_id", "price").agg(*counts, last)
+
+
+def placed_again(parted: Parted) -> DataFrame:
+    """The events with PART as their own instants say, where all have the same borders.
+
+    By this the first count is checked, which is of the column that part() made.
+    """
+    times = parted.times
+    if times is None:
+        return parted.events
+    own, clock = F.col("timestamp"), F.col(parted.clock)
+    is_train = own < times.valid_start - times.embargo
+    is_valid = (clock >= times.valid_start) & (own < times.test_start - times.embargo)
+    split = F.when(is_train, TRAIN).when(is_valid, VALID).otherwise(NO_PART)
+    return parted.events.withColumn(PART, split)
 
 
 def type_check(types: tuple[str, ...], before: tuple[str, ...], counts: DataFrame) -> Check:
@@ -124,23 +140,24 @@ def feature_checks(
     if catalogue is not None:
         offered = catalogue.select("item_id", *numbers, *texts, *([category] if category else []))
         items = items.join(offered, on="item_id", how="left")
-    vectors = [name for name in written.columns if name.endswith("_vector")]
+    own_statistics = [*statistics.KINDS] if prepare.item_statistics else []
+    vectors = [f"{name}_vector" for name in (*numbers, *texts, *own_statistics)]
     vectors_of = written.select("item_index", "item_id", *vectors)
     table = items.join(vectors_of, on=["item_index", "item_id"], how="left").toArrow()
     raw = {name: table[name].to_numpy().astype(np.float64) for name in numbers}
     by = dict.fromkeys(numbers, prepare.numbers)
     expected: dict[str, Floats] = {}
+    is_train = table["train_count"].to_numpy() >= prepare.vocabulary_min_count
     if prepare.item_statistics:
         groups = table[category].to_pandas() if category else pd.Series([None] * len(table))
         found, expected["conversion"] = _statistics(
-            _of_train(counts).toPandas(), table["item_id"].to_pylist(), groups
+            _of_train(counts).toPandas(), table["item_id"].to_pylist(), groups, is_train
         )
         raw, by = {**raw, **found}, {**by, **dict.fromkeys(found, "standard")}
     for name in texts:
         width = pc.max(pc.list_value_length(table[f"{name}_vector"])).as_py()
-        reduction = tfidf.fitted(items, name, width, config.seed)
+        reduction = tfidf.fitted(items, name, width, config.seed, prepare.vocabulary_min_count)
         expected[name] = reduction.vectors(table[name].to_pylist())
-    is_train = table["train_count"].to_numpy() > 0
     rounding: dict[str, float] = {}
     for name, values in raw.items():
         numbers_of = Numbers.of(by[name], values[is_train])
@@ -234,7 +251,7 @@ def _of_train(counts: DataFrame) -> DataFrame:
 
 
 def _statistics(
-    counted: pd.DataFrame, item_ids: list[str], groups: pd.Series
+    counted: pd.DataFrame, item_ids: list[str], groups: pd.Series, is_frequent: Bools
 ) -> tuple[dict[str, Floats], Floats]:
     """popularity, recency and price_rank, NaN where train says nothing; conversion, 0 there."""
     end = counted["last"].max()
@@ -245,18 +262,19 @@ def _statistics(
     numbers = {
         "popularity": np.log1p(own["events"].to_numpy(np.float64)),
         "recency": np.log1p((end - own["last"].to_numpy(np.float64)) / MICROSECONDS_PER_DAY),
-        "price_rank": _ranks(price, groups),
+        "price_rank": _ranks(price, groups, is_frequent),
     }
     shares = (of_types + 1) / (totals + of_types.shape[1])
     return numbers, np.nan_to_num(shares)
 
 
-def _ranks(price: Floats, groups: pd.Series) -> Floats:
-    """From -1, the cheapest of a group, to 1; ties have the lowest rank of theirs."""
+def _ranks(price: Floats, groups: pd.Series, is_frequent: Bools) -> Floats:
+    """From -1, the cheapest frequent one of a group, to 1; ties have the lowest rank of theirs."""
     found = np.full(len(price), np.nan)
     has_price: Bools = np.isfinite(price) & groups.notna().to_numpy()
     for places in pd.Series(np.flatnonzero(has_price)).groupby(groups[has_price].to_numpy()):
         place = places[1].to_numpy()
-        cheaper = np.searchsorted(np.sort(price[place]), price[place], "left")
-        found[place] = 2 * cheaper / max(1, len(place) - 1) - 1
+        among = np.sort(price[place[is_frequent[place]]])
+        cheaper = np.searchsorted(among, price[place], "left")
+        found[place] = 2 * np.minimum(cheaper / max(1, len(among) - 1), 1) - 1
     return found

@@ -55,7 +55,17 @@ def rules(config: Config) -> tuple[Rule, ...]:
             )
         decision = f"dropped as no merchandise: items with {attribute} {', '.join(values)}"
         found.append(Rule(f"items by {attribute}", decision))
+    if clean.bot_view_share is not None and config.events.columns.event_type is None:
+        raise ConfigError(
+            "events.columns.event_type: expected a column, for prepare.clean.bot_view_share, found "
+            "none"
+        )
     if clean.drop_without_quantity:
+        if config.events.columns.quantity is None:
+            raise ConfigError(
+                "events.columns.quantity: expected a column, for "
+                "prepare.clean.drop_without_quantity, found none"
+            )
         found.append(Rule("events without quantity", "dropped: quantity 0"))
     if clean.min_value is not None:
         if config.events.columns.value is None:
@@ -72,7 +82,10 @@ def rules(config: Config) -> tuple[Rule, ...]:
             )
     _check_targets(config)
     if _has_impressions(config):
-        decision = "kept apart in impressions/, but for those of bots: shown, and not chosen"
+        decision = (
+            "kept apart in impressions/, but for those of bots, and copies where "
+            "prepare.clean.duplicates leaves these out: shown, and not chosen"
+        )
         found.append(Rule(IMPRESSIONS, decision))
     return tuple(found)
 

@@ -3,7 +3,8 @@
     popularity   log(1 + events)
     conversion   share of each event type, and of one event of each type besides
     recency      log(1 + days from the last event to the last of train)
-    price_rank   from -1, the cheapest of its category, to 1, by the median price of its events
+    price_rank   from -1, the cheapest of its category, to 1, by the median price of its events,
+                 among the items that are often enough in train to be in the vocabulary for it
 
 All but conversion are normalized as standard numbers (recsys.prepare.dense).
 """
@@ -26,7 +27,11 @@ KINDS = {
 
 
 def statistics(
-    tallied: DataFrame, items: DataFrame, event_types: tuple[str, ...], category: str | None
+    tallied: DataFrame,
+    items: DataFrame,
+    event_types: tuple[str, ...],
+    category: str | None,
+    least: int = 1,
 ) -> DataFrame:
     """The items with a column for each of KINDS; null where train says nothing.
 
@@ -35,12 +40,14 @@ def statistics(
         items: the vocabulary and its attributes
         event_types: in the order of conversion's shares
         category: attribute within which prices are ranked; none ranks none
+        least: events in train of the items among which they are
     """
     train = tallied.where((F.col(PART) == TRAIN) & F.col("item_id").isNotNull())
     last = train.agg(F.max(LAST_MET).alias("end"))
     of_types = [met(F.col("event_type") == name) for name in event_types]
     own = train.groupBy("item_id").agg(
         F.log1p(F.sum(EVENTS_MET).cast("double")).alias("popularity"),
+        F.sum(EVENTS_MET).alias("events"),
         F.array(*of_types).alias("counts"),
         F.max(LAST_MET).alias("last"),
         F.percentile("price", 0.5, F.col(EVENTS_MET)).alias("median_price"),
@@ -52,8 +59,15 @@ def statistics(
     rank = F.lit(None).cast("double")
     if category is not None:
         has_price = F.col("median_price").isNotNull() & F.col(category).isNotNull()
-        by_price = Window.partitionBy(category, has_price).orderBy("median_price")
-        rank = F.when(has_price, 2 * F.percent_rank().over(by_price) - 1)
+        among = Window.partitionBy(category, has_price)
+        is_frequent = F.coalesce(F.col("events") >= least, F.lit(False))
+        up_to = F.count_if(is_frequent).over(among.orderBy("median_price"))
+        same_price = Window.partitionBy(category, has_price, "median_price")
+        equal = F.count_if(is_frequent).over(same_price)
+        others = F.greatest(F.count_if(is_frequent).over(among) - 1, F.lit(1))
+        # What is rare may be dearer than all of them.
+        share = F.least((up_to - equal) / others, F.lit(1.0))
+        rank = F.when(has_price, 2 * share - 1)
     return known.select(
         *items.columns,
         "popularity",

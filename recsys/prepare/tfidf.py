@@ -115,7 +115,7 @@ def term_ids(text: str) -> list[int]:
     return [token_id(word, _BUCKETS) for word in words(text)]
 
 
-def fitted(items: DataFrame, name: str, width: int, seed: int) -> Reduction:
+def fitted(items: DataFrame, name: str, width: int, seed: int, least: int = 1) -> Reduction:
     """The reduction that the items of train give, whatever the partitions.
 
     Args:
@@ -123,6 +123,7 @@ def fitted(items: DataFrame, name: str, width: int, seed: int) -> Reduction:
         name: of the text
         width: K
         seed: of the subspace that the search starts from
+        least: train_count of an item of train
     """
 
     def of_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -131,7 +132,7 @@ def fitted(items: DataFrame, name: str, width: int, seed: int) -> Reduction:
             terms = pa.array(ids, pa.list_(pa.int32()))
             yield pa.RecordBatch.from_arrays([batch.column(0), terms], names=["item", "terms"])
 
-    of_train = items.where((F.col("train_count") > 0) & F.col(name).isNotNull())
+    of_train = items.where((F.col("train_count") >= least) & F.col(name).isNotNull())
     named = of_train.select("item_index", name).mapInArrow(of_rows, "item int, terms array<int>")
     table = named.toArrow().sort_by("item")
     lists = table["terms"].combine_chunks()

@@ -17,9 +17,15 @@ from recsys.arrays import matrix, pad
 from recsys.config import Rules
 from recsys.encoding import Encoded, Ints, Pairs, Rows
 from recsys.saved_model import Encoder
-from recsys.schemas import FIRST_ITEM
+from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.score.subjects import SECONDS_PER_DAY
 from recsys.score.vectors import require_finite
+
+# Room for events, four sizes to each power of two: less of it is empty with more of them, but more
+# blocks are not full.
+_SIZES = np.array(
+    [quarters << power for power in range(1, 20) for quarters in range(4, 8)], np.int32
+)
 
 
 def read(batch: pa.RecordBatch, users: int, inputs: Iterable[str]) -> Rows:
@@ -41,14 +47,55 @@ def read(batch: pa.RecordBatch, users: int, inputs: Iterable[str]) -> Rows:
 
 
 def by_length(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The histories in the order of their length, those of the same length by user.
+    """The histories in the order of the shapes that they are encoded in, and there by user.
 
     So that neither the order in which rows come nor how they were padded changes a block.
     """
-    steps = matrix(batch.column("step"), "step")
-    keys = {"length": (steps >= 0).sum(axis=1), "user_id": batch.column("user_id")}
+    shape_B2 = _shapes(matrix(batch.column("step"), "step"))
+    keys = {
+        "events": shape_B2[:, 0], "steps": shape_B2[:, 1], "user_id": batch.column("user_id"),
+    }  # fmt: skip
     order = pc.sort_indices(pa.table(keys), [(name, "ascending") for name in keys])
     return batch.take(order)
+
+
+def _shapes(step_BL: Ints) -> Ints:
+    """Room for events and for steps that each history is encoded with [B, 2]."""
+    events_B, steps_B = (step_BL >= 0).sum(axis=1), step_BL.max(axis=1, initial=-1) + 1
+    return np.asarray(_SIZES[np.searchsorted(_SIZES, np.stack([events_B, steps_B], axis=1))])
+
+
+def _encoded(encoder: Encoder, rows: Rows) -> Encoded:
+    """The histories, each among those of its own shape alone, in blocks of always as many.
+
+    The last bits of a product depend on its shape: so they do not on who else is in the block, and
+    thereby not on the partitions.
+    """
+    shape_B2 = _shapes(rows["step"])
+    vectors, pairs = [], []
+    for events, steps in np.unique(shape_B2, axis=0):
+        row = np.flatnonzero((shape_B2 == (events, steps)).all(axis=1))
+        found = encoding.encode(encoder, _block(rows, row, events, steps))
+        is_own_P = found.pairs.row < len(row)
+        own = [values[is_own_P] for values in (found.pairs.row, found.pairs.item)]
+        vectors.append((row, found.vectors[: len(row)]))
+        pairs.append(Pairs(row[own[0]].astype(np.int32), own[1], found.pairs.score[is_own_P]))
+    vectors_BW = np.empty((len(shape_B2), vectors[0][1].shape[1]), np.float32)
+    for row, vectors_NW in vectors:
+        vectors_BW[row] = vectors_NW
+    return Encoded(vectors_BW, Pairs.joined(pairs))
+
+
+def _block(rows: Rows, row: npt.NDArray[np.intp], events: int, steps: int) -> Rows:
+    """Some of the rows in arrays of one shape, which a last row without meaning fills."""
+    block = {}
+    for name, values in rows.items():
+        own = values[row][:, :events]
+        block[name] = np.full((len(values) + 1, events), pad(name), values.dtype)
+        block[name][: len(row), : own.shape[1]] = own
+    block["item"][-1] = UNKNOWN
+    block["step"][-1] = np.minimum(np.arange(events), steps - 1)
+    return block
 
 
 def encode(
@@ -65,7 +112,7 @@ def encode(
     Raises:
         DataError: the model says of a user what is no number
     """
-    encoded = encoding.encode(encoder, rows)
+    encoded = _encoded(encoder, rows)
     require_finite(encoded.vectors, names, "user")
     own = encoded.pairs
     is_of_user_P = own.row < len(names)

@@ -63,7 +63,8 @@ def is_in_stock(rules: Rules) -> Column:
     """Whether a row of the stock says that its item can be sold; null where nobody can tell."""
     if rules.stock.quantity is None:
         return F.lit(True)
-    return F.col("quantity").try_cast("double") > 0
+    # To Spark what is no number is more than any.
+    return F.nanvl(F.col("quantity").try_cast("double"), F.lit(None).cast("double")) > 0
 
 
 def _values(key: str, items: DataFrame, name: str, values: Sequence[str]) -> int:

@@ -129,7 +129,7 @@ class Run:
         if not files.exists(record):
             if files.exists(url):
                 files.remove(url)
-            with tables.reading("the input of the lists"):
+            with tables.reading("the input of the lists", to=url):
                 tables.write(frame, url, schema, rows_per_file=rows_per_file)
             files.write_bytes(record, b"")
         return url
@@ -273,7 +273,7 @@ def _read(url: str) -> Any:
 def _write(subjects: DataFrame, plan: Plan, number: int, url: str, expected: int | None) -> Part:
     incoming, outgoing = Observation(), Observation()
     lists = scored(subjects.observe(incoming, *counting.coming(plan)), plan)
-    with tables.reading(f"the input of {plan.kind}, part {number}"):
+    with tables.reading(f"the input of {plan.kind}, part {number}", to=url):
         tables.write(lists.observe(outgoing, *counting.totals(plan)), url, plan.schema)
     came, found = incoming.get, outgoing.get
     for what, wanted, got in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -56,6 +57,8 @@ def plan(spark: SparkSession, config: Config, dataset: Manifest, model: Trained)
         found = catalogue(
             items, dataset.vocabulary_size, model.known_items, rules, dict.fromkeys(wanted), stock
         )
+    if lost := _lost(spark, config, dataset):
+        found = replace(found, ignored={**found.ignored, "score.as_of": lost})
     result = Plan(
         kind="home",
         export=model.export,
@@ -94,7 +97,8 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
             "score.neighbours.above_items: expected the package faiss-cpu "
             "(pip install recsys[neighbours]), found none"
         )
-    if not files.exists(model.encoder):
+    encodes = score.user_vectors or {"home", "next"} & set(score.lists)
+    if encodes and not files.exists(model.encoder):
         raise DataError(
             f"{model.encoder}: expected the SavedModel of what reads histories, found none; run "
             "jobs/train.py again"
@@ -123,6 +127,25 @@ def _warn_of_what_is_known(config: Config, dataset: Manifest, model: Trained) ->
             "score.as_of: %s, but the model, and the popularity of items, know of events until %s",
             config.score.as_of, until,
         )  # fmt: skip
+
+
+def _lost(spark: SparkSession, config: Config, dataset: Manifest) -> int:
+    """How many have done more since the lists' instant than a history holds; says so in the log."""
+    instant = cut_after(config, dataset)
+    if instant is None:
+        return 0
+    url = files.join(dataset.url, "histories")
+    stored = tables.read(spark, url, with_inputs(HISTORIES, dataset.inputs))
+    is_full = F.size("item") >= dataset.sequence_length
+    with tables.reading(url):
+        lost = stored.where(is_full & (F.array_min("timestamp") > instant)).count()
+    if lost:
+        log.warning(
+            "score.as_of: %s, but the histories of %d, of %d events each, begin later: to their "
+            "lists they are without any (prepare.sequence_length)",
+            config.score.as_of, lost, dataset.sequence_length,
+        )  # fmt: skip
+    return lost
 
 
 def is_of_sessions(dataset: Manifest) -> bool:

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import TaskContext
+from pyspark import Broadcast, SparkContext, TaskContext
 from pyspark.sql import DataFrame
 
 from recsys import cache, saved_model
@@ -45,12 +45,26 @@ def scored(subjects: DataFrame, plan: Plan) -> DataFrame:
     Returns:
         the plan's schema
     """
-    plan.fingerprint  # noqa: B018  # computed once, here, and sent along
-    return subjects.mapInArrow(_work(plan), ddl(plan.schema))
+    sent = _sent(subjects.sparkSession.sparkContext, plan)
+    return subjects.mapInArrow(_work(sent), ddl(plan.schema))
 
 
-def _work(plan: Plan) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+# The plan that the executors have, by application and fingerprint: one is worked on at a time.
+_plans: dict[tuple[str, str], Broadcast[Plan]] = {}
+
+
+def _sent(context: SparkContext, plan: Plan) -> Broadcast[Plan]:
+    """The plan on its way to the executors, once for all parts: it names every item."""
+    key = (context.applicationId, plan.fingerprint)  # which is computed here, and sent along
+    if key not in _plans:
+        _plans.clear()
+        _plans[key] = context.broadcast(plan)
+    return _plans[key]
+
+
+def _work(sent: Broadcast[Plan]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     def work(batches: Batches) -> Iterator[pa.RecordBatch]:
+        plan = sent.value
         for batch in batches:
             if batch.num_rows == 0:
                 continue

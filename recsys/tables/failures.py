@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,7 +29,7 @@ _FILE = re.compile(r"(?:file|hdfs|s3a?|gs|abfss?|wasbs?|viewfs|dbfs):/[^\s,;\]}'
 
 
 @contextmanager
-def reading(key: str) -> Iterator[None]:
+def reading(key: str, to: str = "") -> Iterator[None]:
     """Turns Spark's errors about an input, or a full disk, into one line that names the file.
 
     Raises:
@@ -42,7 +43,8 @@ def reading(key: str) -> Iterator[None]:
         if of_worker := _OF_WORKER.search(message):
             raise DataError(of_worker["line"]) from error
         if _NO_ROOM in message:
-            raise DataError(f"{key}: expected room to write, found a full disk") from error
+            where = f"{to or key}, Spark's local folders or {tempfile.gettempdir()}"
+            raise DataError(f"{where}: expected room to write, found a full disk") from error
         if option := _BAD_OPTION.search(message):
             section = key.removesuffix(".path")
             raise ConfigError(

@@ -45,6 +45,7 @@ _ALWAYS = {
 }
 
 _SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
+_OF_A_CLUSTER = 200
 
 
 @contextmanager
@@ -63,8 +64,9 @@ def spark_session(config: Config, job: str) -> Iterator[SparkSession]:
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     if not told.contains(_SHUFFLE_PARTITIONS):
-        # For counts and joins; whatever is large says itself into how many parts it goes.
-        parts = max(16, 2 * spark.sparkContext.defaultParallelism)
+        # Small parts are joined again. A cluster's executors may not have registered yet.
+        least = 16 if (spark.sparkContext.master or "").startswith("local") else _OF_A_CLUSTER
+        parts = max(least, 2 * spark.sparkContext.defaultParallelism)
         spark.conf.set(_SHUFFLE_PARTITIONS, parts)
     spark.sparkContext.setLogLevel("WARN")
     logging.getLogger("py4j").setLevel(logging.WARNING)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 
 from recsys import tables
 from recsys.config import Prepare
@@ -221,15 +222,18 @@ def test_a_target_inside_its_own_input_is_seen(spark: SparkSession) -> None:
     found = sums(on_disk)
     assert found["test"]["targets_in_input"] == 1
 
-    def check(*log: tuple[str, str, int]) -> Check:
-        events = spark.createDataFrame(log, "user_id string, item_id string, timestamp bigint")
-        return input_check(found, on_disk, events, "user_id")
+    def check(*log: tuple[str, str, int], targets: tuple[str, ...] = ()) -> Check:
+        names = "user_id string, item_id string, timestamp bigint"
+        events = spark.createDataFrame(log, names).withColumn("event_type", F.lit("view"))
+        return input_check(found, on_disk, events, "user_id", targets)
 
     once = [("ann", "one", 30_000_000), ("ann", "two", 200_000_000)]
     others = [("bob", "two", 200_000_000), ("bob", "two", 200_000_001)]
     with pytest.raises(DataError, match="certificate: targets in their input: expected <= 0, of"):
         certificate([check(*once, *others)])
     assert check(*once, ("ann", "two", 200_000_001)).holds
+    # A view that came again excuses no purchase, nor another item's purchase that did another's.
+    assert not check(*once, ("ann", "two", 200_000_001), targets=("purchase",)).holds
     found = sums(written(spark, sound()))
     assert check(*once).holds
 
@@ -347,6 +351,7 @@ TAIL = [(4, "fig", 1, 2), (5, "ale", 0, 0)]
         ("valid", [(2, "fig", 1, 2), *HEAD], "from train alone"),  # validation decides the order
         ("catalogue", [*HEAD, (4, "ale", 0, 0), (5, "fig", 1, 2)], "behind train"),
         ("catalogue", [*HEAD, (4, "fig", 1, 9), TAIL[1]], "behind train"),
+        ("catalogue", [*HEAD, TAIL[0], (5, "ale", 1, 0)], "behind train"),  # which nobody met
     ],
 )
 def test_the_vocabulary_is_counted_again(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.prepare import days, pipeline
 from recsys.prepare.removal import forget
+from recsys.prepare.statistics import KINDS
 from recsys.schemas import SPLITS
 from tests.data import configuration
 from tests.prepare.small import DAY, START, Row, log_rows, small_config, write_csv
@@ -59,9 +61,10 @@ def _config(folder: Path, name: str, rows: list[Row], **prepare: object) -> Conf
     config = small_config(folder, write_csv(folder / f"{name}.csv", [*rows, *BAD]))
     brands = folder / "brands.csv"
     brands.write_text(
-        "item_id,brand\n" + "".join(f"i{item:02},b{item % 4}\n" for item in range(25))
-        + "grows,new\n"
-    )  # fmt: skip
+        "item_id,brand,size\n"
+        + "".join(f"i{item:02},b{item % 4},{item}\n" for item in range(25))
+        + "grows,new,3\nfades,b1,800\n"
+    )
     starts = [
         datetime.datetime.fromtimestamp(START + day * DAY, datetime.UTC).isoformat()
         for day in (8, 9)
@@ -72,11 +75,11 @@ def _config(folder: Path, name: str, rows: list[Row], **prepare: object) -> Conf
     )  # fmt: skip
     section = replace(
         config.prepare, clean=clean, valid_start=starts[0], test_start=starts[1],
-        vocabulary_min_count=4, **prepare,
+        vocabulary_min_count=4, item_statistics=True, **prepare,
     )  # fmt: skip
     items = Items(
         path=(str(brands),), format="csv", options={"header": "true"},
-        attributes={"brand": "category"},
+        attributes={"brand": "category", "size": "number"},
     )  # fmt: skip
     return replace(config, prepare=section, items=items)
 
@@ -168,6 +171,13 @@ def test_old_indexes_stay_and_new_ones_follow(
     counts = {row["item_id"]: row["train_count"] for row in _table(added, "items.parquet")}
     full = {row["item_id"]: row["train_count"] for row in _table(whole, "items.parquet")}
     assert {item: counts[item] for item in full} == full
+    vectors = ("size_vector", *(f"{name}_vector" for name in KINDS))
+    of_both = [
+        {row["item_id"]: [row[name] for name in vectors] for row in _table(made, "items.parquet")}
+        for made in (added, whole)
+    ]
+    for item, own in of_both[1].items():
+        assert of_both[0][item] == own  # "fades" decides nothing, although it has its place
     brands = {row["value"]: row["value_index"] for row in _table(kept, "categories.parquet")}
     later = {row["value"]: row["value_index"] for row in _table(added, "categories.parquet")}
     assert {name: later[name] for name in brands} == brands
@@ -203,12 +213,37 @@ def test_known_days_are_refused_unless_told_otherwise(
     assert manifest.read(config.paths.dataset).url == added.url
     days_of = days.Former(spark, added)
     replaced = replace(config, prepare=replace(config.prepare, known_days="replace"))
-    left = days.stay(days_of, {"2023-11-24": 1}, replaced)
+    count = sum(day.events for day in added.days if day.date == "2023-11-24")
+    left = days.stay(days_of, {"2023-11-24": count}, replaced)
     assert {day.date for day in added.days} - {day.date for day in left} == {"2023-11-24"}
+    with pytest.raises(DataError, match=r"expected all of 2023-11-24 \(UTC\), of which \d+ events"):
+        days.stay(days_of, {"2023-11-24": count // 3}, replaced)
     with pytest.raises(DataError, match=r"expected a version published by jobs/prepare.py"):
         days.former(spark, replace(config, paths=replace(config.paths, dataset=str(folder / "0"))))
     with pytest.raises(ConfigError, match=r"prepare.vocabulary_tail: expected none beside prepare"):
         configuration("--prepare.days=keep", "--prepare.vocabulary_tail=valid")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"event_types": {"view": "look"}}, "events.event_types.view: expected view as in"),
+        ({"default_event_type": "look"}, "events.default_event_type: expected view as in"),
+        ({"columns": {"session_id": "visit"}}, "events.columns.session_id: expected no column as"),
+        ({"columns": {"price": None}}, "events.columns.price: expected a column as in"),
+    ],
+)
+def test_days_are_added_by_the_names_of_the_kept_ones(
+    spark: SparkSession, folder: Path, added: Manifest, changes: dict[str, Any], words: str
+) -> None:
+    config = _config(folder, "other", ADDED, days="add")
+    section = config.events
+    for name, value in changes.items():
+        of_section = name in ("columns", "identities")
+        new = replace(getattr(section, name), **value) if of_section else value
+        section = replace(section, **{name: new})
+    with pytest.raises(ConfigError, match=words):
+        days.former(spark, replace(config, events=section))
 
 
 def test_the_forgotten_are_in_no_kept_day(

@@ -28,8 +28,9 @@ def _csv(path: Path, head: str, rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _config(folder: Path, table: list[tuple[str, str, str]], **section: object) -> Config:
-    log = _csv(folder / "log.csv", "where,who,what,when", (
-        (where, who, "tea", f"{1_700_000_000 + place}") for place, (where, who) in enumerate(LOG)
+    log = _csv(folder / "log.csv", "where,who,what,when,visit", (
+        (where, who, "tea", f"{1_700_000_000 + place}", "1")
+        for place, (where, who) in enumerate(LOG)
     ))  # fmt: skip
     identities = Identities(
         path=(_csv(folder / "people.csv", "device,id,human", table),) if table else (),
@@ -75,6 +76,20 @@ def test_other_ids_may_stay_apart(
     all_apart = checked(spark, _config(tmp_path, [], others="apart"), _computed)
     assert _users(all_apart) == ["web:7", "app:k", "app:7", "mini:7", "9", "web:x"]
     assert all_apart.identities == {}
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [("together", ["1"] * 6), ("apart", ["web:1", "app:1", "app:1", "mini:1", "1", "web:1"])],
+)
+def test_sessions_stay_apart_where_ids_do(
+    spark: SparkSession, tmp_path: Path, others: str, expected: list[str]
+) -> None:
+    config = _config(tmp_path, TABLE, others=others)
+    columns = replace(config.events.columns, session_id="visit")
+    named = replace(config, events=replace(config.events, columns=columns))
+    events = checked(spark, named, _computed).events.orderBy("timestamp").collect()
+    assert [row.session_id for row in events] == expected
 
 
 def test_an_id_of_two_persons_is_refused_or_left(spark: SparkSession, tmp_path: Path) -> None:

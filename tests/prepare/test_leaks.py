@@ -14,11 +14,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsys import config as config_of
 from recsys import files, manifest
 from recsys.config import Config, Prepare
 from recsys.errors import DataError
 from recsys.manifest import Manifest
-from recsys.prepare import pipeline
+from recsys.prepare import parts, pipeline
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.indexing import Indexes
 from recsys.prepare.parts import Parted
@@ -98,6 +99,14 @@ def _types_by_name(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pipeline, "index", changed)
 
 
+def _borders_of_all(patch: pytest.MonkeyPatch) -> None:
+    """What decides of vocabulary and statistics takes validation for train; rows are sound."""
+    patch.setattr(
+        parts, "by_times",
+        lambda clock, times: F.when(clock < times.test_start, TRAIN).otherwise(TEST),
+    )  # fmt: skip
+
+
 def _moved(where: str, split: int) -> Change:
     return lambda events: events.withColumn(PART, F.expr(f"if({where}, {split}, {PART})"))
 
@@ -106,6 +115,11 @@ def _moved(where: str, split: int) -> Change:
     ("prepare", "plant", "words"),
     [
         ({}, _in_index(_moved("true", TRAIN)), "vocabulary from train alone"),
+        (
+            {"clean": config_of.Clean(duplicates=True)},
+            _borders_of_all,
+            "vocabulary from train alone",
+        ),
         ({}, _types_by_name, "event types from train alone"),
         ({}, _in_cutting(_moved(f"{PART} = {VALID}", TRAIN)), "train: last event"),
         ({}, _sessions_torn, "valid: first session with a target"),
@@ -121,7 +135,7 @@ def _moved(where: str, split: int) -> Change:
             "users or sessions in two splits",
         ),
     ],
-    ids=["vocabulary", "types", "time", "sessions", "lost", "leave_one_out", "users"],
+    ids=["vocabulary", "borders", "types", "time", "sessions", "lost", "leave_one_out", "users"],
 )
 def test_a_leak_fails_the_job(
     spark: SparkSession,

@@ -18,7 +18,7 @@ DAY = 86_400_000_000
 TYPES = ("view", "buy")
 CONFIG = Config(
     items=Items(path=("shop",), attributes={"kind": "category", "size": "number"}),
-    prepare=Prepare(item_statistics=True),
+    prepare=Prepare(item_statistics=True, vocabulary_min_count=1),
 )
 # Item, type, time, price, part. The last of train is of an item that the vocabulary lacks.
 TRAIN = [
@@ -102,7 +102,7 @@ def test_event_types_and_platforms_are_counted_again(spark: SparkSession) -> Non
 def test_texts_reduced_by_what_later_items_say_are_no_certificate(spark: SparkSession) -> None:
     config = Config(
         items=Items(path=("shop",), attributes={"title": "text"}),
-        prepare=Prepare(text_method="tfidf_svd"),
+        prepare=Prepare(text_method="tfidf_svd", vocabulary_min_count=1),
     )
     titles = ["red shoe", "blue shoe", "red lamp", "lamp lamp", "blue sock", "green sock"]
     catalogue = spark.createDataFrame(

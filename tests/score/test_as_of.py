@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from recsys import files
 from recsys.arrays import pad
 from recsys.config import Rules, Subjects
 from recsys.schemas import FIRST_ITEM
@@ -77,3 +78,23 @@ def test_nor_who_was_active_or_what_was_popular(
         popular(world, number) != expected[name]
         for number, name in enumerate(PLATFORMS, FIRST_ITEM)
     )
+
+
+def test_who_has_done_too_much_since_is_counted(
+    spark: SparkSession, own: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a full history that begins later nobody can say what was before."""
+    events = (own.histories["step"] >= 0).sum(axis=1)
+    longest, full = events.max(), (events == events.max()).sum()
+    assert 0 < full < USERS
+    dataset = files.current(str(own.folder / "dataset"), "")
+    about = files.read_json(files.join(dataset, files.MANIFEST))
+    files.write_json(
+        files.join(dataset, files.MANIFEST), {**about, "sequence_length": int(longest)}
+    )
+    found = lists(spark, own, score=small(as_of="1970-01-10"))  # histories begin on day 10
+    assert set(found) == set(own.users)
+    version = files.current(str(own.folder / "recommendations"), "")
+    about = files.read_json(files.join(version, files.MANIFEST))
+    assert about["ignored"] == {"score.as_of": full}
+    assert f"the histories of {full}, of {longest} events each, begin later" in caplog.text

@@ -14,12 +14,18 @@ def batch_of(rows: list[tuple[str, list[int]]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, ["user_id", "step"])
 
 
+def _room(steps: list[int]) -> int:
+    return 8 if len(steps) <= 8 else 10 if len(steps) <= 10 else 12
+
+
 def test_neither_arrival_nor_padding_changes_the_order() -> None:
-    rows = [(f"user-{number}", list(range(number % 4))) for number in range(40)]
-    expected = [name for name, _ in sorted(rows, key=lambda row: (len(row[1]), row[0]))]
+    rows = [(f"user-{number}", list(range(number % 12))) for number in range(40)]
+    # Up to 8 events, and up to 10, are encoded together.
+    expected = [name for name, _ in sorted(rows, key=lambda row: (_room(row[1]), row[0]))]
+    assert {_room(steps) for _, steps in rows} == {8, 10, 12}
     for seed in range(3):
         shuffled = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
-        padded = [(name, [*steps, *[-1] * (3 - len(steps))]) for name, steps in shuffled]
+        padded = [(name, [*steps, *[-1] * (11 - len(steps))]) for name, steps in shuffled]
         for come in (shuffled, padded):
             found = histories.by_length(batch_of(come))
             assert found.column("user_id").to_pylist() == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys import files
+from recsys import files, manifest
 from recsys.config import Ranking, Rules, Stock
 from recsys.schemas import FIRST_ITEM
 from recsys.score import pipeline
@@ -26,7 +27,7 @@ from tests.score.listing import (
     small,
     values,
 )
-from tests.score.worlds import DAY, PURCHASE, USERS, World
+from tests.score.worlds import DAY, PURCHASE, USERS, World, write_model
 
 
 def test_exact(world: World, plain: dict[str, dict]) -> None:
@@ -90,7 +91,7 @@ def test_stock_allow_and_deny(
     spark: SparkSession, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = world.items.column("item_id").to_pylist()
-    stock = pa.table({"article": names[:60], "left": ["3", "0", "many"] * 20})
+    stock = pa.table({"article": names[:60], "left": ["3", "0", "many", "3", "0", "NaN"] * 10})
     pq.write_table(stock, tmp_path / "stock.parquet")
     rules = Rules(
         stock=Stock(path=(str(tmp_path / "stock.parquet"),), item_id="article", quantity="left"),
@@ -256,6 +257,22 @@ def test_neither_partitions_nor_blocks_change_a_list(
     for user in world.users:
         assert plain[user]["item_id"] == other[user]["item_id"]
         np.testing.assert_allclose(plain[user]["score"], other[user]["score"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "train", [{"readout": "attention", "normalize": True}, {"cell": "lstm", "layers": 2}]
+)
+def test_partitions_change_no_bit_of_any_models_lists(
+    spark: SparkSession, own: World, train: dict[str, Any]
+) -> None:
+    """Whoever is in a block with whom, and however long their histories are."""
+    dataset = manifest.read(str(own.folder / "dataset"))
+    write_model(own.folder / "model", dataset, seed=7, **train)
+    found = [
+        _manifest(pipeline.run(spark, own.config(score=small(users_per_part=users, batch_users=8))))
+        for users in (1, 1000)
+    ]
+    assert len({about["lists"]["home"]["content"] for about in found}) == 1
 
 
 def test_partitions_change_no_list_under_rules(spark: SparkSession, world: World) -> None:

@@ -24,11 +24,12 @@ def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, own:
     plan = planning.plan(spark, config, dataset, trained.read(config.paths.model, dataset))
     schema = {**HISTORIES, "platform": "array<int>"}
     histories = tables.read(spark, files.join(dataset.url, "histories"), schema)
+    sent = worker._sent(spark.sparkContext, plan)
 
     def ask(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with patch.object(mapped, "Encoder", wraps=mapped.Encoder) as encoder:
-            lists = sum(batch.num_rows for batch in worker._work(plan)(batches))
-            kept = vars(worker._worker(plan))  # made here, where a task had no histories
+            lists = sum(batch.num_rows for batch in worker._work(sent)(batches))
+            kept = vars(worker._worker(sent.value))  # made here, where a task had no histories
         loads, whole = encoder.call_count, saved_model.load.cache_info().currsize
         kept["tasks"] = kept.get("tasks", 0) + 1
         threads = int(os.environ["TF_NUM_INTRAOP_THREADS"])

@@ -185,8 +185,8 @@ def write_model(
     seed: int = 0,
     vocabulary: str | None = None,
     known_items: int | None = None,
-    purchase_weight: float = 0.0,
     is_broken: bool = False,
+    **train: Any,
 ) -> None:
     """Publishes a model with drawn weights, or one that makes of a purchase no number."""
     import tensorflow as tf
@@ -195,7 +195,7 @@ def write_model(
     from recsys.train.catalogue import read_catalogue, read_item_ids
     from recsys.train.model import Recommender
 
-    config = Config(train=Train(embedding_size=8, purchase_weight=purchase_weight))
+    config = Config(train=Train(embedding_size=8, **train))
     catalogue, item_ids = read_catalogue(dataset, config, ("train",)), read_item_ids(dataset)
     model = Recommender(config.train, catalogue, seed)
     rng = np.random.default_rng(seed)
@@ -215,7 +215,7 @@ def write_model(
         "vocabulary_fingerprint": vocabulary or dataset.vocabulary_fingerprint,
         "trained_on": ["train"],
         "known_items": dataset.items if known_items is None else known_items,
-        "purchase_threshold": 0.5 if purchase_weight else None,
+        "purchase_threshold": 0.5 if config.train.purchase_weight else None,
     }
     files.write_json(files.join(version, "model.json"), about)
     files.publish(version)
