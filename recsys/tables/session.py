@@ -57,7 +57,8 @@ def spark_session(config: Config, job: str) -> Iterator[SparkSession]:
     defaults = {**_DEFAULTS, "spark.ui.showConsoleProgress": console}
     settings = {key: value for key, value in defaults.items() if not told.contains(key)} | _ALWAYS
     master = told.get("spark.master", None)
-    if master is None or master.startswith("local"):
+    is_local = master is None or master.startswith("local")
+    if is_local:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(f"{config.name}: {job}")
     for key, value in settings.items():
@@ -65,7 +66,7 @@ def spark_session(config: Config, job: str) -> Iterator[SparkSession]:
     spark = builder.getOrCreate()
     if not told.contains(_SHUFFLE_PARTITIONS):
         # Small parts are joined again. A cluster's executors may not have registered yet.
-        least = 16 if (spark.sparkContext.master or "").startswith("local") else _OF_A_CLUSTER
+        least = 16 if is_local else _OF_A_CLUSTER
         parts = max(least, 2 * spark.sparkContext.defaultParallelism)
         spark.conf.set(_SHUFFLE_PARTITIONS, parts)
     spark.sparkContext.setLogLevel("WARN")
