@@ -1,6 +1,6 @@
 """What the processes of a machine share on its disk: made by the first that needs it.
 
-/tmp/recsys-1000/6f1c….npy        item vectors that every worker maps, one copy in memory
+/tmp/recsys-1000/6f1c…/           arrays of items that every worker maps, one copy in memory
 /tmp/recsys-1000/6f1c….used       locked by each process that uses them
 /tmp/recsys-1000/03ab…            a copy of a distant model
 

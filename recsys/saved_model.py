@@ -7,7 +7,6 @@ Shapes: C cases, B rows, V vocabulary, L events, D width of a vector, P pairs.
 from __future__ import annotations
 
 import functools
-import gc
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -144,9 +143,3 @@ def _call(signature: Any, rows: Arrays) -> dict[str, tf.Tensor]:
 def load(export: str) -> Ranker:
     """The exported model, loaded once a process."""
     return Ranker(export)
-
-
-def let_go() -> None:
-    """Frees the exported model, unless somebody still holds it."""
-    load.cache_clear()
-    gc.collect()  # its functions and variables name each other

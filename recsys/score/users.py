@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from recsys.saved_model import Encoder
 from recsys.schemas import USER_VECTORS
 from recsys.score import histories, mapped
 from recsys.score.plan import Plan
@@ -22,7 +23,9 @@ class Vectors:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._encoder = mapped.encoder(plan)
+        self._encoder = Encoder(
+            plan.encoder, mapped.made(plan, {"reads": mapped.reads(plan)})["reads"]
+        )
 
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -83,9 +83,9 @@ def write_directions(
     _write(path, of, chosen_N, of_length_1)
 
 
-def write_whole(path: Path, of: Of, items: int) -> None:
-    """Writes the vectors of so many items as they are."""
-    _write(path, of, np.arange(items, dtype=np.int32), lambda part_NW, _: part_NW)
+def write_whole(path: Path, of: Of, chosen_N: npt.NDArray[np.int32]) -> None:
+    """Writes the vectors of the chosen items as they are."""
+    _write(path, of, chosen_N, lambda part_NW, _: part_NW)
 
 
 def _write(

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame
 from recsys import cache, saved_model
 from recsys.encoding import Encode, Pairs, Rows
 from recsys.reasons import reasons
+from recsys.saved_model import Encoder
 from recsys.schemas import FIRST_ITEM, PADDING, ddl
 from recsys.score import histories, mapped
 from recsys.score.arrange import Lists
@@ -98,7 +99,6 @@ def _worker(plan: Plan) -> Maker:
         cache.let_go()
         saved_model.limit_threads(_cores())
         _workers[plan.fingerprint] = _MAKERS.get(plan.kind, Histories)(plan)
-        saved_model.let_go()
     return _workers[plan.fingerprint]
 
 
@@ -107,11 +107,16 @@ class Histories:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._encoder = mapped.encoder(plan)
         allowed = plan.catalogue.allowed
-        self._shelf = mapped.with_index(plan, mapped.shelf(plan, allowed), "scores", _cores())
         explored = plan.explored if plan.score.rules.explore_share else allowed[:0]
-        rare = mapped.shelf(plan, explored) if len(explored) else None
+        wanted = {"reads": mapped.reads(plan), "scores": mapped.scores(plan, allowed)}
+        if len(explored):
+            wanted["rare"] = mapped.scores(plan, explored)
+        found = mapped.made(plan, wanted)
+        self._encoder = Encoder(plan.encoder, found["reads"])
+        exact = mapped.shelf(plan, allowed, found["scores"])
+        self._shelf = mapped.with_index(plan, exact, "scores", _cores())
+        rare = mapped.shelf(plan, explored, found["rare"]) if len(explored) else None
         self._maker = ListMaker(plan, self._shelf, rare, width=-1)
 
     @staticmethod
@@ -183,12 +188,15 @@ class Items:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         everything = np.arange(FIRST_ITEM, len(plan.catalogue.train_count), dtype=np.int32)
-        self._all = mapped.directions(plan, everything)
         allowed = plan.catalogue.allowed
-        directions = mapped.directions(plan, allowed)
-        exact = mapped.shelf_of(plan, allowed, directions)
+        wanted = {"all": everything, "allowed": allowed}
+        found = mapped.made(
+            plan, {name: mapped.directions(plan, items) for name, items in wanted.items()}
+        )
+        self._all = found["all"]
+        exact = mapped.shelf(plan, allowed, found["allowed"])
         shelf = mapped.with_index(plan, exact, "directions", _cores())
-        self._maker = ListMaker(plan, shelf, None, width=directions.shape[1])
+        self._maker = ListMaker(plan, shelf, None, width=self._all.shape[1])
 
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from recsys import files, manifest, saved_model, tables, trained
 from recsys.schemas import HISTORIES
-from recsys.score import mapped, planning, worker
+from recsys.score import planning, worker
 from tests.score.listing import small
 from tests.score.worlds import World
 
@@ -27,7 +27,7 @@ def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, own:
     sent = worker._sent(spark.sparkContext, plan)
 
     def ask(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with patch.object(mapped, "Encoder", wraps=mapped.Encoder) as encoder:
+        with patch.object(worker, "Encoder", wraps=worker.Encoder) as encoder:
             lists = sum(batch.num_rows for batch in worker._work(sent)(batches))
             kept = vars(worker._worker(sent.value))  # made here, where a task had no histories
         loads, whole = encoder.call_count, saved_model.load.cache_info().currsize
