@@ -50,13 +50,13 @@ def scored(subjects: DataFrame, plan: Plan) -> DataFrame:
     return subjects.mapInArrow(_work(sent), ddl(plan.schema))
 
 
-# The plan that the executors have, by application and fingerprint: one is worked on at a time.
-_plans: dict[tuple[str, str], Broadcast[Plan]] = {}
+# The plan that the executors have; one is worked on at a time.
+_plans: dict[tuple[str, ...], Broadcast[Plan]] = {}
 
 
 def _sent(context: SparkContext, plan: Plan) -> Broadcast[Plan]:
     """The plan on its way to the executors, once for all parts: it names every item."""
-    key = (context.applicationId, plan.fingerprint)  # which is computed here, and sent along
+    key = (context.applicationId, *_named(plan))
     if key not in _plans:
         _plans.clear()
         _plans[key] = context.broadcast(plan)
@@ -89,17 +89,23 @@ class Maker(Protocol):
         """The rows of a block of at most batch_users subjects."""
 
 
-_workers: dict[str, Maker] = {}
+_workers: dict[tuple[str, str], Maker] = {}
+
+
+def _named(plan: Plan) -> tuple[str, str]:
+    """Tells the plan from others; computed where it is made, and sent along."""
+    return plan.fingerprint, plan.export
 
 
 def _worker(plan: Plan) -> Maker:
     """The process's own, kept from task to task."""
-    if plan.fingerprint not in _workers:
+    name = _named(plan)
+    if name not in _workers:
         _workers.clear()
         cache.let_go()
         saved_model.limit_threads(_cores())
-        _workers[plan.fingerprint] = _MAKERS.get(plan.kind, Histories)(plan)
-    return _workers[plan.fingerprint]
+        _workers[name] = _MAKERS.get(plan.kind, Histories)(plan)
+    return _workers[name]
 
 
 class Histories:

@@ -12,7 +12,7 @@ from recsys.errors import DataError
 from recsys.schemas import FIRST_ITEM
 from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.shelf import ExactShelf
-from recsys.score.vectors import require_finite, write, write_directions
+from recsys.score.vectors import require_finite, write, write_directions, write_whole
 
 USERS, ITEMS, WIDTH = 16, 150, 6
 SIZE = ITEMS + FIRST_ITEM + 10
@@ -143,7 +143,9 @@ def test_pairs_of_some_rows() -> None:
 def test_vectors_that_a_disk_has_no_room_for_are_an_error() -> None:
     vectors, items = np.ones((ITEMS, WIDTH), np.float32), np.arange(ITEMS, dtype=np.int32)
     with pytest.raises(OSError, match="No space left on device"):
-        write(Path("/dev/full"), memoryview(vectors), items, np.zeros(ITEMS, np.float32), NAMES)
+        write(Path("/dev/full"), vectors.__getitem__, items, np.zeros(ITEMS, np.float32), NAMES)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_whole(Path("/dev/full"), vectors.__getitem__, items)
 
 
 def test_items_and_users_that_a_broken_model_has_no_numbers_for_are_named(tmp_path: Path) -> None:
@@ -151,9 +153,9 @@ def test_items_and_users_that_a_broken_model_has_no_numbers_for_are_named(tmp_pa
     vectors[5, 2], vectors[9, 0] = np.nan, np.inf
     message = r"export: expected finite numbers for the item 'item-5', found others; train again"
     with pytest.raises(DataError, match=message):
-        write(tmp_path / "scores", memoryview(vectors), items, np.zeros(ITEMS, np.float32), NAMES)
+        write(tmp_path / "scores", vectors.__getitem__, items, np.zeros(ITEMS, np.float32), NAMES)
     with pytest.raises(DataError, match=message):
-        write_directions(tmp_path / "directions.npy", memoryview(vectors), items, NAMES)
+        write_directions(tmp_path / "directions.npy", vectors.__getitem__, items, NAMES)
     with pytest.raises(DataError, match="for the user 'item-5'"):
         require_finite(vectors, NAMES, "user")
     require_finite(vectors, NAMES.slice(0, 5), "user")  # the others only fill up the block
