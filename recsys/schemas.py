@@ -44,8 +44,8 @@ IMPRESSIONS: dict[str, str] = {
     "position": "int",  # on the page; null where unknown
 }
 
-# What users (or sessions) did with items of the vocabulary, one row an event. It is there where
-# rows may miss some of that: with prepare.target_event_types or prepare.embargo_days.
+# What users (or sessions) did with items of the vocabulary, one row an event: of those alone of
+# whom the histories do not hold all.
 INTERACTIONS: dict[str, str] = {
     "user_id": "string",  # as in SEQUENCES
     "item": "int",

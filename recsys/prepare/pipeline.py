@@ -43,7 +43,6 @@ from recsys.prepare.sequences import (
     cut,
     encode_impressions,
     encode_interactions,
-    rows_miss_events,
 )
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import NO_PART, PART
@@ -96,19 +95,17 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
         work.keep(impressions, "impressions", IMPRESSIONS)
-    if rows_miss_events(prepare):
-        done = encode_interactions(parted.events, parted.subject, indexes)
-        work.keep(done, "interactions", INTERACTIONS)
     written, of_train = together(
         lambda: writing.write_rows(work, rows),
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
     on_disk = writing.read_back(work)
-    sums, targets, of_subjects, of_whole = together(
+    sums, targets, of_subjects, of_whole, _ = together(
         lambda: writing.sums(on_disk),
         lambda: writing.file_targets(on_disk),
         lambda: certificate.subject_checks(on_disk, prepare),
         lambda: certificate.whole_checks(on_disk, parted, prepare),
+        lambda: _write_interactions(work, parted, indexes),
     )
     if "train" not in sums:
         where = f" before {instants.iso(parted.times.valid_start)}" if parted.times else " in train"
@@ -132,6 +129,12 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     steps += tuple(own.step(name, cleaned.rows) for name, own in numbers.items())
     scales = {name: own.scale for name, own in numbers.items()}
     return replace(made, forgotten_users=forgotten, steps=steps, event_numbers=scales)
+
+
+def _write_interactions(work: Work, parted: Parted, indexes: Indexes) -> None:
+    histories = tables.read_whole(work.spark, work.url("histories"))
+    done = encode_interactions(parted.events, parted.subject, histories, indexes)
+    work.keep(done, "interactions", INTERACTIONS)
 
 
 def _train_checks(

@@ -14,7 +14,6 @@ from recsys.prepare.across import planned
 from recsys.prepare.checking import Checked, checked
 from recsys.prepare.days import Former
 from recsys.prepare.report import step_table
-from recsys.prepare.sequences import rows_miss_events
 from recsys.prepare.sessions import are_named_by_log
 from recsys.prepare.split import split_times
 from recsys.schemas import SPLITS
@@ -59,10 +58,9 @@ def _lines(config: Config, found: Checked, former: Former | None) -> Iterator[st
     yield "\n".join(
         [
             *(f"  sequences/split={split}/  {groups}" for split in SPLITS),
-            "  histories/  vocabulary.parquet  items.parquet  categories.parquet",
+            "  histories/  interactions/  vocabulary.parquet  items.parquet  categories.parquet",
             *(["  owners/"] if are_named_by_log(config) else []),
             *(["  impressions/"] if found.impressions else []),
-            *(["  interactions/"] if rows_miss_events(config.prepare) else []),
             f"  quarantine/  {at_fault:,} rows",
             "  manifest.json  config.yaml",
         ]

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys.config import Prepare
 from recsys.prepare.bundles import as_bytes
 from recsys.prepare.encoder import Encoder
 from recsys.prepare.event_numbers import normalized
@@ -34,19 +33,24 @@ def encode_impressions(events: DataFrame, vocabulary: DataFrame) -> DataFrame:
     )
 
 
-def rows_miss_events(prepare: Prepare) -> bool:
-    """Whether some of what a user did may be in no row: long before the next target, or none's."""
-    return bool(prepare.target_event_types or prepare.embargo_days)
-
-
-def encode_interactions(events: DataFrame, subject: str, indexes: Indexes) -> DataFrame:
+def encode_interactions(
+    events: DataFrame, subject: str, histories: DataFrame, indexes: Indexes
+) -> DataFrame:
     """INTERACTIONS: the events of known items with indexes in place of names, and seconds.
+
+    Rows cannot stand for them: what is long before the next target, or asked for by nobody, is in
+    none.
 
     Args:
         events: EVENTS
         subject: the column of what a sequence is of
+        histories: with user_id and item, as written
         indexes: of items and event types
     """
+    held = histories.select(F.col("user_id").alias(subject), F.size("item").alias("held"))
+    done = events.groupBy(subject).agg(F.count(F.lit(1)).alias("done"))
+    more = done.join(held, subject, "left").where(F.col("done") > F.coalesce("held", F.lit(0)))
+    events = events.join(more.select(subject), subject, "left_semi")
     items = F.broadcast(indexes.vocabulary.select("item_id", F.col("item_index").alias("item")))
     types = F.array(*map(F.lit, indexes.event_types))
     place = F.array_position(types, F.col("event_type")).cast("int")  # from 1 on

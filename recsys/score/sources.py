@@ -16,7 +16,6 @@ from recsys.schemas import (
     FIRST_ITEM,
     HISTORIES,
     INTERACTIONS,
-    SEQUENCES,
     VOCABULARY,
     with_inputs,
 )
@@ -169,15 +168,9 @@ def _staged(
 
 
 def _events(spark: SparkSession, dataset: Manifest, histories: DataFrame) -> DataFrame:
-    """What was done, as far back as the dataset knows: rows and histories hold all but where there
-    is a table of it.
-    """
-    interactions = files.join(dataset.url, "interactions")
-    if files.exists(interactions):
-        return tables.read(spark, interactions, INTERACTIONS)
-    schema = {**with_inputs(SEQUENCES, dataset.inputs), "split": "string"}
-    rows = tables.read(spark, files.join(dataset.url, "sequences"), schema).where("weight > 0")
-    return subjects.events_of(histories).unionByName(subjects.events_of(rows))
+    """What was done, as far back as the dataset knows."""
+    more = tables.read(spark, files.join(dataset.url, "interactions"), INTERACTIONS)
+    return subjects.events_of(histories).unionByName(more)
 
 
 def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[dict[str, int]]:

@@ -146,13 +146,14 @@ def test_what_bots_were_shown_goes_with_them(spark: SparkSession, tmp_path: Path
     shown = [
         (user, "i01", "shown", str(START + DAY), "1.50", "1") for user in ("robot", "hasty", "u1")
     ]
-    config = config_of(tmp_path, [*trouble(), *shown], Clean(bot_events_per_day=40))
+    clean = Clean(bot_events_per_day=40, duplicates=True)
+    config = config_of(tmp_path, [*trouble(), *shown, *shown], clean)  # delivered twice
     events = replace(config.events, impression_event_types=("shown",))
     config = replace(config, events=events)
     run = work.Work(spark, config, files.new_version(config.paths.dataset))
     impressions = cleaning.clean(run).impressions
     assert impressions is not None
-    assert {row.user_id for row in impressions.collect()} == {"hasty", "u1"}
+    assert sorted(row.user_id for row in impressions.collect()) == ["hasty", "u1"]
 
 
 def test_a_log_of_bots_alone_is_named(spark: SparkSession, tmp_path: Path) -> None:
@@ -180,6 +181,8 @@ def test_what_is_read_in_order_has_a_partition_a_file(spark: SparkSession, tmp_p
     [
         (lambda: Clean(bot_events_per_day=0), "prepare.clean.bot_events_per_day: expected a posi"),
         (lambda: Clean(bot_view_share=1.0), "prepare.clean.bot_view_share: expected a share betw"),
+        (lambda: Clean(bot_view_share=0.9), "events.columns.event_type: expected a column, for"),
+        (lambda: Clean(drop_without_quantity=True), "events.columns.quantity: expected a column"),
         (lambda: Clean(repeat_seconds=-1), "prepare.clean.repeat_seconds: expected seconds from"),
         (lambda: Clean(start="soon"), "prepare.clean.start: expected a date or time in ISO 8601"),
         (

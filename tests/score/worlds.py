@@ -61,7 +61,7 @@ def write_world(folder: Path, files_of_histories: int = 4) -> World:
     _write(items.select(list(VOCABULARY)), place / "vocabulary.parquet", 1)
     _write(_categories(), place / "categories.parquet", 1)
     _write(_table(histories, users), place / "histories", files_of_histories)
-    _write(_sequences(), place / "sequences" / "split=train", 1)
+    _write(_interactions(), place / "interactions", 1)
     dataset = _manifest(version)
     dataset.write()
     files.publish(version)
@@ -136,23 +136,17 @@ def _table(histories: dict[str, np.ndarray], users: list[str]) -> pa.Table:
     return pa.table({"user_id": users, **columns})
 
 
-def _sequences() -> pa.Table:
-    """Old rows: the first and the last user bought and saw what their histories do not have."""
-    arrays = {
-        "item": [7, 8], "event_type": [2, 3], "gap_seconds": [0, DAY], "session_start": [1, 1],
-        "step": [0, 1], "timestamp": [DAY, 2 * DAY], "target": [0, 1],
-        "purchase": [0, 0], "platform": [2, 1],
-    }  # fmt: skip
-    padded = {
-        name: pa.array(
-            2 * [values + [-1 if name == "step" else 0] * (LENGTH - len(values))],
-            pa.list_(pa.int64() if name == "timestamp" else pa.int32()),
-        )
-        for name, values in arrays.items()
-    }
-    weight, users = pa.array([1.0, 1.0], pa.float32()), ["user-0", f"user-{USERS - 1}"]
-    ids = [f"{user}#1" for user in users]
-    return pa.table({"sequence_id": ids, "user_id": users, "weight": weight, **padded})
+def _interactions() -> pa.Table:
+    """The first and the last user bought and saw what their histories do not have."""
+    users = ["user-0", f"user-{USERS - 1}"]
+    return pa.table(
+        {
+            "user_id": np.repeat(users, 2),
+            "item": pa.array([7, 8] * 2, pa.int32()),
+            "event_type": pa.array([PURCHASE - 1, PURCHASE] * 2, pa.int32()),
+            "timestamp": pa.array([DAY, 2 * DAY] * 2, pa.int64()),
+        }
+    )
 
 
 def _write(table: pa.Table, folder: Path, parts: int) -> None:
