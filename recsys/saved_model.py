@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -34,8 +35,8 @@ def limit_threads(threads: int) -> None:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
 
 
-# What an encoder is given of the items of histories.
-ITEM_READS = "item_reads"
+# What an encoder is given of the items of histories, and of pairs.
+ITEM_READS, PAIR_READS = "item_reads", "pair_reads"
 
 
 class Encoder:
@@ -44,16 +45,31 @@ class Encoder:
     Args:
         url: of its SavedModel
         reads_VR: what it reads of each item, by Ranker.of_items
+        pair_reads_VR: what its purchase head reads of each, for whoever asks for purchases
     """
 
-    def __init__(self, url: str, reads_VR: npt.NDArray[np.float32]) -> None:
+    def __init__(self, url: str, reads_VR: Floats, pair_reads_VR: Floats | None = None) -> None:
         self._model = _loaded(url)
-        self._reads_VR = reads_VR
+        self._reads_VR, self._pair_reads_VR = reads_VR, pair_reads_VR
 
     def encode(self, rows: Arrays) -> dict[str, tf.Tensor]:
         """As Ranker.encode."""
-        given = {**rows, ITEM_READS: self._reads_VR[rows["item"]]}
-        return _call(self._model.signatures["encode"], given)
+        return _call(self._model.signatures["encode"], self._with_reads(rows))
+
+    def purchases(self, rows: Arrays, row: Ints, step: Ints, item: Ints) -> tf.Tensor:
+        """As Ranker.purchases.
+
+        Raises:
+            ValueError: made without pair_reads_VR
+        """
+        if self._pair_reads_VR is None:
+            raise ValueError("expected what a purchase head reads of items, found none")
+        pairs = {"pair_row": row, "pair_step": step, "pair_item": item}
+        given = {**self._with_reads(rows), **pairs, PAIR_READS: self._pair_reads_VR[item]}
+        return _call(self._model.signatures["purchase_pairs"], given)["probability"]
+
+    def _with_reads(self, rows: Arrays) -> Arrays:
+        return {**rows, ITEM_READS: self._reads_VR[rows["item"]]}
 
 
 class Ranker:
@@ -102,7 +118,9 @@ class Ranker:
         return self._model.signatures["items"]()["vectors"]
 
     def of_items(self, item: Ints) -> dict[str, tf.Tensor]:
-        """Of some items [K] their "vectors" [K, D + 1], and ITEM_READS of an Encoder [K, R]."""
+        """Of some items [K] their "vectors" [K, D + 1], and of an Encoder ITEM_READS [K, R] and,
+        where it has a purchase head, PAIR_READS [K, D + 1].
+        """
         return _call(self._model.signatures["of_items"], {"item": item})
 
     @functools.cached_property

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 
 from recsys import cache, files, saved_model
 from recsys.errors import DataError
-from recsys.saved_model import ITEM_READS, Ranker
+from recsys.saved_model import ITEM_READS, PAIR_READS, Ranker
 from recsys.score import vectors
 from recsys.score.neighbours import NeighbourShelf, build
 from recsys.score.plan import Floats, Ints, Plan
@@ -47,6 +47,11 @@ def reads(plan: Plan) -> Wanted:
     """What an encoder reads of each item of the vocabulary."""
     items = np.arange(len(plan.catalogue.train_count), dtype=np.int32)
     return Wanted(ITEM_READS, items, partial(vectors.write_whole, chosen_N=items))
+
+
+def pair_reads(plan: Plan) -> Wanted:
+    """What a purchase head reads of each item of the vocabulary."""
+    return replace(reads(plan), output=PAIR_READS)
 
 
 def scores(plan: Plan, items: Ints) -> Wanted:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys import saved_model
 from recsys.encoding import Ints, Rows
+from recsys.saved_model import Encoder
 from recsys.schemas import PAIR_SOURCES
-from recsys.score import histories
+from recsys.score import histories, mapped
 from recsys.score.plan import Plan
 from recsys.score.vectors import require_finite
 
@@ -26,7 +26,9 @@ class Purchases:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._ranker = saved_model.load(plan.export)
+        wanted = {"reads": mapped.reads(plan), "pair_reads": mapped.pair_reads(plan)}
+        found = mapped.made(plan, wanted)
+        self._encoder = Encoder(plan.encoder, found["reads"], found["pair_reads"])
 
     @staticmethod
     def in_order(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -70,6 +72,6 @@ class Purchases:
         for start in range(0, len(row_P), _PAIRS_AT_ONCE):
             here = slice(start, start + _PAIRS_AT_ONCE)
             padded = [np.resize(values[here], _PAIRS_AT_ONCE) for values in (row_P, step_P, item_P)]
-            found_M = self._ranker.purchases(rows, *padded).numpy()
+            found_M = self._encoder.purchases(rows, *padded).numpy()
             found_P[here] = found_M[: len(row_P[here])]
         return found_P

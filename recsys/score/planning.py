@@ -97,7 +97,7 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
             "score.neighbours.above_items: expected the package faiss-cpu "
             "(pip install recsys[neighbours]), found none"
         )
-    encodes = score.user_vectors or {"home", "next"} & set(score.lists)
+    encodes = score.user_vectors or {"home", "next", "pairs"} & set(score.lists)
     if encodes and not files.exists(model.encoder):
         raise DataError(
             f"{model.encoder}: expected the SavedModel of what reads histories, found none; run "

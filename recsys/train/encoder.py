@@ -1,23 +1,34 @@
 """The SavedModel of what reads histories, without what grows with the catalogue.
 
-Its one signature, `encode`, is that of the export, but takes what the network reads of the events'
-items, `item_reads` [B, L, R]: rows of what the export's `of_items` returns. So a process that
-encodes users needs no table of its own of all items; many can map one.
+Its signatures are `encode` of the export and, of a model with a purchase head, `purchase_pairs`,
+but they are given what the network reads of items: of those of events `item_reads` [B, L, R], of
+those of pairs `pair_reads` [P, R]. Both are rows of what the export's `of_items` returns. So a
+process that encodes users needs no table of its own of all items; many can map one.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from recsys.saved_model import ITEM_READS
-from recsys.train.export import Export, input_specs, traced, without_gradients
+from recsys.saved_model import ITEM_READS, PAIR_READS
+from recsys.train.export import Export, input_specs, pair_specs, traced, without_gradients
 
 
 def save(export: Export, folder: str) -> None:
     """Writes the SavedModel to a local folder."""
-    width = export.model.item_reads(tf.constant([0])).shape[1]
-    reads = tf.TensorSpec([None, None, width], tf.float32, ITEM_READS)
-    encode = traced(export.encode, **input_specs(export.model, None, None), **{ITEM_READS: reads})
+    model, item = export.model, tf.constant([0])
+    rows = input_specs(model, None, None)
+    rows[ITEM_READS] = _spec(ITEM_READS, [None, None, model.item_reads(item).shape[1]])
+    signatures = {"encode": traced(export.encode, **rows)}
+    if model.purchase is not None:
+        reads = _spec(PAIR_READS, [None, model.pair_reads(item).shape[1]])
+        pairs = {**pair_specs(), PAIR_READS: reads}
+        signatures["purchase_pairs"] = traced(export.purchase_pairs, **pairs, **rows)
     root = tf.Module(name="encoder")
-    root.variables_read = list(encode.graph.variables)  # the export itself has those of all items
-    tf.saved_model.save(root, folder, signatures={"encode": encode}, options=without_gradients())
+    # The export itself has those of all items.
+    root.variables_read = [each for own in signatures.values() for each in own.graph.variables]
+    tf.saved_model.save(root, folder, signatures=signatures, options=without_gradients())
+
+
+def _spec(name: str, shape: list[int | None]) -> tf.TensorSpec:
+    return tf.TensorSpec(shape, tf.float32, name)

@@ -73,12 +73,19 @@ class Ensemble(Recommender):
         # The places follow from the batch alone.
         return found[0][0], _mean([added_P for _, added_P in found])
 
-    def purchase_logits(self, batch: Batch, pairs: Cases, state_CD: tf.Tensor) -> tf.Tensor:
+    def pair_reads(self, item_K: tf.Tensor) -> tf.Tensor:
+        """What the purchase heads read of items: vectors and biases [K, M (D + 1)]."""
+        return tf.concat([member.pair_reads(item_K) for member in self.members], axis=1)
+
+    def purchase_logits(
+        self, batch: Batch, pairs: Cases, state_CD: tf.Tensor, reads_PR: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """The mean of the purchase heads' logits [P]."""
         count = len(self.members)
         states = tf.split(count * state_CD, count, axis=1)
-        both = zip(self.members, states, strict=True)
-        return _mean([member.purchase_logits(batch, pairs, own_CD) for member, own_CD in both])
+        reads = [None] * count if reads_PR is None else tf.split(reads_PR, count, axis=1)
+        parts = zip(self.members, states, reads, strict=True)
+        return _mean([member.purchase_logits(batch, pairs, *own) for member, *own in parts])
 
 
 def _mean(values: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -17,7 +17,8 @@ Signatures, all over B rows of L events:
     items            nothing -> vectors [V, D + 1]; a row's scores are its vector times these, plus
                      what its own items add
     of_items         indexes of items [K] -> vectors [K, D + 1], and what the network reads of each
-                     [K, R], for recsys.train.encoder: a catalogue in parts
+                     [K, R], and a purchase head [K, D + 1], for recsys.train.encoder: a catalogue
+                     in parts
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 import tensorflow as tf
 
 from recsys import ranking
-from recsys.saved_model import ITEM_READS
+from recsys.saved_model import ITEM_READS, PAIR_READS
 from recsys.scale import MOST_DEVIATIONS, Scale
 from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, UNKNOWN
 from recsys.train.batch import Batch, Cases, spec, target_cases, trim
@@ -108,10 +109,13 @@ class Export(tf.Module):
 
     def of_items(self, item: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
-        return {
+        found = {
             "vectors": self.model.item_vectors(item),
             ITEM_READS: self.model.item_reads(item),
         }
+        if self.model.purchase is not None:
+            found[PAIR_READS] = self.model.pair_reads(item)
+        return found
 
     def cases(self, vectors: tf.Tensor, **rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
@@ -138,10 +142,16 @@ class Export(tf.Module):
         return {"item_ids": tf.gather(self.item_ids, best.indices), "scores": best.values}
 
     def purchase_pairs(
-        self, pair_row: tf.Tensor, pair_step: tf.Tensor, pair_item: tf.Tensor, **rows: tf.Tensor
+        self,
+        pair_row: tf.Tensor,
+        pair_step: tf.Tensor,
+        pair_item: tf.Tensor,
+        pair_reads: tf.Tensor | None = None,
+        **rows: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
-        return {"probability": self._purchase(trim(rows), pair_row, pair_step, pair_item)}
+        pairs = (pair_row, pair_step, pair_item, pair_reads)
+        return {"probability": self._purchase(trim(rows), *pairs)}
 
     def purchase(
         self,
@@ -165,12 +175,17 @@ class Export(tf.Module):
         }
 
     def _purchase(
-        self, batch: Batch, row_P: tf.Tensor, step_P: tf.Tensor, item_P: tf.Tensor
+        self,
+        batch: Batch,
+        row_P: tf.Tensor,
+        step_P: tf.Tensor,
+        item_P: tf.Tensor,
+        reads_PR: tf.Tensor | None = None,
     ) -> tf.Tensor:
         state_PD = self.model.encode(batch, row_P, step_P)
         item_P = self.model.known_only(item_P)
         pairs = Cases(row_P, step_P, tf.range(tf.size(item_P)), item_P)
-        return tf.sigmoid(self.model.purchase_logits(batch, pairs, state_PD))
+        return tf.sigmoid(self.model.purchase_logits(batch, pairs, state_PD, reads_PR))
 
     def from_raw(
         self,
@@ -236,6 +251,12 @@ def input_specs(
     return {name: spec(name, rows, length) for name in model.events.columns}
 
 
+def pair_specs() -> dict[str, tf.TensorSpec]:
+    """What a signature over pairs of a step and an item takes."""
+    names = ("pair_row", "pair_step", "pair_item")
+    return {name: tf.TensorSpec([None], tf.int32, name) for name in names}
+
+
 def traced(function: Callable[..., dict[str, tf.Tensor]], **inputs: tf.TensorSpec) -> Any:
     """The function as a graph over such inputs, and as no part of a module.
 
@@ -267,16 +288,12 @@ def save(export: Export, folder: str) -> None:
         "cases": traced(export.cases, vectors=vectors, **with_targets),
     }
     if export.model.purchase is not None:
-        pairs = {
-            name: tf.TensorSpec([None], tf.int32, name)
-            for name in ("pair_row", "pair_step", "pair_item")
-        }
         signatures |= {
             "purchase": traced(
                 export.purchase,
                 candidate_ids=tf.TensorSpec([None, None], tf.string, "candidate_ids"), **raw,
             ),
-            "purchase_pairs": traced(export.purchase_pairs, **pairs, **index),
+            "purchase_pairs": traced(export.purchase_pairs, **pair_specs(), **index),
         }  # fmt: skip
     tf.saved_model.save(export, folder, signatures=signatures, options=without_gradients())
 

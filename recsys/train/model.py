@@ -191,13 +191,28 @@ class Recommender(tf.Module):
         scores_CK = tf.tensor_scatter_nd_add(scores_CK, places_O2, added_O)
         return Scored(target_P, cases.case_P, scores_CK)
 
-    def purchase_logits(self, batch: Batch, pairs: Cases, state_CD: tf.Tensor) -> tf.Tensor:
+    def pair_reads(self, item_K: tf.Tensor) -> tf.Tensor:
+        """What the purchase head reads of items: vectors and biases [K, D + 1].
+
+        Raises:
+            ValueError: the model has no such head
+        """
+        if self.purchase is None:
+            raise ValueError("expected a model with a purchase head, found one without")
+        item_K = self.known_only(item_K)
+        bias_K = tf.gather(self.purchase.item_bias, item_K)
+        return tf.concat([self.output_tower(item_K), bias_K[:, None]], axis=1)
+
+    def purchase_logits(
+        self, batch: Batch, pairs: Cases, state_CD: tf.Tensor, reads_PR: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """The purchase head's logits [P] for items that come at the given steps.
 
         Args:
             batch: rows
             pairs: of steps and items, which need not be targets
             state_CD: before the steps
+            reads_PR: pair_reads of the pairs' items, where somebody looked them up already
 
         Raises:
             ValueError: the model has no such head
@@ -208,7 +223,9 @@ class Recommender(tf.Module):
         known = {**batch, "item": self.known_only(batch["item"])}
         count_PE = self.purchase.earlier(known, row_P, step_P, pairs.item_P)
         state_PD = tf.gather(state_CD, pairs.case_P)
-        return self.purchase(state_PD, self.output_tower(pairs.item_P), count_PE, pairs.item_P)
+        if reads_PR is None:
+            reads_PR = self.pair_reads(pairs.item_P)
+        return self.purchase(state_PD, reads_PR[:, :-1], count_PE, reads_PR[:, -1])
 
     def items_to_learn(self, cases: Cases, candidates: Candidates) -> tuple[tf.Tensor, ...]:
         """Vectors [K, D] and biases [K] of the candidates, corrected if asked, and the targets'."""

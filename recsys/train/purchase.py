@@ -69,7 +69,7 @@ class PurchaseHead(tf.Module):
         self.item_bias = tf.Variable(tf.zeros([vocabulary_size]), name="item_bias")
 
     def __call__(
-        self, state_PD: tf.Tensor, vector_PD: tf.Tensor, count_PE: tf.Tensor, item_P: tf.Tensor
+        self, state_PD: tf.Tensor, vector_PD: tf.Tensor, count_PE: tf.Tensor, bias_P: tf.Tensor
     ) -> tf.Tensor:
         """The logits [P]: their sigmoid is the probability.
 
@@ -77,12 +77,12 @@ class PurchaseHead(tf.Module):
             state_PD: before the item
             vector_PD: of the item
             count_PE: events of the item in the history, by type
-            item_P: index in the vocabulary
+            bias_P: of the item
         """
         inputs_PI = tf.concat([state_PD, vector_PD, state_PD * vector_PD], axis=1)
         counted_PH = tf.matmul(tf.math.log1p(count_PE), self.type_kernel)
         hidden_PH = tf.nn.relu(tf.matmul(inputs_PI, self.kernel) + counted_PH + self.bias)
-        return tf.gather(self.item_bias, item_P) + tf.linalg.matvec(hidden_PH, self.weights)
+        return bias_P + tf.linalg.matvec(hidden_PH, self.weights)
 
     def earlier(
         self, batch: Batch, row_P: tf.Tensor, step_P: tf.Tensor, item_P: tf.Tensor

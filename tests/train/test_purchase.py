@@ -15,6 +15,7 @@ from recsys.config.augment import Augment
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, VALUE_WEIGHT
+from recsys.train import encoder
 from recsys.train.augment import augmented
 from recsys.train.batch import Cases, target_cases, trim
 from recsys.train.ensemble import Ensemble
@@ -220,6 +221,30 @@ def test_exported_probabilities_are_those_of_the_model(
     found = saved_model.load(str(exported)).purchases(rows, *asked)
     expected = 1 / (1 + np.exp(-np.array(logits_by_hand(model, batch)[0])))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_an_encoder_gives_the_same_and_has_no_table_of_items(
+    model: Recommender, batch: dict[str, tf.Tensor], tmp_path: Path, members: int
+) -> None:
+    whole = model if members == 1 else Ensemble([model] * members)
+    ids = [f"item-{index}" for index in range(FIRST_ITEM, FIRST_ITEM + ITEMS)]
+    module = Export(whole, ids, {"event_type": EVENT_TYPES}, exclude_history=False)
+    save(module, str(tmp_path / "export"))
+    encoder.save(module, str(tmp_path / "encoder"))
+    ranker = saved_model.Ranker(str(tmp_path / "export"))
+    size = model.vocabulary_size
+    reads = {name: part.numpy() for name, part in ranker.of_items(np.arange(size)).items()}
+    names = (saved_model.ITEM_READS, saved_model.PAIR_READS)
+    other = saved_model.Encoder(str(tmp_path / "encoder"), *(reads[name] for name in names))
+    rows = {name: values.numpy() for name, values in batch.items()}
+    row, place = np.nonzero(rows["purchase"])
+    asked = (row, rows["step"][row, place], rows["item"][row, place])
+    expected = ranker.purchases(rows, *asked).numpy()
+    np.testing.assert_allclose(other.purchases(rows, *asked), expected, atol=1e-6)
+    assert expected.std() > 1e-3  # else the test shows little
+    held = tf.saved_model.load(str(tmp_path / "encoder")).variables_read
+    assert size not in {side for variable in held for side in variable.shape}
 
 
 def test_raw_events_give_the_same_probabilities(
