@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from unittest.mock import patch
 
 import pyarrow as pa
+import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files, manifest, saved_model, tables, trained
+from recsys.errors import DataError
 from recsys.schemas import HISTORIES
-from recsys.score import planning, worker
+from recsys.score import mapped, planning, worker
 from tests.score.listing import small
 from tests.score.worlds import World
 
@@ -50,3 +53,17 @@ def test_one_load_a_process_with_the_threads_of_a_task(spark: SparkSession, own:
     assert {row.whole for row in said} == {0}  # what grows with the catalogue is mapped
     assert {row.threads for row in said} == {1}  # two tasks of one core
     assert sum(row.lists for row in said) == dataset.users
+
+
+def test_who_is_killed_while_it_loads_the_model_is_an_error(tmp_path: Path) -> None:
+    class Killer:
+        """A model that ends whoever gets it."""
+
+        def __reduce__(self) -> tuple[object, ...]:
+            return os._exit, (1,)
+
+        def __str__(self) -> str:
+            return "file:/model/export"
+
+    with pytest.raises(DataError, match=r"file:/model/export: expected to load it, found the proc"):
+        mapped._make(Killer(), {}, tmp_path / "made")
