@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys.config import Clean, Config, Items, Prepare
+from recsys.config import Clean, Config, EventColumns, Events, Items, Prepare
 from recsys.errors import ConfigError, DataError
 from recsys.prepare.catalogue import catalogue
 from recsys.prepare.rules import DROPPED_BY, apply_rules, rules
 
 CONFIG = Config(
+    events=Events(columns=EventColumns(quantity="pieces")),
     items=Items(path=("items",), attributes={"kind": "category", "brand": "category"}),
     prepare=Prepare(
         clean=Clean(
