@@ -150,7 +150,7 @@ def _require_whole(kept: Sequence[Day], found: dict[str, int], config: Config) -
     """Refuses to replace a day by a part of it, as a file that runs over midnight brings it."""
     before: dict[str, int] = {}
     for day in kept:
-        before[day.date] = before.get(day.date, 0) + day.events
+        before[day.date] = max(before.get(day.date, 0), day.events)  # of what came at once
     for date, count in found.items():
         least = -(-before.get(date, 0) // _LEAST_OF_A_DAY)
         if count < least:

@@ -21,11 +21,9 @@ from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.score.subjects import SECONDS_PER_DAY
 from recsys.score.vectors import require_finite
 
-# Room for events, four sizes to each power of two: less of it is empty with more of them, but more
+# Room for events, and for steps: the more sizes there are, the less of it is empty, but the more
 # blocks are not full.
-_SIZES = np.array(
-    [quarters << power for power in range(1, 20) for quarters in range(4, 8)], np.int32
-)
+_SIZES = np.array([8, *(size << power for power in range(20) for size in (16, 24))], np.int32)
 
 
 def read(batch: pa.RecordBatch, users: int, inputs: Iterable[str]) -> Rows:
@@ -65,13 +63,15 @@ def _shapes(step_BL: Ints) -> Ints:
     return np.asarray(_SIZES[np.searchsorted(_SIZES, np.stack([events_B, steps_B], axis=1))])
 
 
-def _encoded(encoder: Encoder, rows: Rows) -> Encoded:
+def _encoded(encoder: Encoder, rows: Rows, users: int) -> Encoded:
     """The histories, each among those of its own shape alone, in blocks of always as many.
+
+    Those behind the users, with which the rows are filled up, have vectors of zeros.
 
     The last bits of a product depend on its shape: so they do not on who else is in the block, and
     thereby not on the partitions.
     """
-    shape_B2 = _shapes(rows["step"])
+    shape_B2 = _shapes(rows["step"][:users])
     vectors, pairs = [], []
     for events, steps in np.unique(shape_B2, axis=0):
         row = np.flatnonzero((shape_B2 == (events, steps)).all(axis=1))
@@ -80,7 +80,7 @@ def _encoded(encoder: Encoder, rows: Rows) -> Encoded:
         own = [values[is_own_P] for values in (found.pairs.row, found.pairs.item)]
         vectors.append((row, found.vectors[: len(row)]))
         pairs.append(Pairs(row[own[0]].astype(np.int32), own[1], found.pairs.score[is_own_P]))
-    vectors_BW = np.empty((len(shape_B2), vectors[0][1].shape[1]), np.float32)
+    vectors_BW = np.zeros((len(rows["step"]), vectors[0][1].shape[1]), np.float32)
     for row, vectors_NW in vectors:
         vectors_BW[row] = vectors_NW
     return Encoded(vectors_BW, Pairs.joined(pairs))
@@ -112,7 +112,7 @@ def encode(
     Raises:
         DataError: the model says of a user what is no number
     """
-    encoded = _encoded(encoder, rows)
+    encoded = _encoded(encoder, rows, len(names))
     require_finite(encoded.vectors, names, "user")
     own = encoded.pairs
     is_of_user_P = own.row < len(names)

@@ -8,13 +8,14 @@ grows with the catalogue.
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -82,13 +83,24 @@ def made(plan: Plan, wanted: Mapping[str, Wanted]) -> dict[str, Floats]:
 def _make(export: str, wanted: Mapping[str, Wanted], folder: Path) -> None:
     folder.mkdir()
     try:
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent) as pool:
             pool.submit(_write, export, wanted, folder).result()
     except BrokenProcessPool as error:
         raise DataError(
             f"{export}: expected to load it, found the process that did so killed, as for want of "
             "memory"
         ) from error
+
+
+def _end_with_parent() -> None:
+    """Keeps the process, and the model that it loads, from outliving a worker that is killed."""
+
+    def wait() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _write(export: str, wanted: Mapping[str, Wanted], folder: Path) -> None:

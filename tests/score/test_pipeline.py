@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,22 @@ def test_a_model_that_makes_of_a_user_no_number_is_named_with_the_user(
     with pytest.raises(DataError, match="export: expected finite numbers for the user 'user-"):
         pipeline.run(spark, own.config(score=small()))
     assert files.published(str(own.folder / "recommendations")) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "gone", "words"),
+    [
+        ("model", "encoder", r"encoder: expected the SavedModel .* run jobs/train.py again"),
+        ("dataset", "interactions", r"expected interactions/, .* run jobs/prepare.py again"),
+    ],
+)
+def test_what_an_older_version_made_is_refused(
+    spark: SparkSession, own: World, place: str, gone: str, words: str
+) -> None:
+    shutil.rmtree(files.local_copy(files.join(files.current(str(own.folder / place), ""), gone)))
+    config = own.config(score=small(rules=Rules(leave_out={"purchase": None})))
+    with pytest.raises(DataError, match=words):
+        pipeline.run(spark, config)
 
 
 def test_a_second_run_to_the_same_place_is_refused(spark: SparkSession, own: World) -> None:

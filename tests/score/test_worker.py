@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
+import psutil
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
@@ -15,6 +19,7 @@ from recsys import files, manifest, saved_model, tables, trained
 from recsys.errors import DataError
 from recsys.schemas import HISTORIES
 from recsys.score import mapped, planning, worker
+from tests.processes import environment
 from tests.score.listing import small
 from tests.score.worlds import World
 
@@ -67,3 +72,32 @@ def test_who_is_killed_while_it_loads_the_model_is_an_error(tmp_path: Path) -> N
 
     with pytest.raises(DataError, match=r"file:/model/export: expected to load it, found the proc"):
         mapped._make(Killer(), {}, tmp_path / "made")
+
+
+_MAKER = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from recsys.score import mapped
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=mapped._end_with_parent)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_who_loads_the_model_ends_with_a_worker_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "maker.py").write_text(_MAKER)
+    worker_alone = subprocess.Popen(
+        [sys.executable, str(tmp_path / "maker.py")], env=environment(), stdout=subprocess.PIPE
+    )
+    assert worker_alone.stdout is not None
+    child = int(worker_alone.stdout.readline())
+    assert psutil.pid_exists(child)
+    worker_alone.kill()
+    worker_alone.wait()
+    deadline = time.time() + 60
+    while psutil.pid_exists(child):
+        assert time.time() < deadline
+        time.sleep(0.05)
