@@ -74,6 +74,10 @@ def paired(first: Side, second: Side) -> tuple[Apart, str | None]:
     names = [name for name in before if name in after]
     if first.figures["category"] != second.figures["category"]:
         names = [name for name in names if "category" not in name]
+    # What is new, or too rare to be known, depends on what the models were fitted to.
+    for key, of_slices in (("learnt_from", " in new_items="), ("known_size", " in items=")):
+        if first.figures.get(key) != second.figures.get(key):
+            names = [name for name in names if of_slices not in name]
     found = {}
     for name in names:
         # Resamples are numbered: the first of many are those of few.

@@ -84,6 +84,7 @@ def figures(
         "category": catalogue.category,
         **_totals(cases, systems[0], catalogue.known_size),
         "known_size": catalogue.known_size,
+        "learnt_from": [*evaluation.learn_from],
         "measured_cases": found[systems[0], "all", "", *columns[0]].cases,
         "measured_users": users["all", ""],
         "least_users": bootstrap.LEAST_USERS,

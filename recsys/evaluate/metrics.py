@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from recsys.evaluate.lists import Catalogue, Floats, Lists
-from recsys.schemas import PADDING
+from recsys.schemas import FIRST_ITEM, PADDING
 
 
 def recall(lists: Lists, k: int) -> Floats:
@@ -113,15 +113,15 @@ def category_diversity(lists: Lists, k: int) -> Floats:
     """Share of the pairs of the first k recommended items that differ in category [N].
 
     Intra-list diversity (Ziegler et al., WWW 2005) with the distance 0 or 1; a list of fewer than
-    two items has 0.
+    two items has 0. Of items without a known category each is of one of its own.
     """
     if lists.catalogue.category is None:
         raise ValueError("expected items with a category, found none")
     first_NK = lists.recommended[:, :k]
-    place_K = -1 - np.arange(first_NK.shape[1], dtype=np.int32)  # of no category, each another
-    kind_NK = np.sort(
-        np.where(first_NK == PADDING, place_K, lists.catalogue.category[first_NK]), axis=1
-    )
+    place_K = -1 - np.arange(first_NK.shape[1], dtype=np.int32)
+    kind_NK = lists.catalogue.category[first_NK]
+    is_known_NK = (first_NK != PADDING) & (kind_NK >= FIRST_ITEM)
+    kind_NK = np.sort(np.where(is_known_NK, kind_NK, place_K), axis=1)
     # Of a sorted row: how many equal ones stand before each, so their sum is the alike pairs.
     place = np.broadcast_to(np.arange(kind_NK.shape[1]), kind_NK.shape)
     starts = np.ones(kind_NK.shape, bool)

@@ -113,6 +113,7 @@ class Plain:
         return {
             item: own[colour[item]] * self.counts[item] / max(sold[colour[item]], 1)
             for item in self.catalogue
+            if colour[item] is not None
         }
 
     def _last(self, steps: History, item: int) -> int:

@@ -76,6 +76,22 @@ def test_every_figure_of_both_is_tested(sides: tuple[Side, Side]) -> None:
         assert f"recall@5 in {part['slice']}={part['value']}" in apart
 
 
+@pytest.mark.parametrize(
+    ("key", "other", "slice_of"),
+    [("known_size", 1, " in items="), ("learnt_from", ["train", "valid"], " in new_items=")],
+)
+def test_slices_that_hold_other_cases_are_not_tested(
+    sides: tuple[Side, Side], key: str, other: object, slice_of: str
+) -> None:
+    first, second = sides
+    apart, _ = comparing.paired(first, second)
+    assert any(slice_of in name for name in apart)
+    refitted = dataclasses.replace(second, figures={**second.figures, key: other})
+    found, why = comparing.paired(first, refitted)
+    assert why is None
+    assert {*apart} - {*found} == {name for name in apart if slice_of in name}
+
+
 def test_the_first_of_many_resamples_are_those_of_few(
     sides: tuple[Side, Side], tmp_path: Path
 ) -> None:

@@ -285,6 +285,10 @@ def test_known_values() -> None:
     assert metrics.serendipity(lists, 3)[0] == 0
     # Items 2 and 5 are of one category, 3 and 6 of another.
     assert metrics.category_diversity(lists, 5)[0] == pytest.approx(1 - 2 / 10)
+    unknown = np.where(lists.catalogue.category == lists.catalogue.category[3], 1, 2)
+    some = dataclasses.replace(lists.catalogue, category=unknown.astype(np.int32))
+    found = metrics.category_diversity(dataclasses.replace(lists, catalogue=some), 5)[0]
+    assert found == pytest.approx(1 - 3 / 10)  # three are of one, and two of none that is known
 
 
 def test_an_unknown_target_counts_as_a_target() -> None:

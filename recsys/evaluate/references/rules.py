@@ -86,6 +86,7 @@ def category_best_sellers(training: Training) -> CategoryBestSellers:
     counts_V = training.counts.astype(float)
     total_C = np.bincount(category_V, counts_V)
     share_V = counts_V / np.maximum(total_C, 1)[category_V]
+    share_V[category_V < FIRST_ITEM] = 0.0  # nobody knows that they are alike
     return CategoryBestSellers(
         share_V, category_V, int(category_V.max(initial=0)) + 1, training.popularity
     )
