@@ -176,9 +176,8 @@ def _with_directions(catalogue: Catalogue, export: str | None) -> Catalogue:
 def _directions(export: str) -> npt.NDArray[np.float32]:
     """The model's item vectors at length 1 [V, D], once a process."""
     saved_model.limit_threads(1)
-    vectors_VD = np.asarray(saved_model.load(export).items())[
-        :, :-1
-    ]  # without what popularity adds
+    vectors_VW = np.asarray(saved_model.load(export).items())
+    vectors_VD = vectors_VW[:, :-1]  # without what popularity adds
     length_V1 = np.linalg.norm(vectors_VD, axis=1, keepdims=True)
     return np.asarray(vectors_VD / np.maximum(length_V1, np.finfo(np.float32).tiny), np.float32)
 

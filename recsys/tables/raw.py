@@ -63,9 +63,7 @@ def read_stock(spark: SparkSession, stock: configuration.Stock) -> DataFrame:
     Raises:
         DataError: path not there, file not readable, or a column that is not there
     """
-    columns = {name: (name, getattr(stock, name)) for name in ("item_id", "quantity")}
-    section = "score.rules.stock"
-    return _read_mapped(spark, section, stock.path, stock.format, stock.options, columns)
+    return _read_table(spark, "score.rules.stock", stock, ("item_id", "quantity"))
 
 
 def read_subjects(spark: SparkSession, subjects: configuration.Subjects) -> DataFrame:
@@ -74,9 +72,7 @@ def read_subjects(spark: SparkSession, subjects: configuration.Subjects) -> Data
     Raises:
         DataError: path not there, file not readable, or a column that is not there
     """
-    columns = {name: (name, getattr(subjects, name)) for name in ("id", "group")}
-    section = "score.subjects"
-    return _read_mapped(spark, section, subjects.path, subjects.format, subjects.options, columns)
+    return _read_table(spark, "score.subjects", subjects, ("id", "group"))
 
 
 def read_pairs(spark: SparkSession, pairs: configuration.Pairs) -> DataFrame:
@@ -85,8 +81,7 @@ def read_pairs(spark: SparkSession, pairs: configuration.Pairs) -> DataFrame:
     Raises:
         DataError: path not there, file not readable, or a column that is not there
     """
-    columns = {name: (name, getattr(pairs, name)) for name in ("id", "item_id")}
-    return _read_mapped(spark, "score.pairs", pairs.path, pairs.format, pairs.options, columns)
+    return _read_table(spark, "score.pairs", pairs, ("id", "item_id"))
 
 
 def read_identities(spark: SparkSession, identities: configuration.Identities) -> DataFrame:
@@ -95,10 +90,21 @@ def read_identities(spark: SparkSession, identities: configuration.Identities) -
     Raises:
         DataError: path not there, file not readable, or a column that is not there
     """
-    names = ("platform", "user_id", "person")
-    columns = {name: (name, getattr(identities, name)) for name in names}
-    section, options = "events.identities", identities.options
-    return _read_mapped(spark, section, identities.path, identities.format, options, columns)
+    return _read_table(spark, "events.identities", identities, ("platform", "user_id", "person"))
+
+
+def _read_table(
+    spark: SparkSession,
+    section: str,
+    given: configuration.Stock
+    | configuration.Subjects
+    | configuration.Pairs
+    | configuration.Identities,
+    names: tuple[str, ...],
+) -> DataFrame:
+    """A table of a section that has a key for each column, of the name that we give it."""
+    columns = {name: (name, getattr(given, name)) for name in names}
+    return _read_mapped(spark, section, given.path, given.format, given.options, columns)
 
 
 def _read_mapped(
