@@ -4,7 +4,7 @@ python benchmarks/prepare_polars.py LOG OUTPUT
 
 What benchmarks/prepare.py asks for: mapping, validation and quarantine, duplicates, bots, minimum
 support, sessions by gap, split by time, vocabulary, item statistics, sequences in groups of one
-width, histories, and the checks for leakage.
+width, histories, what was before them, and the checks for leakage.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ class Sequences:
             "purchase": np.zeros(len(time), np.int32),  # no types buy here: nothing is labelled
         }
         self.names = events["session_id"].to_numpy()[self.first]
-        split = events["split"].to_numpy()
+        self.columns["split"] = split = events["split"].to_numpy()
         self.split = split[self.first]
         # Behind it a session is of no split.
         self.stop = self.first + np.add.reduceat((split != 3).astype(np.int64), self.first)
@@ -279,6 +279,7 @@ class Sequences:
             of = np.flatnonzero(self.split[session] == number)
             of = of[np.argsort((end - context)[of], kind="stable")]
             arrays, size = self._arrays(context[of], end[of], target[of])
+            del arrays["split"]
             _write(output / f"{split}.parquet", self.names[session[of]], arrays, size, fill=True)
             counts[split] = {"rows": len(of), "targets": int(arrays["target"].sum())}
             latest = int(arrays["timestamp"].max()) if len(of) else 0
@@ -286,9 +287,14 @@ class Sequences:
         step_event = np.flatnonzero(np.diff(self.columns["step"], prepend=-1))
         begin = np.maximum(self.first, self.end - self.settings.length)
         begin = step_event[np.searchsorted(step_event, begin)]
-        arrays, size = self._arrays(begin, self.end, self.end)
-        del arrays["target"], arrays["purchase"]
-        _write(output / "histories.parquet", self.names, arrays, size, fill=False)
+        long = np.flatnonzero(begin > self.first)
+        for name, own, start, stop in (
+            ("histories", slice(None), begin, self.end),
+            ("earlier", long, self.first[long], begin[long]),
+        ):
+            arrays, size = self._arrays(start, stop, stop)
+            del arrays["target"], arrays["purchase"]
+            _write(output / f"{name}.parquet", self.names[own], arrays, size, fill=False)
         return counts | {"histories": len(self.names)}
 
     def _arrays(

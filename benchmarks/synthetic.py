@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from recsys import files, manifest
 from recsys.config import Config, Train
 from recsys.manifest import GroupFile, Manifest, Split
-from recsys.schemas import FIRST_ITEM, HISTORIES, SCHEMA_VERSION, SEQUENCE_ARRAYS
+from recsys.schemas import FIRST_ITEM, HISTORIES, SCHEMA_VERSION, SEQUENCE_ARRAYS, SPLITS
 
 LENGTH = 50
 _ROWS_PER_FILE = 25_000
@@ -99,6 +99,7 @@ def write_cases(place: Path, cases: int, items: int, train_rows: int = 2_000) ->
 def _write_split(folder: Path, name: str, rows: int, items: int) -> Split:
     path = folder / "sequences" / f"split={name}"
     path.mkdir(parents=True)
+    _write_part(folder / "earlier", name, [], histories(0, items), 0)
     written = []
     for start in range(0, max(rows, 1), _ROWS_PER_FILE):
         count = min(rows - start, _ROWS_PER_FILE)
@@ -120,6 +121,8 @@ def _write_split(folder: Path, name: str, rows: int, items: int) -> Split:
             **{key: _lists(key, arrays[key]) for key in SEQUENCE_ARRAYS},
         }  # fmt: skip
         file = f"part-{start // _ROWS_PER_FILE:05d}.parquet"
+        of_split = f"{name}-{start // _ROWS_PER_FILE:05d}"
+        _write_part(folder / "histories", of_split, user, arrays, SPLITS.index(name))
         pq.write_table(pa.table(columns), path / file)
         written.append(GroupFile(f"sequences/split={name}/{file}", count, count))
     return Split(tuple(written), rows, 0, rows, rows, 0)
@@ -172,17 +175,28 @@ def _write_items(folder: Path, items: int, categories: int = 0) -> None:
 
 
 def _write_histories(folder: Path, users: int, items: int) -> None:
-    folder.mkdir(parents=True)
     rows = histories(users, items)
     for number, start in enumerate(range(0, users, _ROWS_PER_FILE)):
         part = {name: values[start : start + _ROWS_PER_FILE] for name, values in rows.items()}
         count = len(part["item"])
-        columns: dict[str, pa.Array] = {
-            "user_id": pa.array([f"user-{user}" for user in range(start, start + count)])
-        }
-        here = part["step"] >= 0
-        columns |= {name: _lists(name, part[name], here) for name in list(HISTORIES)[1:]}
-        pq.write_table(pa.table(columns), folder / f"part-{number:05d}.parquet")
+        user = [f"user-{user}" for user in range(start, start + count)]
+        _write_part(folder / "histories", f"part-{number:05d}", user, part, SPLITS.index("train"))
+    _write_part(folder / "earlier", "part-00000", [], {k: v[:0] for k, v in rows.items()}, 0)
+
+
+def _write_part(
+    folder: Path, name: str, user: list[str], rows: dict[str, np.ndarray], split: int
+) -> None:
+    """Histories whose events are all in the time of one split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    here = rows["step"] >= 0
+    rows = {**rows, "split": np.full_like(rows["step"], split)}
+    columns = {
+        "user_id": pa.array(user, pa.string()),
+        "first_step": pa.array(np.zeros(len(user), np.int64)),
+        **{key: _lists(key, rows[key], here) for key in list(HISTORIES)[2:]},
+    }
+    pq.write_table(pa.table(columns), folder / f"{name}.parquet")
 
 
 def manifest_of(

@@ -10,7 +10,6 @@ from typing import Any
 from recsys.config import Evaluate
 from recsys.evaluate import aggregate, figures, references
 from recsys.evaluate.evaluation import Evaluation
-from recsys.evaluate.histories import whole
 from recsys.evaluate.references.system import System, Training
 
 Values = Mapping[str, Any]
@@ -90,7 +89,7 @@ def tuned(
         most_cases: of validation, as of evaluate.drawn; the same for all that is tried
     """
     settings = evaluation.config.evaluate
-    train = whole(evaluation.splits(("train",))).cache()
+    train = evaluation.histories(("train",)).cache()
     training = evaluation.training(train)
     for name, turns in grids.items():
         for grid in turns:

@@ -6,7 +6,7 @@ Types are Spark DDL, so that rooms without Spark can read this page too.
 
 from collections.abc import Iterable, Mapping
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 # Indexes below FIRST_ITEM are no items.
 PADDING = 0
@@ -42,15 +42,6 @@ IMPRESSIONS: dict[str, str] = {
     "item": "int",  # index in the vocabulary; 1 is unknown
     "timestamp": "bigint",  # seconds since the epoch, UTC
     "position": "int",  # on the page; null where unknown
-}
-
-# What users (or sessions) did with items of the vocabulary, one row an event: of those alone of
-# whom the histories do not hold all.
-INTERACTIONS: dict[str, str] = {
-    "user_id": "string",  # as in SEQUENCES
-    "item": "int",
-    "event_type": "int",
-    "timestamp": "bigint",  # seconds since the epoch, UTC
 }
 
 # Whose a session is, where sessions are sequences under the names that the log gives them.
@@ -103,12 +94,16 @@ SEQUENCE_ARRAYS: tuple[str, ...] = (
 )
 
 # The latest events of every user (or session), ready to be scored: the arrays of a sequence
-# without targets and labels, as long as there are events, at most prepare.sequence_length.
+# without targets and labels, as long as there are events, at most prepare.sequence_length. What
+# a user did before is in earlier/, in the same columns, in pieces of any length: both together hold
+# every event once.
 HISTORIES: dict[str, str] = {
-    name: kind
-    for name, kind in SEQUENCES.items()
-    if name not in {"sequence_id", "weight", "target", "purchase"}
+    "user_id": SEQUENCES["user_id"],
+    "first_step": "bigint",  # number, in the user's whole history, of the step that is 0 here
+    **{name: SEQUENCES[name] for name in SEQUENCE_ARRAYS if name not in {"target", "purchase"}},
+    "split": "array<int>",  # index in SPLITS; NO_SPLIT: an embargo, or a session over a border
 }
+NO_SPLIT = len(SPLITS)
 
 
 # Where prepare.weight_by_value is on, another array of SEQUENCES: what a target weighs in training

@@ -13,14 +13,13 @@ from recsys.config import Config, Items
 from recsys.errors import DataError
 from recsys.evaluate import report
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, HISTORIES, UNKNOWN
+from recsys.schemas import FIRST_ITEM, UNKNOWN
 from tests.evaluate import dataset
-from tests.evaluate.rows import DAY, row
+from tests.evaluate.rows import DAY, stored
 
 
 def history(user: str, steps: list[list[int]]) -> dict:
-    own = row(user, list(enumerate(steps)), first_target=99)
-    return {name: own[name] for name in HISTORIES}
+    return stored(user, list(enumerate(steps)), [0] * len(steps))
 
 
 def recommended(user: str, items: list[int]) -> dict:
@@ -52,7 +51,6 @@ def config(tmp_path: Path, manifest: Manifest) -> Config:
     settings = dataset.config(tmp_path)
     histories = [history(user, steps[:3]) for user, steps in dataset.histories().items()]
     folder = Path(files.local_copy(manifest.url)) / "histories"
-    folder.mkdir()
     pq.write_table(pa.Table.from_pylist(histories), folder / "part-0.parquet")
     lists = [recommended(user, steps[0]) for user, steps in dataset.histories().items()]
     publish(tmp_path / "recommendations", pa.Table.from_pylist(lists))

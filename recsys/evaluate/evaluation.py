@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from recsys.evaluate.references import hybrid
 from recsys.evaluate.references.hybrid import Hybrid
 from recsys.evaluate.references.system import Longs, System, Training
 from recsys.manifest import Manifest
-from recsys.schemas import FIRST_ITEM, SEQUENCES, SPLITS, with_inputs
+from recsys.schemas import FIRST_ITEM, HISTORIES, SEQUENCES, with_inputs
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +83,21 @@ class Evaluation:
         url = files.join(self.dataset.url, "sequences", f"split={name}")
         return tables.read(self.spark, url, with_inputs(SEQUENCES, self.dataset.inputs))
 
-    def splits(self, names: Sequence[str]) -> DataFrame:
-        """Those of several."""
-        return functools.reduce(DataFrame.unionByName, map(self.split, names))
+    def histories(self, splits: Sequence[str] = ()) -> DataFrame:
+        """What users did in the time of some splits, or ever, as of histories.whole."""
+        return whole(self._stored(), splits)
+
+    def _stored(self) -> DataFrame:
+        """schemas.HISTORIES: the latest events of all users, and what was before them."""
+        schema = with_inputs(HISTORIES, self.dataset.inputs)
+        urls = (files.join(self.dataset.url, name) for name in ("histories", "earlier"))
+        latest, earlier = (tables.read(self.spark, url, schema) for url in urls)
+        return latest.unionAll(earlier).select(*HISTORIES)
 
     def fitted(self) -> tuple[list[System | Hybrid], Longs]:
         """The model and the references of the configuration, and Training.first_seen."""
         settings = self.config.evaluate
-        train = whole(self.splits(self.learn_from)).cache()
+        train = self.histories(self.learn_from).cache()
         training = self.training(train)
         known_size = self.catalogue.known_size
         model: list[System] = [] if self.export is None else [Model(self.export, known_size)]
@@ -173,14 +179,13 @@ class Evaluation:
             most: draws so many by the seed; none takes all
             most_cases: draws rows of so many cases, as of drawn.drawn; none takes all
         """
-        everything = self.splits(SPLITS[: SPLITS.index(split) + 1])
         rows = self.split(split).where("weight > 0")
         if most is not None:
             draw = F.xxhash64("sequence_id", F.lit(self.config.seed))
             rows = rows.orderBy(draw, "sequence_id").limit(most)
         if most_cases is not None and most_cases < self.dataset.splits[split].steps:
             rows = drawn(rows, most_cases, self.config.seed)
-        return with_earlier(rows, everything)
+        return with_earlier(rows, self._stored())
 
     def lists(self, length: int) -> Lists:
         """How lists are made."""

@@ -1,19 +1,55 @@
-"""All that a user did before a row of a split begins, put together from the rows of all splits.
+"""What users did, put together from their latest events and what was before these.
 
-A row has room for the latest events only. References may use every earlier one: the rows of a
-user cover its history, and overlap. Only steps without a target that are more than a row has
-room for are in no row; they are missing here too.
+A row of a split has room for the latest events before its targets only. References may use every
+earlier one.
 """
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame, Window
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+
+from recsys.schemas import SPLITS
 
 _EVENT = ("item", "event_type", "timestamp", "session_start")
 
 
-def with_earlier(test: DataFrame, sequences: DataFrame) -> DataFrame:
+def whole(stored: DataFrame, splits: Sequence[str] = ()) -> DataFrame:
+    """One row a user with all that it did, each event once.
+
+        stored                                             -> one row
+        user_id  first_step  item         step     split      user_id  history
+        u        0           4 | 9        0 1      0 0        u        [(0, 4, ...), (1, 9, ...),
+        u        2           4 | 6  7     0 1 1    0 2 2               (2, 4, ...), (3, 6, ...),
+                                                                       (3, 7, ...)]
+
+    Args:
+        stored: schemas.HISTORIES, what is in histories/ and earlier/ together
+        splits: in whose time the events were; none takes all, those of no split too
+
+    Returns:
+        user_id string; history array<struct<number bigint, item int, event_type int,
+        timestamp bigint, session_start int>>, in time, where number counts the user's steps; users
+        without such events have no row
+    """
+    event = F.arrays_zip("step", "split", *_EVENT)
+    if splits:
+        places = [SPLITS.index(name) for name in splits]
+        event = F.filter(event, lambda own: own["split"].isin(places))
+    pieces = stored.select("user_id", "first_step", event.alias("event")).where(F.size("event") > 0)
+    piece = F.struct("first_step", F.transform("event", _numbered).alias("events"))
+    in_time = F.array_sort(F.collect_list(piece))
+    return pieces.groupBy("user_id").agg(F.flatten(in_time["events"]).alias("history"))
+
+
+def _numbered(event: Column) -> Column:
+    number = (F.col("first_step") + event["step"]).alias("number")
+    return F.struct(number, *(event[name].alias(name) for name in _EVENT))
+
+
+def with_earlier(test: DataFrame, stored: DataFrame) -> DataFrame:
     """The rows of test, each with the user's events before its first step.
 
         test                                            -> and these columns
@@ -22,7 +58,7 @@ def with_earlier(test: DataFrame, sequences: DataFrame) -> DataFrame:
 
     Args:
         test: schemas.SEQUENCES, without fillers
-        sequences: schemas.SEQUENCES of all splits
+        stored: as of whole
 
     Returns:
         test's columns; first_step bigint, the number of the row's step 0 in the user's whole
@@ -30,7 +66,7 @@ def with_earlier(test: DataFrame, sequences: DataFrame) -> DataFrame:
     """
     # Where a row begins with its history there is nothing earlier to look for.
     users = test.where(_first_step() > 0).select("user_id").distinct()
-    histories = whole(sequences.join(users, on="user_id", how="left_semi"))
+    histories = whole(stored.join(users, on="user_id", how="left_semi"))
     before = F.filter("history", lambda event: event["number"] < F.col("first_step"))
     return (
         test.withColumn("first_step", _first_step())
@@ -45,33 +81,3 @@ def _first_step() -> Column:
     first_target = F.substring_index("sequence_id", "#", -1).cast("bigint")
     within_row = F.element_at("step", F.array_position("target", F.lit(1)).cast("int"))
     return first_target - within_row
-
-
-def whole(sequences: DataFrame) -> DataFrame:
-    """One row a user with all that the rows hold of its history, each event once.
-
-    Args:
-        sequences: schemas.SEQUENCES
-
-    Returns:
-        user_id string; history array<struct<number bigint, item int, event_type int,
-        timestamp bigint, session_start int>>, in time, where number counts the user's steps
-    """
-    rows = sequences.where("weight > 0").select(
-        "user_id", _first_step().alias("first_step"), F.array_max("step").alias("steps"),
-        F.arrays_zip("step", *_EVENT).alias("event"),
-    )  # fmt: skip
-    last_step = F.col("first_step") + F.col("steps")
-    former_rows = (
-        Window.partitionBy("user_id")
-        .orderBy(last_step)  # each row ends with a target step of its own: no ties
-        .rowsBetween(Window.unboundedPreceding, -1)
-    )
-    number = F.col("first_step") + F.col("event.step")
-    new_events = (
-        rows.withColumn("covered", F.coalesce(F.max(last_step).over(former_rows), F.lit(-1)))
-        .withColumn("event", F.explode("event"))
-        .where((F.col("event.step") >= 0) & (number > F.col("covered")))
-    )
-    event = F.struct(number.alias("number"), *(F.col(f"event.{name}") for name in _EVENT))
-    return new_events.groupBy("user_id").agg(F.array_sort(F.collect_list(event)).alias("history"))

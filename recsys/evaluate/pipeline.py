@@ -16,7 +16,6 @@ from recsys.evaluate import bootstrap, exposure, floors, metrics, report, resamp
 from recsys.evaluate.catalogue import read_catalogue
 from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.figures import figures, known, slicing
-from recsys.evaluate.histories import whole
 from recsys.evaluate.purchase_figures import measured
 from recsys.evaluate.purchases import predicted
 from recsys.evaluate.references.hybrid import Hybrid
@@ -24,7 +23,7 @@ from recsys.evaluate.references.system import NEVER
 from recsys.evaluate.story import story
 from recsys.evaluate.summary import summary
 from recsys.manifest import Manifest
-from recsys.schemas import CASES, PURCHASES, SPLITS
+from recsys.schemas import CASES, PURCHASES
 from recsys.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ def _content(evaluation: Evaluation, where: str) -> dict[str, Any]:
         if isinstance(system, Hybrid)
         for name, weight in system.weights.items()
     }
-    content["story"] = story(whole(evaluation.splits(SPLITS)), dataset)
+    content["story"] = story(evaluation.histories(), dataset)
     content["examples"] = evaluation.examples()
     return content
 

@@ -146,12 +146,9 @@ def _purchase(found: dict[str, Any] | None) -> dict[str, Any] | None:
 def _story(story: dict[str, Any]) -> dict[str, Any]:
     each = "a day" if story["days_each"] == 1 else "a week"
     days, sessions = story["days"], story["sessions"]
-    kept = "all that prepare kept" if story["clean_events"] else "in the rows of the splits"
     drawn = {
-        f"Events {each}: {kept}.": pictures.counts(
-            list(days), list(days.values()), "", f"events {each}"
-        ),
-        "Lengths of sessions, in the rows of the splits.": pictures.counts(
+        f"Events {each}.": pictures.counts(list(days), list(days.values()), "", f"events {each}"),
+        "Lengths of sessions.": pictures.counts(
             list(sessions), list(sessions.values()), "events of a session", "sessions"
         ),
     }

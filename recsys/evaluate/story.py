@@ -1,8 +1,5 @@
 """The data's own story: events a day, what users do, and how long sessions are.
 
-The manifest knows of every clean event. Of users and sessions the rows of the splits tell, which do
-not hold all of these events.
-
 Shapes: E events of some users.
 """
 
@@ -34,26 +31,22 @@ def story(histories: DataFrame, dataset: Manifest) -> dict[str, Any]:
     """Counts of what the dataset holds.
 
     Args:
-        histories: as of histories.whole
-        dataset: the manifest; where it does not know the clean events, those in rows count
+        histories: as of histories.whole, of all splits
+        dataset: the manifest
 
     Returns:
-        clean_events: all that prepare kept, null where the manifest does not know; row_events: in
-        the rows of the splits; days: first day of each day or week, and its events; days_each: 1 or
-        7; users: with a row; funnel: of each event type its events and the users with one in a row;
-        sessions: bands of their lengths in rows and how many there are
+        events: all that are in histories; days: first day of each day or week, and its events;
+        days_each: 1 or 7; users; funnel: of each event type its events and the users with one;
+        sessions: bands of their lengths and how many there are
     """
     counts: dict[str, dict[tuple[int, int], int]] = {}
     summed = histories.select("history").mapInArrow(_counted, _COUNTS)
     for row in summed.groupBy("what", "key", "type").agg(F.sum("count").alias("n")).collect():
         counts.setdefault(row.what, {})[row.key, row.type] = int(row.n)
-    in_rows = {_date(day): count for (day, _), count in counts.get("day", {}).items()}
-    clean = {datetime.date.fromisoformat(day): own for day, own in dataset.events_by_day.items()}
-    by_day = clean or in_rows
+    by_day = {_date(day): count for (day, _), count in counts.get("day", {}).items()}
     each = 1 if len(by_day) <= _MOST_DAYS else 7
     return {
-        "clean_events": sum(clean.values()) or None,
-        "row_events": sum(in_rows.values()),
+        "events": sum(by_day.values()),
         "users": counts.get("all", {}).get((0, 0), 0),
         "days_each": each,
         "days": _by(each, by_day),
@@ -85,23 +78,18 @@ def _funnel(
     """Of each event type its events and its users, by falling users; types that train lacks last.
 
     Args:
-        events: in rows, by type
-        users: with one in a row, likewise
+        events: by type
+        users: with one, likewise
         dataset: the manifest
     """
     names = dict(enumerate(dataset.event_types, FIRST_ITEM))
-    in_rows = {names.get(kind, _OTHER): count for (_, kind), count in events.items()}
-    clean = dict(dataset.events_by_type)
-    if clean:
-        clean[_OTHER] = sum(dataset.events_by_day.values()) - sum(clean.values())
-    with_one = {names.get(kind, _OTHER): count for (_, kind), count in users.items()}
-    known = [*dataset.event_types, _OTHER]
     own = [
-        {"event_type": name, "events": (clean or in_rows).get(name, 0),
-         "users": with_one.get(name, 0)}
-        for name in sorted(known, key=lambda name: (name == _OTHER, -with_one.get(name, 0)))
-    ]  # fmt: skip
-    return [kind for kind in own if kind["events"]]
+        {"event_type": names.get(kind, _OTHER), "events": events[0, kind], "users": count}
+        for (_, kind), count in users.items()
+    ]
+    return sorted(
+        own, key=lambda row: (row["event_type"] == _OTHER, -row["users"], row["event_type"])
+    )
 
 
 def session_bands() -> list[str]:

@@ -64,6 +64,12 @@ def ties(splits: dict[str, Row]) -> dict[str, Any]:
     }
 
 
+def stored_check(stored: int, expected: int) -> Check:
+    """Histories and what was before them hold every event once."""
+    name = "events of histories and earlier ones"
+    return Check(name, f"{expected}", f"{stored}", stored == expected)
+
+
 def vocabulary_checks(
     vocabulary: DataFrame,
     recounted: DataFrame,

@@ -24,8 +24,8 @@ from recsys.prepare.cutting import (
     starts,
 )
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
-from recsys.prepare.rows import COUNTS, KINDS, Cutting
-from recsys.schemas import NO_LABEL, SEQUENCE_ARRAYS, SPLITS, VALUE_WEIGHT
+from recsys.prepare.rows import COUNTS, EARLIER, HISTORY, KINDS, Cutting
+from recsys.schemas import NO_LABEL, SPLITS, VALUE_WEIGHT
 
 _KINDS = {"array<int>": np.int32, "array<bigint>": np.int64, "array<float>": np.float32}
 
@@ -164,29 +164,51 @@ class Chunk:
         return np.asarray(np.maximum(first, starts(self.step_change)[last]), dtype=np.int64)
 
     def rows(self, complete: int) -> pa.RecordBatch:
-        """The rows of the subjects below a number, and the closed blocks of the others."""
+        """The rows of the subjects below a number, and of the one behind what it leaves behind."""
         label, is_settled = self._labels(complete)
         blocks = self._blocks()
         self.blocks = replace(blocks, closed=blocks.closed & is_settled[blocks.last])
         done = self.blocks[self.blocks.closed | (self.step_subject[self.blocks.first] < complete)]
         latest = np.unique(ends(self.step_change))[:complete]
-        nothing = np.full(len(latest), len(self.step_time))
-        context = np.concatenate([done.context, self._context(latest)])
-        first = np.concatenate([done.first, nothing])
-        last = np.concatenate([done.last, latest])
-        kind = np.concatenate([self.step_split[done.first], np.full(len(latest), len(SPLITS))])
-        history = np.arange(len(last)) >= len(done.first)
+        kept = self._context(latest)
+        opened, followed = self._left_behind(kept)
+        parts = (len(done.first), len(latest), len(opened))
+        context = np.concatenate([done.context, kept, opened])
+        first = np.append(done.first, np.full(sum(parts[1:]), len(self.step_time)))
+        last = np.concatenate([done.last, latest, followed - 1])
+        place = np.repeat([0, KINDS.index(HISTORY), KINDS.index(EARLIER)], parts)
+        place[: parts[0]] = self.step_split[done.first]
         names = self.table["user_id"].chunk(0).take(pa.array(self.step_event[last]))
-        marks = pa.array(self.step_number[np.where(history, 0, first)]).cast(pa.string())
+        of_split = place < len(SPLITS)
+        marks = pa.array(self.step_number[np.where(of_split, first, 0)]).cast(pa.string())
         marked = pc.binary_join_element_wise(names, marks, "#")
         columns: list[pa.Array] = [
-            pa.array(KINDS).take(pa.array(kind)),
-            pc.if_else(pa.array(history), names, marked),
+            pa.array(KINDS).take(pa.array(place)),
+            pc.if_else(pa.array(of_split), marked, names),
             names,
             *self._arrays(context, first, last, label),
-            *self._counts(history, complete),
+            *self._counts(place == KINDS.index(HISTORY), complete),
         ]
         return pa.RecordBatch.from_arrays(columns, names=list(self.cutting.schema))
+
+    def _left_behind(self, kept: Ints) -> tuple[Ints, Ints]:
+        """For each subject that keeps less than all its first step, and the first that it keeps.
+
+        Args:
+            kept: those of the complete subjects
+        """
+        if len(kept) < self.subject_count:
+            kept = np.append(kept, self._carried()[0])
+        opened = np.flatnonzero(self.step_change)
+        return opened[opened < kept], kept[opened < kept]
+
+    def _carried(self) -> tuple[int, int]:
+        """The first step that the last subject's next rows need, and their first target step."""
+        final = len(self.step_time) - 1
+        of_last = self.step_subject[self.blocks.first] == self.subject_count - 1
+        pending = ~self.blocks.closed & of_last
+        end = int(self.blocks.first[pending][0]) if pending.any() else final
+        return int(self._context(np.array([end]))[0]), end
 
     def _arrays(self, context: Ints, first: Ints, last: Ints, label: Ints) -> list[pa.Array]:
         begin, end = self.step_event[context], self.step_event[last + 1]
@@ -195,33 +217,29 @@ class Chunk:
         seconds = self.step_time // MICROSECONDS_PER_SECOND
         gap = np.minimum(seconds - self.step_previous // MICROSECONDS_PER_SECOND, 2**31 - 1)
         target = self.target[index] & (step >= np.repeat(first, length))
-        values = [
-            _numpy(self.table["item"])[index],
-            _numpy(self.table["event_type"])[index],
-            gap[step],
-            self.session_start[index],
-            step - np.repeat(context, length),
-            seconds[step],
-            target,
-            np.where(target, label[index], NO_LABEL),
-            *[_numpy(self.table[name])[index] for name in self.cutting.inputs],
-        ]
-        if VALUE_WEIGHT in self.cutting.inputs:
-            place = len(SEQUENCE_ARRAYS) + self.cutting.inputs.index(VALUE_WEIGHT)
-            values[place] = np.where(target, values[place], 0)
-        names = (*SEQUENCE_ARRAYS, *self.cutting.inputs)
-        kinds = [_KINDS[self.cutting.schema[name]] for name in names]
+        values = {
+            "item": _numpy(self.table["item"])[index],
+            "event_type": _numpy(self.table["event_type"])[index],
+            "gap_seconds": gap[step],
+            "session_start": self.session_start[index],
+            "step": step - np.repeat(context, length),
+            "timestamp": seconds[step],
+            "target": target,
+            "purchase": np.where(target, label[index], NO_LABEL),
+            "split": self.step_split[step],
+            **{name: _numpy(self.table[name])[index] for name in self.cutting.inputs},
+        }
+        if VALUE_WEIGHT in values:
+            values[VALUE_WEIGHT] = np.where(target, values[VALUE_WEIGHT], 0)
+        schema, ends_of_rows = self.cutting.schema, pa.array(offsets, pa.int32())
         lists = [
-            pa.ListArray.from_arrays(
-                pa.array(offsets, pa.int32()),
-                pa.array(value.astype(kind)),
-            )
-            for value, kind in zip(values, kinds, strict=True)
+            pa.ListArray.from_arrays(ends_of_rows, pa.array(value.astype(_KINDS[schema[name]])))
+            for name, value in values.items()
         ]
         sizes = np.append(np.diff(self.step_event), 0)
         most = np.maximum.reduceat(sizes, np.column_stack([context, last + 1]).ravel())[::2]
         scalars = [pa.array(column, pa.int32()) for column in (length, last + 1 - context, most)]
-        return [*scalars, *lists]
+        return [*scalars, pa.array(self.step_number[context]), *lists]
 
     def _subject_counts(self, upto_step: int | None = None) -> Ints:
         """COUNTS, a row a subject: events cut and astray, and steps asked for in each split."""
@@ -242,12 +260,9 @@ class Chunk:
 
     def rest(self) -> tuple[pa.Table, Open]:
         """What the last subject's next rows need: its events from some step on, and its state."""
-        final = len(self.step_time) - 1
+        begin, end = self._carried()
         subject = self.subject_count - 1
-        pending = ~self.blocks.closed & (self.step_subject[self.blocks.first] == subject)
-        end = int(self.blocks.first[pending][0]) if pending.any() else final
-        begin = int(self._context(np.array([end]))[0])
-        subject_first = int(starts(self.step_change)[final])
+        subject_first = int(starts(self.step_change)[-1])
         event, first_event = int(self.step_event[begin]), int(self.step_event[subject_first])
         same = subject == 0
         seen = self.open.seen if same else sessions.Seen()

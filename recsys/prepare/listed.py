@@ -21,7 +21,7 @@ GONE = "gone"
 # The user who is listed.
 WHOSE = "whose"
 # Tables whose user_id is a session where a session is a sequence; sequences are no part of them.
-_OF_SUBJECTS = ("histories", "interactions")
+_OF_SUBJECTS = ("histories", "earlier")
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,7 @@ from recsys.prepare.recount import (
     type_check,
 )
 from recsys.prepare.rows import Cutting
-from recsys.prepare.sequences import (
-    cut,
-    encode_impressions,
-    encode_interactions,
-)
+from recsys.prepare.sequences import cut, encode_impressions
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import NO_PART, PART
 from recsys.prepare.weighting import Weighting, mean_check, weighting
@@ -51,7 +47,6 @@ from recsys.prepare.work import Work, drafted, together
 from recsys.schemas import (
     FIRST_ITEM,
     IMPRESSIONS,
-    INTERACTIONS,
     OWNERS,
     SCHEMA_VERSION,
     SPLITS,
@@ -100,12 +95,12 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
     on_disk = writing.read_back(work)
-    sums, targets, of_subjects, of_whole, _ = together(
+    sums, targets, of_subjects, of_whole, stored = together(
         lambda: writing.sums(on_disk),
         lambda: writing.file_targets(on_disk),
         lambda: certificate.subject_checks(on_disk, prepare),
         lambda: certificate.whole_checks(on_disk, parted, prepare),
-        lambda: _write_interactions(work, parted, indexes),
+        lambda: writing.stored_events(work),
     )
     if "train" not in sums:
         where = f" before {instants.iso(parted.times.valid_start)}" if parted.times else " in train"
@@ -114,6 +109,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             f"and a target{where}, found none"
         )
     checks = certificate.row_checks(sums, written.planned_steps)
+    checks.append(certificate.stored_check(stored, cleaned.rows - written.cut_events))
     checks.append(
         certificate.input_check(
             sums, on_disk, parted.events, parted.subject, prepare.target_event_types
@@ -129,12 +125,6 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     steps += tuple(own.step(name, cleaned.rows) for name, own in numbers.items())
     scales = {name: own.scale for name, own in numbers.items()}
     return replace(made, forgotten_users=forgotten, steps=steps, event_numbers=scales)
-
-
-def _write_interactions(work: Work, parted: Parted, indexes: Indexes) -> None:
-    histories = tables.read_whole(work.spark, work.url("histories"))
-    done = encode_interactions(parted.events, parted.subject, histories, indexes)
-    work.keep(done, "interactions", INTERACTIONS)
 
 
 def _train_checks(

@@ -58,7 +58,7 @@ def _lines(config: Config, found: Checked, former: Former | None) -> Iterator[st
     yield "\n".join(
         [
             *(f"  sequences/split={split}/  {groups}" for split in SPLITS),
-            "  histories/  interactions/  vocabulary.parquet  items.parquet  categories.parquet",
+            "  histories/  earlier/  vocabulary.parquet  items.parquet  categories.parquet",
             *(["  owners/"] if are_named_by_log(config) else []),
             *(["  impressions/"] if found.impressions else []),
             f"  quarantine/  {at_fault:,} rows",

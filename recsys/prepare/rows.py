@@ -1,4 +1,4 @@
-"""What becomes of a history: the rows of the splits and the latest events, of their real length."""
+"""What becomes of a history: rows of the splits, the latest events and what was before them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from recsys.scale import Scale
 from recsys.schemas import HISTORIES, SPLITS, VALUE_WEIGHT, with_inputs
 
 HISTORY = "history"
-KINDS = (*SPLITS, HISTORY)
+EARLIER = "earlier"
+KINDS = (*SPLITS, HISTORY, EARLIER)
 
-# A row of a split, or (kind "history") the latest events of a subject, of its real length. The
-# counts are of the whole subject and stand on its history alone.
+# A row of a split, or (kind "history") the latest events of a subject, or (kind "earlier") a piece
+# of what was before these, of its real length. The counts are of the whole subject and stand on its
+# history alone.
 ROWS: dict[str, str] = {
     "kind": "string",
     "sequence_id": "string",
@@ -27,6 +29,7 @@ ROWS: dict[str, str] = {
     "length": "int",
     "steps": "int",
     "most_step_events": "int",
+    "first_step": "bigint",
     "item": "array<int>",
     "event_type": "array<int>",
     "gap_seconds": "array<int>",
@@ -35,6 +38,7 @@ ROWS: dict[str, str] = {
     "timestamp": "array<bigint>",
     "target": "array<int>",
     "purchase": "array<int>",
+    "split": "array<int>",
     "cut_events": "bigint",
     "stray_events": "bigint",
     "train_steps": "bigint",
@@ -42,9 +46,8 @@ ROWS: dict[str, str] = {
     "test_steps": "bigint",
 }
 
-PACKING = Packing(ROWS)
-
 MOST = ("steps", "most_step_events")
+_OF_HISTORIES = ("first_step", "split")
 COUNTS = ("cut_events", "stray_events", *(f"{split}_steps" for split in SPLITS))
 
 
@@ -52,6 +55,12 @@ def rows_schema(inputs: Iterable[str]) -> dict[str, str]:
     """ROWS with more arrays (schemas.with_inputs), before the counts."""
     arrays = with_inputs({name: ROWS[name] for name in ROWS if name not in COUNTS}, inputs)
     return {**arrays, **{name: ROWS[name] for name in COUNTS}}
+
+
+def packing(inputs: Iterable[str]) -> Packing:
+    """Of the rows of splits: rows_schema() without what histories alone have."""
+    schema = rows_schema(inputs)
+    return Packing({name: schema[name] for name in schema if name not in _OF_HISTORIES})
 
 
 @dataclass(frozen=True)
@@ -85,13 +94,13 @@ class Cutting:
 
     @property
     def history_schema(self) -> dict[str, str]:
-        """HISTORIES with the arrays of this log."""
+        """HISTORIES with the arrays of this log, as of those of EARLIER."""
         return with_inputs(HISTORIES, [name for name in self.inputs if name != VALUE_WEIGHT])
 
     @property
     def packing(self) -> Packing:
-        """Of the rows."""
-        return Packing(self.schema)
+        """Of the rows of splits."""
+        return packing(self.inputs)
 
 
 def empty(schema: Mapping[str, str] = ROWS) -> pa.RecordBatch:

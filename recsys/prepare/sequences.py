@@ -12,10 +12,9 @@ from pyspark.sql import functions as F
 from recsys.prepare.bundles import as_bytes
 from recsys.prepare.encoder import Encoder
 from recsys.prepare.event_numbers import normalized
-from recsys.prepare.indexing import Indexes
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.packed import ARRAYS
-from recsys.prepare.rows import COUNTS, HISTORY, MOST, Cutting
+from recsys.prepare.rows import COUNTS, EARLIER, HISTORY, MOST, Cutting
 from recsys.prepare.stream import RowStream
 from recsys.prepare.walk import Pass
 from recsys.schemas import UNKNOWN
@@ -33,37 +32,8 @@ def encode_impressions(events: DataFrame, vocabulary: DataFrame) -> DataFrame:
     )
 
 
-def encode_interactions(
-    events: DataFrame, subject: str, histories: DataFrame, indexes: Indexes
-) -> DataFrame:
-    """INTERACTIONS: the events of known items with indexes in place of names, and seconds.
-
-    Rows cannot stand for them: what is long before the next target, or asked for by nobody, is in
-    none.
-
-    Args:
-        events: EVENTS
-        subject: the column of what a sequence is of
-        histories: with user_id and item, as written
-        indexes: of items and event types
-    """
-    held = histories.select(F.col("user_id").alias(subject), F.size("item").alias("held"))
-    done = events.groupBy(subject).agg(F.count(F.lit(1)).alias("done"))
-    more = done.join(held, subject, "left").where(F.col("done") > F.coalesce("held", F.lit(0)))
-    events = events.join(more.select(subject), subject, "left_semi")
-    items = F.broadcast(indexes.vocabulary.select("item_id", F.col("item_index").alias("item")))
-    types = F.array(*map(F.lit, indexes.event_types))
-    place = F.array_position(types, F.col("event_type")).cast("int")  # from 1 on
-    return events.join(items, on="item_id", how="inner").select(
-        F.col(subject).alias("user_id"),
-        "item",
-        (place + UNKNOWN).alias("event_type"),
-        F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND).alias("timestamp"),
-    )
-
-
 def cut(encoder: Encoder, cutting: Cutting) -> Pass:
-    """Cuts every subject's history into the rows of the splits and its latest events, packed().
+    """Cuts every subject's history into the rows of the splits, its latest events and those before.
 
     Args:
         encoder: of the events, which are in_order() of the subject; session_id may be null where
@@ -84,21 +54,22 @@ def cut(encoder: Encoder, cutting: Cutting) -> Pass:
 
 
 def packed(rows: pa.RecordBatch, cutting: Cutting) -> Iterator[pa.RecordBatch]:
-    """The rows of splits packed one by one, and the histories together in one row.
+    """The rows of splits packed one by one; the histories, and what was before, together in a row.
 
-    That row has the number of histories as its length, the greatest of MOST, the sums of COUNTS and
+    Such a row has the number of them as its length, the greatest of MOST, the sums of COUNTS and
     the bytes of a table of HISTORIES in place of arrays.
     """
-    is_history = pc.equal(rows["kind"], HISTORY)
-    of_splits = cutting.packing.packed(rows.filter(pc.invert(is_history)))
+    is_whole = pc.is_in(rows["kind"], pa.array([HISTORY, EARLIER]))
+    of_splits = cutting.packing.packed(rows.filter(pc.invert(is_whole)))
     yield of_splits
-    histories = pa.Table.from_batches([rows.filter(is_history)])
-    if len(histories):
-        row = {
-            "kind": HISTORY,
-            "length": len(histories),
-            ARRAYS: as_bytes(histories.select(list(cutting.history_schema))),
-            **{name: pc.max(histories[name]).as_py() for name in MOST},
-            **{name: pc.sum(histories[name]).as_py() for name in COUNTS},
-        }
-        yield pa.RecordBatch.from_pylist([row], schema=of_splits.schema)
+    for kind in (HISTORY, EARLIER):
+        own = pa.Table.from_batches([rows.filter(pc.equal(rows["kind"], kind))])
+        if len(own):
+            row = {
+                "kind": kind,
+                "length": len(own),
+                ARRAYS: as_bytes(own.select(list(cutting.history_schema))),
+                **{name: pc.max(own[name]).as_py() for name in MOST},
+                **{name: pc.sum(own[name]).as_py() for name in COUNTS},
+            }
+            yield pa.RecordBatch.from_pylist([row], schema=of_splits.schema)

@@ -12,12 +12,12 @@ from recsys.errors import ConfigError, DataError
 from recsys.prepare import instants
 from recsys.prepare.cutting import Ints
 from recsys.prepare.instants import MICROSECONDS_PER_DAY, MICROSECONDS_PER_MINUTE
-from recsys.schemas import SPLITS
+from recsys.schemas import NO_SPLIT, SPLITS
 
 # The place of an event's split in SPLITS, or NO_PART.
 PART = "part"
 TRAIN, VALID, TEST = range(len(SPLITS))
-NO_PART = len(SPLITS)
+NO_PART = NO_SPLIT
 
 # (minute since the epoch, events or sessions of it), by rising minute.
 Minutes = Sequence[tuple[int, int]]

@@ -25,8 +25,7 @@ from recsys.prepare.groups import (
     unpacked,
     widths,
 )
-from recsys.prepare.packed import Packing
-from recsys.prepare.rows import HISTORY, rows_schema
+from recsys.prepare.rows import EARLIER, HISTORY, packing
 from recsys.prepare.work import Work, together
 from recsys.schemas import HISTORIES, SEQUENCES, SPLITS, with_inputs
 
@@ -39,6 +38,9 @@ _SUMS = (
 )  # fmt: skip
 _MOST = ("most_steps", "most_step_events", "most_case_targets", "last_time")
 
+
+# Where what belongs to no split goes, by its kind.
+_FOLDERS = {HISTORY: "histories", EARLIER: "earlier"}
 
 # Without dictionaries arrays of numbers take a third less time to write, and a sixth more room.
 write_numbers = partial(tables.write, dictionaries=False)
@@ -91,7 +93,7 @@ def section(
 
 
 def write_rows(work: Work, rows: DataFrame) -> Written:
-    """Writes the splits as equal row groups, one a file, whose names sort by group; histories too.
+    """Writes the splits as equal row groups, one a file, whose names sort by group; and HISTORIES.
 
     Args:
         work: where to
@@ -101,7 +103,7 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         DataError: a file that is not one row group of the planned size
     """
     prepare, arrays = work.config.prepare, sequence_arrays(work.config)
-    packing = Packing(rows_schema(arrays))
+    packed = packing(arrays)
     in_order = drawn(rows, work.config.seed)
     sizes = bucket_sizes(in_order)
     plans: dict[str, Layout] = {}
@@ -112,13 +114,14 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         plan = layout(count, prepare.rows_per_group, prepare.groups_multiple_of)
         tasks = group_tasks(work, plan)
         placed = grouped(in_order.where(F.col("kind") == split), of_split, plan, tasks)
-        wide = unpacked(placed, with_inputs(SEQUENCES, arrays), packing, widths(of_split, plan))
+        wide = unpacked(placed, with_inputs(SEQUENCES, arrays), packed, widths(of_split, plan))
         plans[split] = plan
         writes.append(partial(write_groups, work, wide, split, plan))
     schema = with_inputs(HISTORIES, input_arrays(work.config))
-    together_in_rows = work.staged("rows", packing.schema).where(F.col("kind") == HISTORY)
-    latest = histories(together_in_rows, schema)
-    writes.append(partial(write_numbers, latest, work.url("histories"), schema))
+    for kind, folder in _FOLDERS.items():
+        together_in_rows = work.staged("rows", packed.schema).where(F.col("kind") == kind)
+        whole = histories(together_in_rows, schema)
+        writes.append(partial(write_numbers, whole, work.url(folder), schema))
     group_files = dict(zip(SPLITS, together(*writes), strict=False))
     latest_sizes = sizes[sizes["kind"] == HISTORY]
     return Written(
@@ -169,6 +172,14 @@ def read_back(work: Work) -> DataFrame:
     written = tables.read_files(work.spark, work.url("sequences"), schema)
     with tables.reading(work.url("sequences")):
         return work.stage(facts(written), "facts", FACTS)
+
+
+def stored_events(work: Work) -> int:
+    """How many events histories and what was before them hold, as they are on disk."""
+    schema = with_inputs(HISTORIES, input_arrays(work.config))
+    stored = [tables.read(work.spark, work.url(name), schema) for name in _FOLDERS.values()]
+    both = stored[0].unionAll(stored[1])
+    return int(both.agg(F.sum(F.size("item"))).collect()[0][0] or 0)
 
 
 def sums(written: DataFrame) -> dict[str, Row]:

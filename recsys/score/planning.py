@@ -97,11 +97,6 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
             "score.neighbours.above_items: expected the package faiss-cpu "
             "(pip install recsys[neighbours]), found none"
         )
-    if rules.leave_out and not files.exists(files.join(dataset.url, "interactions")):
-        raise DataError(
-            f"{dataset.url}: expected interactions/, for score.rules.leave_out, found none; run "
-            "jobs/prepare.py again"
-        )
     if not files.exists(model.encoder):
         raise DataError(
             f"{model.encoder}: expected the SavedModel of what reads histories, found none; run "

@@ -12,13 +12,7 @@ from recsys import files, tables
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
-from recsys.schemas import (
-    FIRST_ITEM,
-    HISTORIES,
-    INTERACTIONS,
-    VOCABULARY,
-    with_inputs,
-)
+from recsys.schemas import FIRST_ITEM, HISTORIES, VOCABULARY, with_inputs
 from recsys.score import planning, subjects
 from recsys.score.parts import Run
 from recsys.score.plan import Plan
@@ -169,8 +163,9 @@ def _staged(
 
 def _events(spark: SparkSession, dataset: Manifest, histories: DataFrame) -> DataFrame:
     """What was done, as far back as the dataset knows."""
-    more = tables.read(spark, files.join(dataset.url, "interactions"), INTERACTIONS)
-    return subjects.events_of(histories).unionByName(more)
+    schema = with_inputs(HISTORIES, dataset.inputs)
+    earlier = tables.read(spark, files.join(dataset.url, "earlier"), schema)
+    return subjects.events_of(histories).unionByName(subjects.events_of(earlier))
 
 
 def _grouped(stored: dict[str, list[int]], rows_per_part: int) -> Iterator[dict[str, int]]:

@@ -26,10 +26,8 @@ def until(histories: DataFrame, instant: int | None) -> DataFrame:
         return histories
     events = F.size(F.filter("step", lambda step: step >= 0))
     kept = events - F.size(F.filter("timestamp", lambda when: when > instant))  # they come last
-    names = [name for name in histories.columns if name != "user_id"]
-    return histories.select(
-        "user_id", *[F.slice(name, F.lit(1), kept).alias(name) for name in names]
-    )
+    slices = {name: F.slice(name, F.lit(1), kept) for name in _arrays(histories)}
+    return histories.withColumns(slices)
 
 
 def active(histories: DataFrame, since: int | None) -> DataFrame:
@@ -72,13 +70,17 @@ def newcomers(histories: DataFrame, wanted: DataFrame) -> DataFrame:
         histories: schemas.HISTORIES
         wanted: of `named`
     """
-    empty = {
-        name: F.array().cast(kind).alias(name)
-        for name, kind in histories.dtypes
-        if name != "user_id"
-    }
+    nothing = dict.fromkeys(set(histories.columns) - {"user_id"}, F.lit(0))
+    nothing |= dict.fromkeys(_arrays(histories), F.array())
+    empty = [
+        nothing[name].cast(kind).alias(name) for name, kind in histories.dtypes if name in nothing
+    ]
     unknown = wanted.join(histories.select("user_id"), on="user_id", how="left_anti")
-    return unknown.select(*wanted.columns, *empty.values())
+    return unknown.select(*wanted.columns, *empty)
+
+
+def _arrays(histories: DataFrame) -> list[str]:
+    return [name for name, kind in histories.dtypes if kind.startswith("array")]
 
 
 def with_candidates(histories: DataFrame, pairs: DataFrame, vocabulary: DataFrame) -> DataFrame:
@@ -222,7 +224,7 @@ def best_of_groups(counts: DataFrame, allowed: DataFrame, most: int) -> DataFram
 
 
 def events_of(rows: DataFrame) -> DataFrame:
-    """The events of rows, as schemas.INTERACTIONS; padding is among them.
+    """The events of rows, one a row: user_id, item, event_type, timestamp; padding is among them.
 
     Args:
         rows: schemas.SEQUENCES or schemas.HISTORIES
@@ -239,7 +241,7 @@ def with_left_out(
 
     Args:
         histories: schemas.HISTORIES
-        events: schemas.INTERACTIONS
+        events: of events_of()
         since: index of an event type to the earliest second at which such an event counts; none
             is for ever
         instant: the latest second at which an event counts

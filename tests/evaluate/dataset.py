@@ -23,13 +23,14 @@ from recsys.manifest import GroupFile, Manifest, Split, Step
 from recsys.schemas import (
     BOUGHT,
     FIRST_ITEM,
+    HISTORIES,
     NO_LABEL,
     SCHEMA_VERSION,
     SEQUENCES,
     UNKNOWN,
     with_inputs,
 )
-from tests.evaluate.rows import LENGTH, row
+from tests.evaluate.rows import LENGTH, row, stored
 
 ITEMS = 30
 USERS = 36
@@ -38,6 +39,8 @@ STEPS = 6
 THRESHOLD = 0.5
 # First and last step of the row of a split, and its first target.
 PARTS = {"train": (0, 2, 1), "valid": (1, 3, 3), "test": (3, 5, 4)}
+# The place in SPLITS of each step.
+SPLIT_OF = [0, 0, 0, 1, 2, 2]
 
 ATTRIBUTES: dict[str, list[str | None]] = {
     "colour": ["RED", "Blue", None],
@@ -49,9 +52,6 @@ KINDS = {"price": "number", "title": "text", "photo": "vector"}
 WIDTHS = {"price": 2, "title": 4, "photo": 3}
 
 PLATFORMS = ("web", "app")
-
-# Clean events, some of which are in no row, and two of a type that train lacks.
-EVENTS_BY_DAY = {f"1970-01-0{day}": 30 + day for day in range(1, STEPS + 1)}
 
 AT = (2, 5)
 # Every reference.
@@ -115,6 +115,14 @@ def write_dataset(place: Path) -> Manifest:
     for steps in histories().values():
         np.add.at(counts, [item for items in steps[:3] for item in items], 1)
     splits = {name: _write_split(folder, name) for name in PARTS}
+    for name, pieces in (("earlier", [(0, 1), (2, 2)]), ("histories", [(3, 5)])):
+        own = [
+            stored(user, [(step, steps[step]) for step in range(first, last + 1)],
+                   SPLIT_OF[first : last + 1], sessions=(0, 2, 4))
+            for user, steps in histories().items()
+            for first, last in pieces
+        ]  # fmt: skip
+        write_stored(folder / name, own)
     indexes = pa.array(range(FIRST_ITEM, FIRST_ITEM + ITEMS), pa.int32())
     vocabulary = {
         "item_index": indexes,
@@ -151,8 +159,6 @@ def write_dataset(place: Path) -> Manifest:
             "holds": True,
             "checks": [{"name": "a check", "expected": "0", "found": "0", "holds": True}],
         },
-        events_by_day=EVENTS_BY_DAY,
-        events_by_type={"purchase": sum(EVENTS_BY_DAY.values()) - 2},
         inputs={"platform": FIRST_ITEM + len(PLATFORMS)},
         config={
             "prepare": {"target_event_types": ["purchase"]},
@@ -162,6 +168,18 @@ def write_dataset(place: Path) -> Manifest:
     manifest.write()
     files.publish(version)
     return manifest
+
+
+def write_stored(folder: Path, rows: list[dict], part: int = 0) -> None:
+    """Writes histories, or what was before them, as rows.stored() makes them."""
+    for own in rows:
+        steps = [own["first_step"] + step for step in own["step"]]
+        own["platform"] = [platform_of(own["user_id"], step) for step in steps]
+    columns = {
+        key: pa.array([own[key] for own in rows], _type(key))
+        for key in with_inputs(HISTORIES, ("platform",))
+    }
+    _write(folder, pa.table(columns), part)
 
 
 def _write_split(folder: Path, name: str) -> Split:
@@ -201,7 +219,10 @@ def _write_split(folder: Path, name: str) -> Split:
     )
 
 
-_SCALARS = {"sequence_id": pa.string(), "user_id": pa.string(), "weight": pa.float32()}
+_SCALARS = {
+    "sequence_id": pa.string(), "user_id": pa.string(), "weight": pa.float32(),
+    "first_step": pa.int64(),
+}  # fmt: skip
 
 
 def _type(name: str) -> pa.DataType:
@@ -210,9 +231,9 @@ def _type(name: str) -> pa.DataType:
     return pa.list_(pa.int64() if name == "timestamp" else pa.int32())
 
 
-def _write(folder: Path, table: pa.Table) -> None:
-    folder.mkdir(parents=True)
-    pq.write_table(table, folder / "part-0.parquet")
+def _write(folder: Path, table: pa.Table, part: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, folder / f"part-{part}.parquet")
 
 
 def write_model(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, SEQUENCE_ARRAYS
+from recsys.schemas import (
+    BOUGHT,
+    FIRST_ITEM,
+    HISTORIES,
+    NO_LABEL,
+    NOT_BOUGHT,
+    SEQUENCE_ARRAYS,
+)
 
 LENGTH = 8
 DAY = 86400
@@ -51,6 +58,17 @@ def row(
     for name, values in arrays.items():
         values.extend([-1 if name == "step" else 0] * (LENGTH - len(values)))
     return {"sequence_id": f"{user}#{first_target}", "user_id": user, "weight": 1.0, **arrays}
+
+
+def stored(
+    user: str, steps: list[Step], splits: list[int], sessions: tuple[int, ...] | None = None
+) -> dict:
+    """A row of schemas.HISTORIES: consecutive steps, each in the time of one of SPLITS."""
+    own = row(user, steps, first_target=0, sessions=sessions)
+    count = sum(step >= 0 for step in own["step"])
+    split = [splits[step] for step in own["step"][:count]]
+    arrays = {name: own[name][:count] for name in HISTORIES if name in own and name != "user_id"}
+    return {"user_id": user, "first_step": steps[0][0], **arrays, "split": split}
 
 
 def record_batch(rows: list[dict], earlier: list[list[tuple[int, int]]]) -> pa.RecordBatch:

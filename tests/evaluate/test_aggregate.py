@@ -12,6 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsys import files
 from recsys.config.references import PopularRecent
 from recsys.errors import DataError
 from recsys.evaluate import aggregate, bootstrap, metrics, spread
@@ -19,7 +20,6 @@ from recsys.evaluate.aggregate import Estimates, Measuring
 from recsys.evaluate.catalogue import read_catalogue
 from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.figures import figures, slicing
-from recsys.evaluate.histories import whole
 from recsys.evaluate.lists import Catalogue
 from recsys.evaluate.references.popularity import popular_recent
 from recsys.evaluate.references.system import NEVER, Training
@@ -27,7 +27,7 @@ from recsys.evaluate.slices import Slicing
 from recsys.manifest import Manifest
 from recsys.schemas import CASES, FIRST_ITEM, UNKNOWN, ddl
 from tests.evaluate import dataset
-from tests.evaluate.rows import DAY
+from tests.evaluate.rows import DAY, stored
 from tests.evaluate.test_metrics import Case, by_hand, catalogue
 
 AT = (1, 2, 4)
@@ -251,7 +251,7 @@ def test_popular_of_late_is_so_however_long_train_has_ended(
     config = dataset.config(place, popular_recent=PopularRecent(half_life_days=0.01))
     catalogue = read_catalogue(spark, config, manifest)
     evaluation = Evaluation(spark, config, manifest, catalogue, None, ("train",))
-    train = evaluation.training(whole(evaluation.splits(("train",))))
+    train = evaluation.training(evaluation.histories(("train",)))
     score = popular_recent(train).score
     last_day = Counter(item for steps in dataset.histories().values() for item in steps[2])
     counted = [last_day[item] for item in range(FIRST_ITEM, manifest.vocabulary_size)]
@@ -261,6 +261,22 @@ def test_popular_of_late_is_so_however_long_train_has_ended(
     )
 
 
+def test_references_learn_of_users_who_have_no_row(spark: SparkSession, tmp_path: Path) -> None:
+    """One step asks for nothing, and what a user did in the time of test is not learnt from."""
+    manifest = dataset.write_dataset(tmp_path)
+    place = Path(files.local_copy(manifest.url)) / "histories"
+    visits = [stored("visitor", [(0, [7, 7]), (1, [9])], [0, 2])]
+    config = dataset.config(tmp_path)
+    catalogue = read_catalogue(spark, config, manifest)
+    counts = []
+    for part in range(2):
+        dataset.write_stored(place, visits * part, part=1)
+        evaluation = Evaluation(spark, config, manifest, catalogue, None, ("train",))
+        counts.append(evaluation.training(evaluation.histories(("train",))).counts)
+    assert np.flatnonzero(counts[1] - counts[0]).tolist() == [7]
+    assert counts[1][7] - counts[0][7] == 2
+
+
 def test_an_item_is_first_seen_with_its_first_event_or_never(
     spark: SparkSession, place: Path, manifest: Manifest
 ) -> None:
@@ -268,7 +284,7 @@ def test_an_item_is_first_seen_with_its_first_event_or_never(
     evaluation = Evaluation(
         spark, config, manifest, read_catalogue(spark, config, manifest), None, ("train",)
     )
-    train = whole(evaluation.splits(("train",)))
+    train = evaluation.histories(("train",))
     found = Training(train, manifest.vocabulary_size).first_seen
     first: dict[int, int] = {}
     for steps in dataset.histories().values():

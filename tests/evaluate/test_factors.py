@@ -9,7 +9,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from recsys.evaluate.catalogue import read_catalogue
 from recsys.evaluate.evaluation import Evaluation
-from recsys.evaluate.histories import whole
 from recsys.evaluate.ranked import read_batch
 from recsys.evaluate.references import factors
 from recsys.evaluate.references.factors import Factors
@@ -53,7 +52,7 @@ def test_what_is_fitted_recommends_to_users_of_train_as_als_does(
     monkeypatch.setattr(factors, "ALS", Kept)
     config = dataset.config(place, matrix_factorization=dataset.SETTINGS.matrix_factorization)
     evaluation = Evaluation(spark, config, manifest, read_catalogue(spark, config, manifest), None)
-    fitted = factors.matrix_factorization(evaluation.training(whole(evaluation.splits(("train",)))))
+    fitted = factors.matrix_factorization(evaluation.training(evaluation.histories(("train",))))
     # ALS ends with the users: their vectors are what the items' make of their histories.
     settings = config.evaluate.matrix_factorization
     of_als = {row.id: np.array(row.features) for row in models[0].userFactors.collect()}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -13,20 +12,23 @@ from recsys.errors import DataError
 from recsys.evaluate.histories import whole
 from recsys.evaluate.story import story
 from recsys.manifest import Manifest
+from recsys.schemas import HISTORIES, ddl
 from tests.evaluate import dataset
+from tests.evaluate.rows import stored
 
-IN_ROWS = sum(len(items) for steps in dataset.histories().values() for items in steps)
-CLEAN = sum(dataset.EVENTS_BY_DAY.values())
+EVENTS = sum(len(items) for steps in dataset.histories().values() for items in steps)
 
 
-def test_events_are_those_of_the_manifest_and_users_those_of_the_rows(report: Path) -> None:
+def test_all_that_is_in_histories_is_counted(report: Path) -> None:
     told = files.read_json(files.as_url(str(report / "metrics.json")))["story"]
-    assert told["days"] == dataset.EVENTS_BY_DAY
-    assert (told["clean_events"], told["row_events"]) == (CLEAN, IN_ROWS)
-    assert told["funnel"] == [
-        {"event_type": "purchase", "events": CLEAN - 2, "users": dataset.USERS},
-        {"event_type": "types that train lacks", "events": 2, "users": 0},
-    ]
+    assert told["days"] == Counter(
+        f"1970-01-0{step + 1}"
+        for steps in dataset.histories().values()
+        for step, items in enumerate(steps)
+        for _ in items
+    )
+    assert (told["events"], told["users"]) == (EVENTS, dataset.USERS)
+    assert told["funnel"] == [{"event_type": "purchase", "events": EVENTS, "users": dataset.USERS}]
     lengths = Counter(
         sum(len(items) for items in steps[start : start + 2])
         for steps in dataset.histories().values()
@@ -36,28 +38,23 @@ def test_events_are_those_of_the_manifest_and_users_those_of_the_rows(report: Pa
     for name, (least, most) in bands.items():
         assert told["sessions"][name] == sum(lengths[n] for n in range(least, most + 1)), name
     page = (report / "report.html").read_text()
-    assert "Events a day: all that prepare kept." in page
-    assert f"Events are the {CLEAN} that prepare kept" in page
-    assert f"which hold {IN_ROWS / CLEAN:.1%} of these events" in page
+    assert "Events a day." in page
+    assert f"Counted are the {EVENTS} events" in page
 
 
-def test_a_dataset_of_before_is_told_of_by_its_rows(
-    spark: SparkSession, manifest: Manifest
-) -> None:
-    url = files.join(manifest.url, "sequences", "split=train")
-    rows = whole(spark.read.parquet(files.local_copy(url)))
-    former = dataclasses.replace(manifest, events_by_day={}, events_by_type={})
-    told = story(rows, former)
-    days = Counter(
-        f"1970-01-0{step + 1}"
-        for steps in dataset.histories().values()
-        for step, items in enumerate(steps[:3])
-        for _ in items
+def test_types_that_train_lacks_come_last(spark: SparkSession, manifest: Manifest) -> None:
+    rows = [
+        {**stored(user, [(0, [2]), (1, [3, 4])], [0, 2]), "event_type": types}
+        for user, types in {"ann": [1, 2, 1], "bob": [1, 1, 1], "cy": [2, 1, 2]}.items()
+    ]
+    frame = spark.createDataFrame(
+        [[own[name] for name in HISTORIES] for own in rows], ddl(HISTORIES)
     )
-    assert told["days"] == days
-    assert told["clean_events"] is None
-    assert told["row_events"] == sum(days.values())
-    assert [kind["events"] for kind in told["funnel"]] == [sum(days.values())]
+    told = story(whole(frame), manifest)
+    assert told["funnel"] == [
+        {"event_type": "purchase", "events": 3, "users": 2},
+        {"event_type": "types that train lacks", "events": 6, "users": 3},
+    ]
 
 
 def test_a_manifest_may_lack_what_came_later(manifest: Manifest, tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def test_each_grid_goes_on_with_the_best_of_those_before(
 
     monkeypatch.setattr(tuning.references, "fit", fit)
     monkeypatch.setattr(tuning, "_found", found)
-    monkeypatch.setattr(tuning, "whole", lambda rows: learnt_from)
     evaluation = mock.Mock(config=Config(evaluate=dataset.SETTINGS))
+    evaluation.histories = lambda splits: learnt_from if splits == ("train",) else None
     evaluation.training = lambda histories: Training(histories, 8, dataset.SETTINGS)
     grids = {"session_knn": ({"neighbours": (2, 3, 9)}, {"candidates": (1, 6)})}
     chosen = tuning.tuned(evaluation, grids, "recall", 2, 10)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from recsys.prepare.parts import NO_PART
-from recsys.prepare.rows import COUNTS, HISTORY, Cutting
+from recsys.prepare.rows import COUNTS, EARLIER, HISTORY, Cutting
 from recsys.prepare.sessions import Rules
 from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, SPLITS
 
@@ -79,8 +79,10 @@ def rows(events: list[Event], cutting: Cutting) -> list[dict[str, object]]:
         counts = [
             sum(s.split == i and s.number > 0 and any(s.targets) for s in steps) for i in range(3)
         ]
-        result.append(_row(HISTORY, subject, subject, _latest(steps, len(steps) - 1, cutting),
-                           frozenset(), [cut, strays, *counts]))  # fmt: skip
+        latest = _latest(steps, len(steps) - 1, cutting)
+        result.append(_row(HISTORY, subject, subject, latest, frozenset(), [cut, strays, *counts]))
+        if before := steps[: len(steps) - len(latest)]:
+            result.append(_row(EARLIER, subject, subject, before, frozenset(), [0] * len(COUNTS)))
     return result
 
 
@@ -209,6 +211,7 @@ def _row(
         "length": len(pairs),
         "steps": len(steps),
         "most_step_events": max(len(step.events) for step in steps),
+        "first_step": steps[0].number,
         "item": [event.item for _, _, event, _ in pairs],
         "event_type": [event.kind for _, _, event, _ in pairs],
         "gap_seconds": [step.gap for _, step, _, _ in pairs],
@@ -220,5 +223,6 @@ def _row(
             step.labels[i] if step.number in asked and step.targets[i] else NO_LABEL
             for _, step, _, i in pairs
         ],
+        "split": [step.split for _, step, _, _ in pairs],
         **dict(zip(COUNTS, counts, strict=True)),
     }

@@ -64,8 +64,9 @@ def test_by_hand(spark: SparkSession, tmp_path: Path) -> None:
         assert rows(table, SEQUENCES) == rows(
             pq.read_table(by_hand / f"{split}.parquet"), SEQUENCES
         )
-    found, expected = local(made, "histories"), by_hand / "histories.parquet"
-    assert rows(pq.read_table(found), HISTORIES) == rows(pq.read_table(expected), HISTORIES)
+    for name in ("histories", "earlier"):
+        found, expected = local(made, name), by_hand / f"{name}.parquet"
+        assert rows(pq.read_table(found), HISTORIES) == rows(pq.read_table(expected), HISTORIES)
 
 
 def local(made: Manifest, name: str) -> str:

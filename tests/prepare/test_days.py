@@ -128,6 +128,19 @@ def _named(made: Manifest, name: str) -> list[dict]:
     return sorted(rows, key=str)
 
 
+def _events(made: Manifest) -> list[tuple]:
+    """All events, whatever the pieces in which those lie that no history has room for."""
+    return sorted(
+        (row["user_id"], row["first_step"] + step, *event)
+        for name in ("histories", "earlier")
+        for row in _named(made, name)
+        for step, *event in zip(
+            *(row[name] for name in ("step", "item", "event_type", "timestamp", "split")),
+            strict=True,
+        )
+    )
+
+
 def test_the_content_is_that_of_the_whole_log(added: Manifest, whole: Manifest) -> None:
     for split in SPLITS:
         folder = f"sequences/split={split}"
@@ -135,6 +148,7 @@ def test_the_content_is_that_of_the_whole_log(added: Manifest, whole: Manifest) 
         assert replace(added.splits[split], files=()) == replace(whole.splits[split], files=())
         assert whole.splits[split].rows > 5
     assert _named(added, "histories") == _named(whole, "histories")
+    assert _events(added) == _events(whole)
     assert sorted(map(str, _table(added, "quarantine"))) == sorted(
         map(str, _table(whole, "quarantine"))
     )

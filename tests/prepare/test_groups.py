@@ -28,7 +28,8 @@ from recsys.prepare.groups import (
     widths,
 )
 from recsys.prepare.packed import ARRAYS
-from recsys.prepare.rows import HISTORY, PACKING, ROWS, Cutting, empty
+from recsys.prepare.rows import EARLIER, HISTORY, ROWS, Cutting, empty
+from recsys.prepare.rows import packing as packing_of
 from recsys.prepare.sequences import packed
 from recsys.schemas import HISTORIES, SEQUENCE_ARRAYS, SEQUENCES, ddl
 
@@ -51,6 +52,9 @@ def test_partition_keys_go_where_spark_puts_them(spark: SparkSession) -> None:
     frame = spark.createDataFrame([(key,) for key in keys], "key int").repartition(7, "key")
     where = frame.select("key", F.spark_partition_id().alias("partition")).collect()
     assert {row.key: row.partition for row in where} == dict(zip(keys, range(7), strict=True))
+
+
+PACKING = packing_of(())
 
 
 def test_what_is_packed_comes_out_again() -> None:
@@ -130,15 +134,18 @@ def test_histories_travel_together() -> None:
     rows = _rows(9, most=4)
     for row in rows[::2]:
         row["kind"] = HISTORY
+    rows[1]["kind"] = EARLIER
     batch = pa.RecordBatch.from_pylist(rows, schema=empty().schema)
-    of_splits, together = packed(batch, cutting)
-    assert of_splits["sequence_id"].to_pylist() == [row["sequence_id"] for row in rows[1::2]]
+    of_splits, together, before = packed(batch, cutting)
+    assert of_splits["sequence_id"].to_pylist() == [row["sequence_id"] for row in rows[3::2]]
     (row,) = together.to_pylist()
     lengths = [int(row["length"]) for row in rows[::2]]  # type: ignore[call-overload]
     assert (row["kind"], row["length"], row["sequence_id"]) == (HISTORY, 5, None)
     assert (row["steps"], row["cut_events"]) == (max(lengths), sum(lengths))
     (found,) = opened([together.select([ARRAYS])])
     assert found.to_pylist() == [{name: row[name] for name in HISTORIES} for row in rows[::2]]
+    (found,) = opened([before.select([ARRAYS])])
+    assert found.to_pylist() == [{name: rows[1][name] for name in HISTORIES}]
 
 
 def test_the_order_is_that_of_the_seed_and_not_of_the_input(spark: SparkSession) -> None:

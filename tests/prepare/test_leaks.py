@@ -30,6 +30,7 @@ from tests.prepare.small import DAY, START, Row, log_rows, small_config, write_c
 
 LATE = (START + 6 * DAY) * 1_000_000
 Change = Callable[[DataFrame], DataFrame]
+Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def made(spark: SparkSession, config: Config) -> Manifest:
     return manifest.read(config.paths.dataset)
 
 
-def _in_index(change: Change) -> Callable[[pytest.MonkeyPatch], None]:
+def _in_index(change: Change) -> Plant:
     """Plants into the events of which the vocabulary is made."""
     own = pipeline.index
     return lambda patch: patch.setattr(
@@ -56,7 +57,7 @@ def _in_index(change: Change) -> Callable[[pytest.MonkeyPatch], None]:
     )
 
 
-def _in_cutting(change: Change) -> Callable[[pytest.MonkeyPatch], None]:
+def _in_cutting(change: Change) -> Plant:
     """Plants into the events that are cut."""
     own = pipeline._cut
 
@@ -67,8 +68,8 @@ def _in_cutting(change: Change) -> Callable[[pytest.MonkeyPatch], None]:
     return lambda patch: patch.setattr(pipeline, "_cut", changed)
 
 
-def _rows_lost(patch: pytest.MonkeyPatch) -> None:
-    """Of the rows that are written, the last of each batch of test does not come."""
+def _lost(kind: str) -> Plant:
+    """Of the rows that are written, the last of a kind in each batch does not come."""
     own = pipeline.cut
 
     def losing(*given: Any) -> Pass:
@@ -76,12 +77,12 @@ def _rows_lost(patch: pytest.MonkeyPatch) -> None:
 
         def rows(events: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in cut(events):
-                of_test = np.flatnonzero(pc.equal(batch["kind"], "test"))
-                yield batch.take(np.setdiff1d(np.arange(batch.num_rows), of_test[-1:]))
+                of_kind = np.flatnonzero(pc.equal(batch["kind"], kind))
+                yield batch.take(np.setdiff1d(np.arange(batch.num_rows), of_kind[-1:]))
 
         return rows
 
-    patch.setattr(pipeline, "cut", losing)
+    return lambda patch: patch.setattr(pipeline, "cut", losing)
 
 
 def _sessions_torn(patch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,12 @@ def _moved(where: str, split: int) -> Change:
         ({}, _types_by_name, "event types from train alone"),
         ({}, _in_cutting(_moved(f"{PART} = {VALID}", TRAIN)), "train: last event"),
         ({}, _sessions_torn, "valid: first session with a target"),
-        ({}, _rows_lost, "test: every target step"),
+        ({}, _lost("test"), "test: every target step"),
+        (
+            {"sequence_length": 8, "sequence_target_events": 4},
+            _lost("earlier"),
+            "events of histories and earlier ones",
+        ),
         (
             {"split": "leave_one_out"},
             _in_cutting(_moved(f"{PART} = {VALID}", NO_PART)),
@@ -135,7 +141,17 @@ def _moved(where: str, split: int) -> Change:
             "users or sessions in two splits",
         ),
     ],
-    ids=["vocabulary", "borders", "types", "time", "sessions", "lost", "leave_one_out", "users"],
+    ids=[
+        "vocabulary",
+        "borders",
+        "types",
+        "time",
+        "sessions",
+        "lost",
+        "earlier",
+        "leave_one_out",
+        "users",
+    ],
 )
 def test_a_leak_fails_the_job(
     spark: SparkSession,
@@ -143,7 +159,7 @@ def test_a_leak_fails_the_job(
     made: Manifest,
     monkeypatch: pytest.MonkeyPatch,
     prepare: dict[str, Any],
-    plant: Callable[[pytest.MonkeyPatch], None],
+    plant: Plant,
     words: str,
 ) -> None:
     before = files.versions(config.paths.dataset)

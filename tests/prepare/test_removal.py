@@ -100,24 +100,18 @@ def test_ids_are_hashes_and_the_key_is_nowhere(made: Manifest) -> None:
     assert MAIL not in text
 
 
-def test_what_histories_do_not_hold_is_there_with_all_else_that_these_did(made: Manifest) -> None:
-    items, done, histories = (
+def test_histories_and_what_was_before_them_hold_every_event_once(made: Manifest) -> None:
+    items, earlier, histories = (
         pq.read_table(files.local_copy(files.join(made.url, name))).to_pylist()
-        for name in ("vocabulary.parquet", "interactions", "histories")
+        for name in ("vocabulary.parquet", "earlier", "histories")
     )
     names = {row["item_index"]: row["item_id"] for row in items}
-    did_more = {row["user_id"] for row in done}
-    assert 0 < len(did_more) < len(histories)
-    held = [
-        dict(zip(("item", "event_type", "timestamp"), event, strict=True))
-        for row in histories
-        if row["user_id"] not in did_more
-        for event in zip(row["item"], row["event_type"], row["timestamp"], strict=True)
-        if event[0] >= FIRST_ITEM
-    ]
+    assert 0 < len({row["user_id"] for row in earlier}) < len(histories)
     found = Counter(
-        (names[row["item"]], made.event_types[row["event_type"] - FIRST_ITEM], row["timestamp"])
-        for row in [*done, *held]
+        (names[item], made.event_types[kind - FIRST_ITEM], when)
+        for row in [*earlier, *histories]
+        for item, kind, when in zip(row["item"], row["event_type"], row["timestamp"], strict=True)
+        if item >= FIRST_ITEM
     )
     logged = Counter(
         (item, action, int(when))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from recsys.prepare.cutting import Limits
 from recsys.prepare.purchases import Purchases
-from recsys.prepare.rows import HISTORY, Cutting
+from recsys.prepare.rows import COUNTS, EARLIER, HISTORY, Cutting
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import NO_PART
 from recsys.prepare.stream import RowStream
@@ -58,11 +59,33 @@ def streamed(
     stream, found = RowStream(rules), []
     for start in range(0, len(in_order), batch_events):
         found += stream.feed(batch.slice(start, batch_events)).to_pylist()
-    return found + stream.finish().to_pylist()
+    return joined(found + stream.finish().to_pylist())
+
+
+def joined(found: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The rows, with the pieces of what was before each history in one, whatever the batches."""
+    result = [row for row in found if row["kind"] != EARLIER]
+    pieces: dict[str, list[dict[str, Any]]] = {}
+    for row in found:
+        if row["kind"] == EARLIER:
+            pieces.setdefault(str(row["user_id"]), []).append(row)
+    for own in pieces.values():
+        own.sort(key=lambda row: row["first_step"])
+        whole = dict(own[0])
+        for row in own[1:]:
+            assert row["first_step"] == own[0]["first_step"] + whole["steps"], "a gap, or twice"
+            row["step"] = [whole["steps"] + step for step in row["step"]]
+            for name, value in row.items():
+                if isinstance(value, list) or name in ("length", "steps", *COUNTS):
+                    whole[name] = whole[name] + value
+            most = "most_step_events"
+            whole[most] = max(whole[most], row[most])
+        result.append(whole)
+    return result
 
 
 def one(found: list[dict[str, object]], name: str) -> dict[str, object]:
-    (row,) = [row for row in found if row["sequence_id"] == name]
+    (row,) = [row for row in found if row["sequence_id"] == name and row["kind"] != EARLIER]
     return row
 
 
@@ -149,7 +172,12 @@ def test_targets_of_a_row_are_few_and_every_step_is_asked_for_once() -> None:
         [2, 3, 4, 5, 6], [3, 4, 5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9, 10, 11, 12]
     ]  # fmt: skip
     assert [sum(row["target"]) for row in blocks] == [4, 4, 2]  # type: ignore[call-overload]
-    assert len(found) == 4
+    assert len(found) == 5
+    (before,) = [row for row in found if row["kind"] == EARLIER]
+    assert before["item"] == [2, 3, 4]
+    assert before["first_step"] == 0
+    assert one(found, "ann")["item"] == [5, 6, 7, 8, 9, 10, 11, 12]
+    assert one(found, "ann")["first_step"] == 3
 
 
 def test_rows_hold_whole_steps() -> None:
@@ -266,7 +294,7 @@ def labels(events: list[Event], rules: Cutting) -> list[dict[str, object]]:
     found = streamed(events, rules)
     for batch_events in (1, 2, 3):
         assert in_any_order(streamed(events, rules, batch_events)) == in_any_order(found)
-    return [row for row in found if row["kind"] != HISTORY]
+    return [row for row in found if row["kind"] not in (HISTORY, EARLIER)]
 
 
 def test_a_label_says_whether_the_item_is_bought_in_the_session() -> None:

@@ -27,7 +27,7 @@ from tests.score.listing import (
     small,
     values,
 )
-from tests.score.worlds import DAY, PURCHASE, USERS, World, write_model
+from tests.score.worlds import DAY, PURCHASE, USERS, World, earlier, write_model
 
 
 def test_exact(world: World, plain: dict[str, dict]) -> None:
@@ -71,16 +71,10 @@ def test_what_was_bought_is_left_out_although_no_row_holds_it(
     spark: SparkSession, own: World, plain: dict[str, dict]
 ) -> None:
     best = [indexes(plain[name])[0] for name in own.users]
-    done = pa.table(
-        {
-            "user_id": own.users,
-            "item": pa.array(best, pa.int32()),
-            "event_type": pa.array(np.resize([PURCHASE, PURCHASE - 1], USERS), pa.int32()),
-            "timestamp": pa.array(np.full(USERS, DAY), pa.int64()),
-        }
-    )
-    place = Path(files.local_copy(files.current(str(own.folder / "dataset"), ""))) / "interactions"
-    pq.write_table(done, place / "more.parquet")
+    place = Path(files.local_copy(files.current(str(own.folder / "dataset"), ""))) / "earlier"
+    types = np.resize([PURCHASE, PURCHASE - 1], USERS)
+    done = [earlier([name], [best[row]], [types[row]]) for row, name in enumerate(own.users)]
+    pq.write_table(pa.concat_tables(done), place / "more.parquet")
     found = lists(spark, own, score=small(rules=Rules(leave_out={"purchase": None})))
     for number, name in enumerate(own.users[:-1]):  # the last has no history
         is_bought = own.histories["event_type"][number] == PURCHASE

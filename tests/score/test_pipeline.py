@@ -183,7 +183,6 @@ def test_a_model_that_makes_of_a_user_no_number_is_named_with_the_user(
     ("place", "gone", "words"),
     [
         ("model", "encoder", r"encoder: expected the SavedModel .* run jobs/train.py again"),
-        ("dataset", "interactions", r"expected interactions/, .* run jobs/prepare.py again"),
     ],
 )
 def test_what_an_older_version_made_is_refused(

@@ -61,7 +61,8 @@ def write_world(folder: Path, files_of_histories: int = 4) -> World:
     _write(items.select(list(VOCABULARY)), place / "vocabulary.parquet", 1)
     _write(_categories(), place / "categories.parquet", 1)
     _write(_table(histories, users), place / "histories", files_of_histories)
-    _write(_interactions(), place / "interactions", 1)
+    _write(earlier(["user-0", f"user-{USERS - 1}"], [7, 8], [PURCHASE - 1, PURCHASE]),
+           place / "earlier", 1)  # fmt: skip
     dataset = _manifest(version)
     dataset.write()
     files.publish(version)
@@ -125,28 +126,28 @@ def _histories(rng: np.random.Generator) -> dict[str, np.ndarray]:
 def _table(histories: dict[str, np.ndarray], users: list[str]) -> pa.Table:
     kinds = {"array<int>": pa.int32(), "array<bigint>": pa.int64()}
     sizes = (histories["step"] >= 0).sum(axis=1)  # what prepare writes has no padding
+    histories = {**histories, "split": np.zeros_like(histories["step"])}
     columns = {
         name: pa.array(
             [row[:size] for row, size in zip(histories[name], sizes, strict=True)],
             pa.list_(kinds[kind]),
         )
         for name, kind in with_inputs(HISTORIES, ["platform"]).items()
-        if name != "user_id"
+        if kind in kinds
     }
-    return pa.table({"user_id": users, **columns})
+    first_step = pa.array(np.zeros(len(users), np.int64))
+    return pa.table({"user_id": users, "first_step": first_step, **columns})
 
 
-def _interactions() -> pa.Table:
-    """The first and the last user bought and saw what their histories do not have."""
-    users = ["user-0", f"user-{USERS - 1}"]
-    return pa.table(
-        {
-            "user_id": np.repeat(users, 2),
-            "item": pa.array([7, 8] * 2, pa.int32()),
-            "event_type": pa.array([PURCHASE - 1, PURCHASE] * 2, pa.int32()),
-            "timestamp": pa.array([DAY, 2 * DAY] * 2, pa.int64()),
-        }
-    )
+def earlier(users: list[str], items: list[int], event_types: list[int]) -> pa.Table:
+    """What each of the users did, a day apart, before what its history holds."""
+    arrays = {
+        "item": items, "event_type": event_types, "step": list(range(len(items))),
+        "timestamp": [DAY * (1 + place) for place in range(len(items))],
+    }  # fmt: skip
+    nothing = dict.fromkeys(with_inputs(HISTORIES, ["platform"]), [0] * len(items))
+    rows = {name: np.array([values] * len(users)) for name, values in (nothing | arrays).items()}
+    return _table(rows, users)
 
 
 def _write(table: pa.Table, folder: Path, parts: int) -> None:
