@@ -11,9 +11,6 @@ from recsys.errors import DataError
 from recsys.scale import Scale
 from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION
 
-# Keys that came without another schema version: datasets from before lack them.
-_LATER = {"events_by_day", "events_by_type", "event_numbers"}
-
 
 @dataclass(frozen=True)
 class GroupFile:
@@ -117,8 +114,8 @@ class Manifest:
         event_types: from index FIRST_ITEM on
         platforms: of train, from index FIRST_ITEM on; none where the log has no such column
         features: of the items, name to the length of its vectors
-        events_by_day: date to its clean events; empty where an earlier program wrote the manifest
-        events_by_type: clean events of each of event_types; likewise
+        events_by_day: date to its clean events
+        events_by_type: clean events of each of event_types
         inputs: the arrays of events that not every dataset has, with the number of their indexes,
             which is 0 where they are numbers
         event_numbers: how each of these numbers is clipped and normalized, by the events of train
@@ -226,7 +223,7 @@ def read(dataset: str) -> Manifest:
             "run jobs/prepare.py again"
         )
     names = {entry.name for entry in dataclasses.fields(Manifest)} - {"url"}
-    if missing := sorted(names - _LATER - content.keys()):
+    if missing := sorted(names - content.keys()):
         raise DataError(f"{where}: expected the key {missing[0]}, found none")
     splits = {
         name: Split(**{**split, "files": tuple(GroupFile(**file) for file in split["files"])})
@@ -234,7 +231,7 @@ def read(dataset: str) -> Manifest:
     }
     return Manifest(
         **{
-            **{name: content[name] for name in names if name in content},
+            **{name: content[name] for name in names},
             "url": url,
             "splits": splits,
             "steps": tuple(Step(**step) for step in content["steps"]),
@@ -243,7 +240,7 @@ def read(dataset: str) -> Manifest:
             "platforms": tuple(content["platforms"]),
             "platforms_apart": tuple(content["platforms_apart"]),
             "event_numbers": {
-                name: Scale.read(own) for name, own in content.get("event_numbers", {}).items()
+                name: Scale.read(own) for name, own in content["event_numbers"].items()
             },
         }
     )

@@ -32,7 +32,7 @@ VALUES = {
     "users": ("returning", "new"),
     "history": ("up to 5", "6–20", "21–100", "over 100"),
     "items": ("head", "tail", "unknown"),
-    "new_items": ("older", "new"),
+    "new_items": ("older", "new", "unknown"),
 }
 PURCHASE_METRICS = ("auc", "accuracy", "precision", "recall", "f1", "log_loss")
 PURCHASE_REFERENCES = ("purchase_rate",)

@@ -162,7 +162,7 @@ class Batch:
 
     @cached_property
     def history_events(self) -> Longs:
-        """How many of the row's events came before each case's step [N]."""
+        """How many of the user's events came before each case's step [N], as far as is known."""
         return self._history[2]
 
     def history_start(self) -> Longs:

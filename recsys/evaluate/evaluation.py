@@ -84,8 +84,12 @@ class Evaluation:
         return tables.read(self.spark, url, with_inputs(SEQUENCES, self.dataset.inputs))
 
     def histories(self, splits: Sequence[str] = ()) -> DataFrame:
-        """What users did in the time of some splits, or ever, as of histories.whole."""
-        return whole(self._stored(), splits)
+        """What users did in the time of some splits, or ever, as of histories.whole.
+
+        A pass in Python over it holds few of them at a time, as they may be long.
+        """
+        few = tables.with_batches_of(self.spark, self.config.evaluate.batch_rows)
+        return whole(dataclasses.replace(self, spark=few)._stored(), splits)
 
     def _stored(self) -> DataFrame:
         """schemas.HISTORIES: the latest events of all users, and what was before them."""

@@ -27,7 +27,7 @@ Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 METRICS = ("coverage", "gini")
 
 # Every resample counts every item: fewer of them than of the means over cases.
-_MOST_RESAMPLES = 100
+MOST_RESAMPLES = 100
 # Of a worker: 128 MiB.
 _COUNTS_AT_ONCE = 1 << 25
 # Each part of the cases has counts of its own, which are then added.
@@ -77,14 +77,14 @@ def exposure(
         systems: S, that they have
         at: list lengths
         size: of the vocabulary
-        resamples: how often users are drawn again, of which _MOST_RESAMPLES are enough here
+        resamples: how often users are drawn again, of which MOST_RESAMPLES are enough here
         seed: of these draws
 
     Returns:
         by system, metric and list length: the sample's figure, then those of each
         resample [1 + R]; nan where a resample has no list. The same whatever the partitions.
     """
-    samples = min(resamples, _MOST_RESAMPLES) + 1
+    samples = min(resamples, MOST_RESAMPLES) + 1
     needed = _needed(cases, max(at))
     found = {
         (system, metric, k): np.full(samples, np.nan)

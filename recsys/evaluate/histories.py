@@ -13,6 +13,9 @@ from pyspark.sql import functions as F
 
 from recsys.schemas import SPLITS
 
+# A user who did more than so many is a robot, or as good as one, and has many rows, each of which
+# comes with all that was before it.
+MOST_EARLIER = 10_000
 _EVENT = ("item", "event_type", "timestamp", "session_start")
 
 
@@ -62,16 +65,20 @@ def with_earlier(test: DataFrame, stored: DataFrame) -> DataFrame:
 
     Returns:
         test's columns; first_step bigint, the number of the row's step 0 in the user's whole
-        history; earlier, as `history` of `whole`
+        history; earlier, as `history` of `whole`, the latest MOST_EARLIER
     """
     # Where a row begins with its history there is nothing earlier to look for.
     users = test.where(_first_step() > 0).select("user_id").distinct()
     histories = whole(stored.join(users, on="user_id", how="left_semi"))
     before = F.filter("history", lambda event: event["number"] < F.col("first_step"))
+    latest = F.slice(
+        "earlier", F.greatest(F.size("earlier") - MOST_EARLIER, F.lit(0)) + 1, MOST_EARLIER
+    )
     return (
         test.withColumn("first_step", _first_step())
         .join(histories, on="user_id", how="left")
         .withColumn("earlier", F.coalesce(before, F.array()))
+        .withColumn("earlier", latest)
         .select(*test.columns, "first_step", "earlier")
     )
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys import pages
-from recsys.evaluate import layout, pictures, words
+from recsys.evaluate import exposure, layout, pictures, words
 from recsys.evaluate.catalogue import Catalogue
 from recsys.evaluate.summary import behind, is_ahead, strongest, summary
 from recsys.evaluate.words import METRICS, SYSTEMS
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM, PADDING, SPLITS
+
+_SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 
 # Besides the model and what is simple, so many references are drawn as curves.
 _CURVES = 4
@@ -55,6 +57,8 @@ def render(
         story=_story(figures["story"]),
         examples=_examples(figures["examples"], catalogue, manifest.event_types),
         exclude_history=exclude_history,
+        learnt_from=" and ".join(_SPLIT_NAMES[name] for name in figures["learnt_from"]),
+        exposure_resamples=exposure.MOST_RESAMPLES,
         config=config,
     )
 

@@ -107,7 +107,11 @@ class Slicing:
             yield "items", band_P, {0: "head", 1: "tail", 2: "unknown"}
         if self.is_new_item is not None:
             is_new_P = self.is_new_item[target_P]
-            yield "new_items", np.where(is_item_P, is_new_P, 2), {0: "older", 1: "new"}
+            yield (
+                "new_items",
+                np.where(is_item_P, is_new_P, 2),
+                {0: "older", 1: "new", 2: "unknown"},
+            )
         if len(self.event_types) > 1:
             yield (
                 "event_type",

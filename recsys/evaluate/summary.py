@@ -14,10 +14,9 @@ _ALIKE = 0.005
 
 
 def strongest(figures: dict[str, Any], name: str) -> str | None:
-    """The reference that is best in a metric; the hybrid, which has the model in it, is none."""
-    references = {
-        key: own[name] for key, own in figures["systems"].items() if key not in ("model", "hybrid")
-    }
+    """The reference that is best in a metric; a hybrid that has the model in it is none."""
+    others = {"model", "hybrid"} if "model" in figures.get("blend", {}) else {"model"}
+    references = {key: own[name] for key, own in figures["systems"].items() if key not in others}
     return max(references, key=lambda key: references[key]) if references else None
 
 

@@ -109,9 +109,9 @@ DESCRIPTIONS = {
     "hybrid": "a blend of other systems, with weights that validation has taught.",
 }
 COUNTED = (
-    "References count what the dataset's rows hold of the splits that they learn from, popularity "
-    "too: users or sessions without anything to foresee have no row, and what they took is not "
-    "counted."
+    "References count all that was done in the time of the splits that they learn from, popularity "
+    "too; what lies in an embargo between two splits, or in a session that crosses a border, is of "
+    "no split and not counted."
 )
 
 SLICES = {
@@ -132,7 +132,8 @@ SLICE_MEANINGS = {
         "too rare in train to be known."
     ),
     "new_items": (
-        "new: first seen in the last tenth of the time that the systems learnt from, or never."
+        "new: first seen in the last tenth of the time that the systems learnt from, or never; "
+        "unknown: in no vocabulary."
     ),
     "platform": "where the target happens, and with it where the list is asked for.",
 }

@@ -6,29 +6,12 @@ Shapes: C cases, K candidates, P targets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import tensorflow as tf
 
-
-@dataclass(frozen=True)
-class Scored:
-    """The scores that a loss compares.
-
-    Args:
-        target_P: of the targets
-        case_P: the case of each target
-        candidate_CK: of the candidates, `NO_NEGATIVE` where one is a target of the case
-    """
-
-    target_P: tf.Tensor
-    case_P: tf.Tensor
-    candidate_CK: tf.Tensor
-
-
-# Stands for a score that no softmax sees; its exponential is zero, and so is its gradient.
-NO_NEGATIVE = -1e9
+from recsys.train.cross_entropy import cross_entropy_sum
+from recsys.train.scored import NO_NEGATIVE, Scored
 
 
 class Loss(Protocol):
@@ -36,33 +19,6 @@ class Loss(Protocol):
 
     def __call__(self, scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
         """The weighted sum."""
-
-
-def cross_entropy_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
-    """Sum over targets of weight * -log(exp(target) / (exp(target) + sum_j exp(negative_j))).
-
-    The softmax cross-entropy where a case has one target. Of several, each is set against the
-    negatives alone, so that the items of a basket do not compete.
-    """
-    normalizer_C = _log_sum_exp(scored.candidate_CK)
-    margin_P = tf.gather(normalizer_C, scored.case_P) - scored.target_P
-    return tf.reduce_sum(weight_P * tf.nn.softplus(margin_P))
-
-
-@tf.custom_gradient
-def _log_sum_exp(scores_CK: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """The logarithm of the sum of the exponentials [C].
-
-    By way of the softmax, one pass over the scores in TensorFlow's kernel, which is the gradient
-    at the same time: at the largest score it is exp(largest) over the sum.
-    """
-    share_CK = tf.nn.softmax(scores_CK)
-    largest_C, share_C = tf.reduce_max(scores_CK, axis=1), tf.reduce_max(share_CK, axis=1)
-
-    def gradient(grad_C: tf.Tensor) -> tf.Tensor:
-        return share_CK * tf.convert_to_tensor(grad_C)[:, None]  # slices, where it was gathered
-
-    return largest_C - tf.math.log(share_C), gradient
 
 
 def bpr_max_sum(scored: Scored, weight_P: tf.Tensor, regularization: float = 1.0) -> tf.Tensor:
@@ -90,7 +46,7 @@ def top1_max_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
 
 def _against_negatives(scored: Scored) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The target's score [P, 1], the candidates' [P, K], and their softmax [P, K]."""
-    candidate_PK = tf.gather(scored.candidate_CK, scored.case_P)
+    candidate_PK = tf.gather(scored.candidates(), scored.case_P)
     share_PK = tf.nn.softmax(candidate_PK)
     # What is no negative has no share; its score must not overflow a square either.
     negative_PK = tf.where(candidate_PK > NO_NEGATIVE / 2, candidate_PK, 0.0)

@@ -16,12 +16,11 @@ from recsys.train.batch import Batch, Cases, before, flat_steps, step_days
 from recsys.train.candidates import Candidates
 from recsys.train.cells import Stack
 from recsys.train.inputs import EventInputs
-from recsys.train.losses import NO_NEGATIVE, Scored
 from recsys.train.noise import Noise
-from recsys.train.precision import product
 from recsys.train.purchase import PurchaseHead
 from recsys.train.readout import Attention
 from recsys.train.repeat import RepeatScores, value_at
+from recsys.train.scored import NO_NEGATIVE, Scored
 from recsys.train.tower import Catalogue, ItemTower
 
 
@@ -175,8 +174,6 @@ class Recommender(tf.Module):
     ) -> Scored:
         """Scores of the targets, and of the candidates that are set against them."""
         candidate_KD, bias_K, target_PD, bias_P = self.items_to_learn(cases, candidates)
-        product_CK = product(state_CD, candidate_KD, self.train.precision, transpose_b=True)
-        scores_CK = tf.nn.bias_add(product_CK, bias_K)
         target_P = tf.reduce_sum(tf.gather(state_CD, cases.case_P) * target_PD, axis=1) + bias_P
         column_P, is_there_P = candidates.columns(cases.item_P)
         own_O2 = tf.boolean_mask(tf.stack([cases.case_P, column_P], axis=1), is_there_P)
@@ -188,8 +185,10 @@ class Recommender(tf.Module):
             seen_Q2 = tf.stack([tf.cast(place_Q2[:, 0], tf.int32), column_Q], axis=1)
             places_O2 = tf.concat([tf.boolean_mask(seen_Q2, is_there_Q), places_O2], axis=0)
             added_O = tf.concat([tf.boolean_mask(added_Q, is_there_Q), added_O], axis=0)
-        scores_CK = tf.tensor_scatter_nd_add(scores_CK, places_O2, added_O)
-        return Scored(target_P, cases.case_P, scores_CK)
+        return Scored(
+            target_P, cases.case_P, state_CD, candidate_KD, bias_K, places_O2, added_O,
+            self.train.precision,
+        )  # fmt: skip
 
     def pair_reads(self, item_K: tf.Tensor) -> tf.Tensor:
         """What the purchase head reads of items: vectors and biases [K, D + 1].

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from recsys import files
 from recsys.schemas import FIRST_ITEM
-from recsys.train.losses import NO_NEGATIVE
 from recsys.train.model import Recommender
+from recsys.train.scored import NO_NEGATIVE
 
 _ROWS_PER_GROUP = 65536
 

@@ -154,6 +154,7 @@ def test_slices_hold_the_targets_that_belong_to_them(spark: SparkSession) -> Non
         ("items", "unknown"): lambda row, item: item in (UNKNOWN, *TAIL),
         ("new_items", "new"): lambda row, item: item in (6, 7),
         ("new_items", "older"): lambda row, item: 1 < item < 6,
+        ("new_items", "unknown"): lambda row, item: item == 1,
         ("category", "red"): lambda row, item: item in (2, 4),
         ("category", "blue"): lambda row, item: item in (3, 5),
         ("event_type", "view"): lambda row, item: True,
@@ -199,6 +200,8 @@ def test_a_worker_that_ranks_holds_few_histories_at_a_time(
     found = [row.rows for row in rows.repartition(1).mapInArrow(sizes, "rows long").collect()]
     assert sum(found) == dataset.USERS
     assert max(found) <= 7
+    known = evaluation.histories(("train",)).coalesce(1).mapInArrow(sizes, "rows long")
+    assert max(row.rows for row in known.collect()) <= 7
 
 
 def test_a_split_without_a_target_that_counts_is_an_error(

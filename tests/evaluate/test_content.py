@@ -127,9 +127,11 @@ def test_sections_of_configuration_and_quarantine_hold_what_was_written(
     assert '<td>price: negative</td><td class="n">10</td>' in quarantine
 
 
-def test_references_are_said_to_count_what_rows_hold(page: str) -> None:
+def test_references_are_said_to_count_all_of_the_splits_that_they_learn_from(page: str) -> None:
     glossary = between(page, "What the metrics and the systems are", "</details>")
-    assert "users or sessions without anything to foresee have no row" in glossary
+    assert "count all that was done in the time of the splits" in glossary
+    assert "All systems learnt from train." in page
+    assert "the model and the references learn from train" in page
 
 
 def test_examples_show_what_came_before_their_targets(

@@ -5,6 +5,7 @@ import random
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from recsys.evaluate import histories
 from recsys.evaluate.histories import whole, with_earlier
 from recsys.schemas import HISTORIES, NO_SPLIT, SEQUENCES, SPLITS, ddl
 from tests.evaluate.rows import DAY, row, stored
@@ -45,6 +46,15 @@ def test_earlier_is_all_before_the_row_and_nothing_else(spark: SparkSession, see
         assert [(event.item, event.timestamp) for event in own.earlier] == expected
         assert all(event.timestamp == DAY * event.number for event in own.earlier)
         assert {event.session_start for event in own.earlier} == {1}
+
+
+def test_who_did_very_much_comes_with_the_latest_alone(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "MOST_EARLIER", 3)
+    found = with_earlier(frame(spark, TEST, 1), frame(spark, STORED, 1, HISTORIES)).collect()
+    items = {own.sequence_id: [event.item for event in own.earlier] for own in found}
+    assert items == {"ada#5": [4, 5, 5], "ada#6": [6, 7, 8]}
 
 
 def test_a_user_whose_history_begins_with_the_row_has_nothing_earlier(spark: SparkSession) -> None:

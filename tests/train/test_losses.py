@@ -1,9 +1,13 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys.train.losses import LOSSES, NO_NEGATIVE, Scored, bpr_max_sum, target_weights
+from recsys.train import cross_entropy
+from recsys.train.losses import LOSSES, bpr_max_sum, target_weights
 from recsys.train.precision import product
+from recsys.train.scored import NO_NEGATIVE, Scored
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
@@ -34,6 +38,16 @@ def _top1_max(scores: np.ndarray, target: int, targets: list[int]) -> float:
     )
 
 
+def scored(target: np.ndarray, case: list[int], candidates: np.ndarray) -> Scored:
+    """Given scores [P] and [C, K], as states times the items of a unit matrix."""
+    size = candidates.shape[1]
+    return Scored(
+        target_P=tf.constant(target), case_P=tf.constant(case), state_CD=tf.constant(candidates),
+        item_KD=tf.eye(size), bias_K=tf.zeros(size), place_O2=tf.zeros([0, 2], tf.int32),
+        added_O=tf.zeros(0),
+    )  # fmt: skip
+
+
 LOOPS = {"cross_entropy": _cross_entropy, "bpr_max": _bpr_max, "top1_max": _top1_max}
 
 
@@ -50,8 +64,7 @@ def test_losses_with_several_targets_equal_a_loop(name: str) -> None:
     )
     candidates = scores.copy()
     candidates[case, column] = NO_NEGATIVE
-    scored = Scored(tf.constant(scores[case, column]), tf.constant(case), tf.constant(candidates))
-    found = LOSSES[name](scored, tf.constant(weight))
+    found = LOSSES[name](scored(scores[case, column], case, candidates), tf.constant(weight))
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
@@ -59,27 +72,49 @@ def test_the_regularization_of_bpr_max_weighs_the_squared_scores_of_the_negative
     scores = np.random.default_rng(1).normal(size=(1, 5)).astype(np.float32)
     candidates = scores.copy()
     candidates[0, 2] = NO_NEGATIVE
-    scored = Scored(tf.constant(scores[0, [2]]), tf.constant([0]), tf.constant(candidates))
-    found = [float(bpr_max_sum(scored, tf.ones([1]), factor)) for factor in (0.0, 0.5)]
+    given = scored(scores[0, [2]], [0], candidates)
+    found = [float(bpr_max_sum(given, tf.ones([1]), factor)) for factor in (0.0, 0.5)]
     others, shares = _negatives(scores[0].astype(float), [2])
     assert found[1] - found[0] == pytest.approx(0.5 * (shares * others**2).sum(), rel=1e-4)
 
 
-def test_the_gradient_of_the_fused_cross_entropy_is_the_softmax() -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 256])
+@pytest.mark.parametrize("cases", [0, 7])
+def test_the_gradients_of_the_fused_cross_entropy_are_those_of_the_whole_one(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, cases: int
+) -> None:
+    """Of baskets of none to two targets, where some candidates are targets and gain by repeats."""
+    monkeypatch.setattr(cross_entropy, "_CASES_AT_ONCE", at_once)
     rng = np.random.default_rng(2)
-    target, candidates = (rng.normal(size=shape).astype(np.float32) for shape in ((4,), (4, 9)))
-    given = tf.constant(target), tf.constant(candidates)
-    with tf.GradientTape() as tape:
-        tape.watch(given)
-        loss = LOSSES["cross_entropy"](Scored(given[0], tf.range(4), given[1]), tf.ones([4]))
-    exponentials = np.exp(np.column_stack([target, candidates]).astype(float))
-    shares = exponentials / exponentials.sum(axis=1, keepdims=True)
-    found = np.column_stack([value.numpy() for value in tape.gradient(loss, given)])
-    np.testing.assert_allclose(found, shares - _first(shares), atol=1e-6)
+    case_P = np.sort(rng.integers(0, cases, size=9)) if cases else np.zeros(0, int)
+    place_O2 = np.column_stack([case_P, rng.integers(0, 5, size=len(case_P))])
+    place_O2 = np.concatenate([place_O2, place_O2[::-1]])  # each gains, and again, or is none
+    added_O = rng.normal(size=len(place_O2))
+    added_O[: len(case_P) // 2] = NO_NEGATIVE
+    shapes = ((cases, 4), (5, 4), (5,), (len(case_P),))
+    state, item, bias, target = (tf.constant(rng.normal(size=s), tf.float32) for s in shapes)
+    given = [state, item, bias, target, tf.constant(added_O, tf.float32)]
+    weight_P = tf.constant(rng.uniform(size=len(case_P)), tf.float32)
+    case_P, place_O2 = tf.constant(case_P, tf.int32), tf.constant(place_O2, tf.int32)
 
+    def both(loss: Callable[[Scored], tf.Tensor]) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            found = 3.0 * loss(Scored(target, case_P, state, item, bias, place_O2, given[-1]))
+        return [found, *tape.gradient(found, given)]
 
-def _first(shares: np.ndarray) -> np.ndarray:
-    return np.eye(1, shares.shape[1]).repeat(len(shares), axis=0)
+    def whole(scored: Scored) -> tf.Tensor:
+        normalizer_C = tf.reduce_logsumexp(scored.candidates(), axis=1)
+        margin_P = tf.gather(normalizer_C, scored.case_P) - scored.target_P
+        return tf.reduce_sum(weight_P * tf.nn.softplus(margin_P))
+
+    def fused() -> list[tf.Tensor]:
+        return both(lambda scored: LOSSES["cross_entropy"](scored, weight_P))
+
+    expected = both(whole)
+    for found in (fused(), tf.function(fused, autograph=False)()):
+        for own, wanted in zip(found, expected, strict=True):
+            np.testing.assert_allclose(own, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize(
