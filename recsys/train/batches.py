@@ -158,19 +158,11 @@ def _reader(
     manifest: Manifest, groups: Sequence[GroupFile], seed: int | None, names: Sequence[str]
 ) -> Any:
     """Petastorm's, of the given row groups; its own sharding would draw another order a rank."""
-    from petastorm import make_batch_reader
+    from recsys.train.reader import read_groups  # loads Petastorm, which only reading needs
 
+    urls = [files.join(manifest.url, group.path) for group in groups]
     with unreadable.named(manifest, groups, names):
-        return make_batch_reader(
-            [files.join(manifest.url, group.path) for group in groups],
-            schema_fields=[f"^{name}$" for name in names],
-            # The thread pool now and then loses row groups without an error.
-            reader_pool_type="dummy",
-            shuffle_row_groups=seed is not None,
-            seed=seed,
-            num_epochs=1,
-            hdfs_driver="libhdfs",
-        )
+        return read_groups(urls, names, seed)
 
 
 def _cut(
