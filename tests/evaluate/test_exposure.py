@@ -4,9 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from rectools.metrics import CatalogCoverage
 
 from recsys import files
 from recsys.evaluate import bootstrap, exposure
@@ -68,6 +70,23 @@ def test_coverage_gini_and_their_resamples_equal_plain_loops(
                 np.testing.assert_allclose(
                     of_two[system, metric, k], [values[0], *moved], atol=1e-12, err_msg=metric
                 )
+
+
+def test_coverage_is_that_of_rectools(of_two: dict[tuple[str, str, int], np.ndarray]) -> None:
+    for system in NAMES:
+        recommended = pd.DataFrame(
+            [
+                (case, item, place)
+                for case, (name, *_, items) in enumerate(ROWS)
+                for place, item in enumerate(items, start=1)
+                if name == system
+            ],
+            columns=["user_id", "item_id", "rank"],
+        )
+        catalog = range(FIRST_ITEM, FIRST_ITEM + ITEMS)
+        for k in AT:
+            expected = CatalogCoverage(k, normalize=True).calc(recommended, catalog)
+            assert of_two[system, "coverage", k][0] == pytest.approx(expected)
 
 
 def test_neither_parts_nor_passes_change_anything(

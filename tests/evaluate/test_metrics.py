@@ -3,13 +3,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
+import rectools.metrics as rectools
 from pyspark.ml.evaluation import RankingEvaluator
 from pyspark.mllib.evaluation import MultilabelMetrics
 from pyspark.sql import DataFrame, SparkSession
+from rectools.metrics.distances import (
+    PairwiseDistanceCalculator,
+    PairwiseHammingDistanceCalculator,
+)
 
 from recsys import ranking
 from recsys.evaluate import metrics
@@ -213,12 +220,6 @@ def for_spark(spark: SparkSession, cases: list[Case]) -> DataFrame:
     return spark.createDataFrame(rows, "prediction array<double>, label array<double>")
 
 
-def first_found(case: Case) -> int:
-    """The target with the best rank; any where none is found."""
-    ranks = [rank or LENGTH + 1 for rank in case.ranks]
-    return case.targets[ranks.index(min(ranks))]
-
-
 def check(name: str, lists: Lists, k: int, expected: float) -> None:
     found = metrics.PER_CASE[name](lists, k).mean()
     assert 0 < found < 1
@@ -236,34 +237,56 @@ def test_those_that_spark_has_equal_sparks(spark: SparkSession) -> None:
         check("f1", lists, k, MultilabelMetrics(pairs).f1Measure())
 
 
-@pytest.mark.parametrize("most_targets", [1, 20])
-def test_mrr_and_hit_rate_are_what_libraries_call_otherwise(
-    spark: SparkSession, most_targets: int
-) -> None:
-    """No library of the lock has MRR or hit rate of lists. Of the target that is found first MRR is
-    Spark's mean average precision, and the hit rate Spark's recall and Keras'
-    SparseTopKCategoricalAccuracy.
-    """
-    import keras
+class CosineDistance(PairwiseDistanceCalculator):  # type: ignore[misc]
+    """RecTools has the Hamming distance alone."""
 
+    def __init__(self, direction: np.ndarray) -> None:
+        self.direction = direction
+
+    def _get_distances_for_item_pairs(self, items_0: Sequence, items_1: Sequence) -> np.ndarray:
+        return 1 - (self.direction[list(items_0)] * self.direction[list(items_1)]).sum(axis=1)
+
+
+@pytest.mark.parametrize("most_targets", [1, 20])
+def test_those_that_rectools_has_equal_rectools(most_targets: int) -> None:
+    """It lacks new_items, defines serendipity by probabilities, and divides MAP by all targets."""
+    known = catalogue([0, 0, *range(ITEMS - 2, 0, -1)])
     cases = filled_cases(5, most_targets)
-    lists = lists_of(cases, catalogue([0] * ITEMS))
-    cases = [dataclasses.replace(case, targets=[first_found(case)]) for case in cases]
-    table = for_spark(spark, cases)
-    scores = np.full((len(cases), ITEMS), -float(ITEMS), np.float32)
-    for row, case in zip(scores, cases, strict=True):
-        row[case.recommended] = -np.arange(LENGTH)
-    target = np.array([case.targets for case in cases])
+    lists = lists_of(cases, known)
+    recommended, interactions = (
+        pd.DataFrame(
+            [(user, item, place) for user, own in enumerate(cases)
+             for place, item in enumerate(getattr(own, name), start=1)],
+            columns=["user_id", "item_id", "rank"],
+        )
+        for name in ("recommended", "targets")
+    )  # fmt: skip
+    # Everybody had one item: as many as bought it, and one more (Laplace's rule of succession).
+    counts = pd.Series(known.train_count, dtype=int)[FIRST_ITEM:]
+    before, smoothed = (
+        pd.DataFrame({"item_id": np.repeat(of.index, of)}).rename_axis("user_id").reset_index()
+        for of in (counts, counts + 1)
+    )
+    category = pd.DataFrame({"category": known.category})
     for k in (5, LENGTH):
-        of_spark = {
-            "mrr": RankingEvaluator(metricName="meanAveragePrecisionAtK", k=k),
-            "hit_rate": RankingEvaluator(metricName="recallAtK", k=k),
-        }
-        for name, theirs in of_spark.items():
-            check(name, lists, k, theirs.evaluate(table))
-        accuracy = keras.metrics.SparseTopKCategoricalAccuracy(k)
-        accuracy.update_state(target, scores)
-        check("hit_rate", lists, k, float(accuracy.result()))
+        of_targets = {
+            "recall": rectools.Recall(k), "precision": rectools.Precision(k),
+            "hit_rate": rectools.HitRate(k), "mrr": rectools.MRR(k),
+        }  # fmt: skip
+        for name, theirs in of_targets.items():
+            check(name, lists, k, theirs.calc(recommended, interactions))
+        novelty = rectools.MeanInvUserFreq(k).calc(recommended, smoothed)
+        popularity = rectools.AvgRecPopularity(k).calc(recommended, before) / counts.mean()
+        kinds = rectools.IntraListDiversity(k, PairwiseHammingDistanceCalculator(category))
+        vectors = rectools.IntraListDiversity(k, CosineDistance(known.direction))
+        for name, expected in {
+            "novelty": novelty,
+            "popularity_bias": popularity,
+            "category_diversity": kinds.calc(recommended),
+            "vector_diversity": vectors.calc(recommended),
+        }.items():
+            found = metrics.PER_CASE[name](lists, k).mean()
+            assert found == pytest.approx(expected, rel=1e-5), (name, k)
 
 
 def test_known_values() -> None:
