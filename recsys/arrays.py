@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from recsys.schemas import PADDING
 
+# What row groups of sequences hold.
+EVEN = "expected lists of one length without nulls"
 # Of arrays that are not filled up with PADDING.
 PADS = {"step": -1}
 
@@ -49,6 +51,17 @@ class Filling:
         result = np.full(self.ends_B[-1] if len(self.ends_B) else 0, pad(name), values_N.dtype)
         result[self._place_N] = values_N
         return result
+
+
+def is_even(lists: pa.ListArray) -> bool:
+    """Whether all lists have one length, and there are no nulls.
+
+    >>> is_even(pa.array([[1, 2], [3, 4]])), is_even(pa.array([[1, 2], [3]]))
+    (True, False)
+    """
+    sizes = np.diff(np.asarray(lists.offsets))
+    has_nulls = lists.null_count or lists.flatten().null_count
+    return not has_nulls and (len(sizes) == 0 or bool((sizes == sizes[0]).all()))
 
 
 def matrix(lists: pa.ListArray, name: str) -> npt.NDArray[Any]:

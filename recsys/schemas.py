@@ -95,8 +95,8 @@ SEQUENCE_ARRAYS: tuple[str, ...] = (
 
 # The latest events of every user (or session), ready to be scored: the arrays of a sequence
 # without targets and labels, as long as there are events, at most prepare.sequence_length. What
-# a user did before is in earlier/, in the same columns, in pieces of any length: both together hold
-# every event once, but those that are more at one instant than half a row has room for.
+# a user did before is in earlier/, in the same columns, in pieces of any length, and so is what was
+# more at one instant than half a row has room for: both together hold every event once.
 HISTORIES: dict[str, str] = {
     "user_id": SEQUENCES["user_id"],
     "first_step": "bigint",  # number, in the user's whole history, of the step that is 0 here

@@ -1,7 +1,7 @@
 """What users did, put together from their latest events and what was before these.
 
-A row of a split has room for the latest events before its targets only. References may use every
-earlier one.
+A row of a split has room for the latest events before its targets only. References may use the
+earlier ones too, up to a number that a robot alone has.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def whole(stored: DataFrame, splits: Sequence[str] = ()) -> DataFrame:
         places = [SPLITS.index(name) for name in splits]
         event = F.filter(event, lambda own: own["split"].isin(places))
     pieces = stored.select("user_id", "first_step", event.alias("event")).where(F.size("event") > 0)
-    piece = F.struct("first_step", F.transform("event", _numbered).alias("events"))
-    in_time = F.array_sort(F.collect_list(piece))
-    return pieces.groupBy("user_id").agg(F.flatten(in_time["events"]).alias("history"))
+    # Pieces may share a step.
+    events = F.flatten(F.collect_list(F.transform("event", _numbered)))
+    return pieces.groupBy("user_id").agg(F.array_sort(events).alias("history"))
 
 
 def _numbered(event: Column) -> Column:

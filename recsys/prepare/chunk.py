@@ -53,6 +53,9 @@ class Chunk:
         step_change = self._events(table)
         self.cut_events = np.zeros(int(self.subject_change.sum()), dtype=np.int64)
         keep = first_of_steps(step_change, self.target, cutting.limits.step_events)
+        # Of every step something stays.
+        self.cut_step = (np.cumsum(step_change) - 1)[~keep]
+        self.cut = table.filter(pa.array(~keep)).combine_chunks()
         if not keep.all():
             subject = np.cumsum(self.subject_change) - 1
             self.cut_events += np.bincount(subject[~keep], minlength=len(self.cut_events))
@@ -172,10 +175,15 @@ class Chunk:
         latest = np.unique(ends(self.step_change))[:complete]
         kept = self._context(latest)
         opened, followed = self._left_behind(kept)
-        parts = (len(done.first), len(latest), len(opened))
-        context = np.concatenate([done.context, kept, opened])
+        crowd = np.flatnonzero(np.diff(self.cut_step, prepend=-1))
+        crowded = self.cut_step[crowd]
+        parts = (len(done.first), len(latest), len(opened) + len(crowded))
+        context = np.concatenate([done.context, kept, opened, crowded])
         first = np.append(done.first, np.full(sum(parts[1:]), len(self.step_time)))
-        last = np.concatenate([done.last, latest, followed - 1])
+        last = np.concatenate([done.last, latest, followed - 1, crowded])
+        begin, end = self.step_event[context], self.step_event[last + 1]
+        begin[len(begin) - len(crowd) :] = len(self.time) + crowd
+        end[len(end) - len(crowd) :] = len(self.time) + np.append(crowd, len(self.cut))[1:]
         place = np.repeat([0, KINDS.index(HISTORY), KINDS.index(EARLIER)], parts)
         place[: parts[0]] = self.step_split[done.first]
         names = self.table["user_id"].chunk(0).take(pa.array(self.step_event[last]))
@@ -186,7 +194,7 @@ class Chunk:
             pa.array(KINDS).take(pa.array(place)),
             pc.if_else(pa.array(of_split), marked, names),
             names,
-            *self._arrays(context, first, last, label),
+            *self._arrays(begin, end, context, first, last, label),
             *self._counts(place == KINDS.index(HISTORY), complete),
         ]
         return pa.RecordBatch.from_arrays(columns, names=list(self.cutting.schema))
@@ -210,24 +218,41 @@ class Chunk:
         end = int(self.blocks.first[pending][0]) if pending.any() else final
         return int(self._context(np.array([end]))[0]), end
 
-    def _arrays(self, context: Ints, first: Ints, last: Ints, label: Ints) -> list[pa.Array]:
-        begin, end = self.step_event[context], self.step_event[last + 1]
+    def _arrays(
+        self, begin: Ints, end: Ints, context: Ints, first: Ints, last: Ints, label: Ints
+    ) -> list[pa.Array]:
+        """Of rows of the events from begin to before end, behind which those stand that were cut.
+
+        Args:
+            begin: event of each row
+            end: event behind each row
+            context: first step of each row
+            first: first step of each row that is asked for
+            last: last step of each row
+            label: of each event
+        """
         index, offsets = ranges(begin, end)
-        step, length = self.step[index], end - begin
+        table, step = pa.concat_tables([self.table, self.cut]), np.append(self.step, self.cut_step)
+        of_step = self.session_start[self.step_event[self.cut_step]]
+        session_start = np.append(self.session_start, of_step)
+        asked, label = (
+            np.append(own, np.zeros(len(self.cut), own.dtype)) for own in (self.target, label)
+        )
+        step, length = step[index], end - begin
         seconds = self.step_time // MICROSECONDS_PER_SECOND
         gap = np.minimum(seconds - self.step_previous // MICROSECONDS_PER_SECOND, 2**31 - 1)
-        target = self.target[index] & (step >= np.repeat(first, length))
+        target = asked[index] & (step >= np.repeat(first, length))
         values = {
-            "item": _numpy(self.table["item"])[index],
-            "event_type": _numpy(self.table["event_type"])[index],
+            "item": table["item"].to_numpy()[index],
+            "event_type": table["event_type"].to_numpy()[index],
             "gap_seconds": gap[step],
-            "session_start": self.session_start[index],
+            "session_start": session_start[index],
             "step": step - np.repeat(context, length),
             "timestamp": seconds[step],
             "target": target,
             "purchase": np.where(target, label[index], NO_LABEL),
             "split": self.step_split[step],
-            **{name: _numpy(self.table[name])[index] for name in self.cutting.inputs},
+            **{name: table[name].to_numpy()[index] for name in self.cutting.inputs},
         }
         if VALUE_WEIGHT in values:
             values[VALUE_WEIGHT] = np.where(target, values[VALUE_WEIGHT], 0)

@@ -109,7 +109,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             f"and a target{where}, found none"
         )
     checks = certificate.row_checks(sums, written.planned_steps)
-    checks.append(certificate.stored_check(stored, cleaned.rows - written.cut_events))
+    checks.append(certificate.stored_check(stored, cleaned.rows))
     checks.append(
         certificate.input_check(
             sums, on_disk, parted.events, parted.subject, prepare.target_event_types

@@ -20,8 +20,8 @@ EARLIER = "earlier"
 KINDS = (*SPLITS, HISTORY, EARLIER)
 
 # A row of a split, or (kind "history") the latest events of a subject, or (kind "earlier") a piece
-# of what was before these, of its real length. The counts are of the whole subject and stand on its
-# history alone.
+# of what was before these or is more at one instant than a step has room for, of its real length.
+# The counts are of the whole subject and stand on its history alone.
 ROWS: dict[str, str] = {
     "kind": "string",
     "sequence_id": "string",

@@ -190,6 +190,22 @@ class GRU(Cell):
         new = tf.tanh(new_in + reset * new_state)
         return (new + update * (before[0] - new),)
 
+    def _derivatives(
+        self, before: State, projected: tf.Tensor, recurrent: tf.Tensor
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], list[list[tf.Tensor]]]:
+        """By hand, in half of the operations that a tape finds."""
+        gates_in, new_in = tf.split(projected, [2 * self.units, self.units], axis=-1)
+        gates_state, new_state = tf.split(recurrent, [2 * self.units, self.units], axis=-1)
+        update, reset = tf.split(tf.sigmoid(gates_in + gates_state), 2, axis=-1)
+        new = tf.tanh(new_in + reset * new_state)
+        by_new = (1 - update) * (1 - new * new)
+        through_reset = by_new * reset
+        by_update = (before[0] - new) * update * (1 - update)
+        by_reset = through_reset * new_state * (1 - reset)
+        by_projected = tf.concat([by_update, by_reset, by_new], axis=-1)
+        by_recurrent = tf.concat([by_update, by_reset, through_reset], axis=-1)
+        return [by_projected], [by_recurrent], [[update]]
+
 
 class LSTM(Cell):
     """Long short-term memory (Hochreiter & Schmidhuber, 1997) with forget gates (Gers, 2000)."""

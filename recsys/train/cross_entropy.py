@@ -11,6 +11,7 @@ D width.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -32,13 +33,15 @@ def cross_entropy_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
     negatives alone, so that the items of a basket do not compete. The weights have no gradient.
     """
 
+    names = ("state_CD", "item_KD", "bias_K", "added_O", "target_P")
+
     @tf.custom_gradient
-    def fused(*given: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        loss_sum, *gradients = _with_gradients(scored, tf.stop_gradient(weight_P))
+    def fused(*parts: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        given = replace(scored, **dict(zip(names, parts, strict=True)))
+        loss_sum, *gradients = _with_gradients(given, tf.stop_gradient(weight_P))
         return loss_sum, lambda grad: [grad * own for own in gradients]
 
-    parts = (scored.state_CD, scored.item_KD, scored.bias_K, scored.added_O, scored.target_P)
-    return fused(*map(tf.convert_to_tensor, parts))
+    return fused(*(tf.convert_to_tensor(getattr(scored, name)) for name in names))
 
 
 def _with_gradients(scored: Scored, weight_P: tf.Tensor) -> Tensors:

@@ -17,7 +17,7 @@ from petastorm.reader import Reader
 from petastorm.workers_pool import EmptyResultError
 from petastorm.workers_pool.dummy_pool import DummyPool
 
-from recsys.arrays import matrix
+from recsys.arrays import EVEN, is_even, matrix
 
 
 class _Groups(ArrowReaderWorkerResultsQueueReader):
@@ -39,9 +39,9 @@ class _Worker(ArrowReaderWorker):
 
 
 def _array(column: pa.Array, name: str) -> Any:
-    if pa.types.is_list(column.type):
-        return matrix(column, name)
-    return column.to_numpy(zero_copy_only=False)
+    if not is_even(column):
+        raise pa.ArrowInvalid(f"{name}: {EVEN}, found others")
+    return matrix(column, name)
 
 
 def read_groups(urls: Sequence[str], names: Sequence[str], seed: int | None) -> Reader:
@@ -53,13 +53,16 @@ def read_groups(urls: Sequence[str], names: Sequence[str], seed: int | None) -> 
         seed: of the order of the groups, not 0; None keeps it
     """
     filesystem, paths = get_filesystem_and_path_or_paths(list(urls), "libhdfs")
+    # The thread pool now and then loses row groups without an error. This one sleeps for a tenth of
+    # a second when its queue is empty, which has room for four groups a worker: all may be in it.
+    pool = DummyPool()
+    pool.workers_count = len(paths)
     return Reader(
         filesystem,
         paths,
         schema_fields=[f"^{name}$" for name in names],
         worker_class=_Worker,
-        # The thread pool now and then loses row groups without an error.
-        reader_pool=DummyPool(),
+        reader_pool=pool,
         shuffle_row_groups=seed is not None,
         seed=seed,
         num_epochs=1,

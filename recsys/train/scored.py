@@ -23,11 +23,11 @@ class Scored:
 
     Args:
         target_P: score of each target
-        case_P: the case of each target, not falling
+        case_P: the case of each target, not falling, int32
         state_CD: of each case
         item_KD: vector of each candidate
         bias_K: of each candidate
-        place_O2: case and candidate whose score more is added to; the same may come again
+        place_O2: case and candidate whose score more is added to, int32; the same may come again
         added_O: what is added, NO_NEGATIVE where a candidate is a target of the case
         precision: of the products
     """

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from recsys import files
+from recsys.arrays import EVEN, is_even
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Manifest
 
@@ -52,8 +53,11 @@ def _check(manifest: Manifest, group: GroupFile, columns: Sequence[str], error: 
     fs, path = files.filesystem(url)
     expected = f"{url}: expected a row group of {group.rows} rows"
     try:
-        rows = pq.read_table(path, columns=list(columns), filesystem=fs).num_rows
+        table = pq.read_table(path, columns=list(columns), filesystem=fs)
     except (OSError, pa.ArrowException) as why:
         raise DataError(f"{expected}, found {type(why).__name__}: {why}") from error
-    if rows != group.rows:
-        raise DataError(f"{expected}, found {rows}") from error
+    if table.num_rows != group.rows:
+        raise DataError(f"{expected}, found {table.num_rows}") from error
+    for name in columns:
+        if not is_even(table[name].combine_chunks()):
+            raise DataError(f"{url}: {name}: {EVEN}, found others") from error

@@ -72,7 +72,9 @@ def test_a_history_holds_what_was_in_the_time_of_the_splits(
     wanted = {SPLITS.index(name) for name in splits} or {0, 1, 2, NO_SPLIT}
     steps = {"ada": range(7), "bob": range(3), "cy": range(4, 6)}
     expected = {
-        user: [(step, item) for step in own if SPLIT_OF[step] in wanted for item in ADA[step]]
+        user: [
+            (step, item) for step in own if SPLIT_OF[step] in wanted for item in sorted(ADA[step])
+        ]
         for user, own in steps.items()
     }
     assert {

@@ -74,15 +74,33 @@ def rows(events: list[Event], cutting: Cutting) -> list[dict[str, object]]:
     """All rows of all subjects, in no order that matters."""
     result = []
     for subject, own in sorted(_subjects(events).items()):
-        steps, cut, strays = _steps(own, cutting)
+        steps, crowd, strays = _steps(own, cutting)
         result += _blocks(subject, steps, cutting)
         counts = [
             sum(s.split == i and s.number > 0 and any(s.targets) for s in steps) for i in range(3)
         ]
         latest = _latest(steps, len(steps) - 1, cutting)
-        result.append(_row(HISTORY, subject, subject, latest, frozenset(), [cut, strays, *counts]))
-        if before := steps[: len(steps) - len(latest)]:
-            result.append(_row(EARLIER, subject, subject, before, frozenset(), [0] * len(COUNTS)))
+        counts = [len(crowd), strays, *counts]
+        result.append(_row(HISTORY, subject, subject, latest, frozenset(), counts))
+        before = steps[: len(steps) - len(latest)]
+        earlier = [
+            (step, event, step.opens[i]) for step in before for i, event in enumerate(step.events)
+        ]
+        earlier += [(steps[number], event, steps[number].opens[0]) for number, event in crowd]
+        if earlier:
+            events = sorted(
+                (
+                    step.number,
+                    event.item,
+                    event.kind,
+                    step.gap,
+                    int(opens),
+                    step.time // MICROS,
+                    step.split,
+                )
+                for step, event, opens in earlier
+            )
+            result.append({"kind": EARLIER, "sequence_id": subject, "events": events})
     return result
 
 
@@ -91,8 +109,11 @@ def _subjects(events: list[Event]) -> dict[str, list[Event]]:
     return {user: list(own) for user, own in groupby(in_order, key=lambda event: event.user)}
 
 
-def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int, int]:
-    steps, cut, strays, seen_sessions = [], 0, 0, set()
+def _steps(
+    events: list[Event], cutting: Cutting
+) -> tuple[list[_Step], list[tuple[int, Event]], int]:
+    """Steps, what they have no room for with the step's number, and how many events are astray."""
+    steps, cut, strays, seen_sessions = [], [], 0, set()
     for number, (time, own) in enumerate(groupby(events, key=lambda event: event.time)):
         together = list(own)
         wanted, others, items = [], [], set()
@@ -101,7 +122,7 @@ def _steps(events: list[Event], cutting: Cutting) -> tuple[list[_Step], int, int
             (wanted if is_target else others).append(event)
             items.add(event.order)
         kept = sorted((wanted + others)[: cutting.limits.step_events], key=together.index)
-        cut += len(together) - len(kept)
+        cut += [(number, event) for event in (wanted + others)[cutting.limits.step_events :]]
         step = _Step(time, kept, number=number)
         step.split = kept[0].part
         previous = steps[-1].time if steps else time

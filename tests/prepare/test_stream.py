@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from recsys.prepare.cutting import Limits
 from recsys.prepare.purchases import Purchases
-from recsys.prepare.rows import COUNTS, EARLIER, HISTORY, Cutting
+from recsys.prepare.rows import EARLIER, HISTORY, Cutting
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import NO_PART
 from recsys.prepare.stream import RowStream
@@ -63,24 +63,21 @@ def streamed(
 
 
 def joined(found: list[dict[str, object]]) -> list[dict[str, object]]:
-    """The rows, with the pieces of what was before each history in one, whatever the batches."""
+    """The rows, with the events that no history has room for in one of each user."""
     result = [row for row in found if row["kind"] != EARLIER]
-    pieces: dict[str, list[dict[str, Any]]] = {}
-    for row in found:
-        if row["kind"] == EARLIER:
-            pieces.setdefault(str(row["user_id"]), []).append(row)
-    for own in pieces.values():
-        own.sort(key=lambda row: row["first_step"])
-        whole = dict(own[0])
-        for row in own[1:]:
-            assert row["first_step"] == own[0]["first_step"] + whole["steps"], "a gap, or twice"
-            row["step"] = [whole["steps"] + step for step in row["step"]]
-            for name, value in row.items():
-                if isinstance(value, list) or name in ("length", "steps", *COUNTS):
-                    whole[name] = whole[name] + value
-            most = "most_step_events"
-            whole[most] = max(whole[most], row[most])
-        result.append(whole)
+    earlier: dict[str, list[tuple]] = {}
+    names = ("item", "event_type", "gap_seconds", "session_start", "timestamp", "split")
+    for row in cast(list[dict[str, Any]], [row for row in found if row["kind"] == EARLIER]):
+        events = zip(*(row[name] for name in names), strict=True)
+        numbers = [row["first_step"] + step for step in row["step"]]
+        own = earlier.setdefault(row["user_id"], [])
+        own += [(number, *event) for number, event in zip(numbers, events, strict=True)]
+        assert not any(row["target"])
+        assert (row["length"], row["steps"]) == (len(numbers), len(set(numbers)))
+    result += [
+        {"kind": EARLIER, "sequence_id": user, "events": sorted(events)}
+        for user, events in earlier.items()
+    ]
     return result
 
 
@@ -117,10 +114,11 @@ def test_inputs_are_aligned_with_the_items() -> None:
     events = [Event("ann", time * MINUTE, time, item=time + 2) for time in range(30)]
     found = streamed(events, replace(cutting(), inputs=("platform",)), batch_events=7)
     for row in found:
-        assert row["platform"] == [item + 1 for item in row["item"]]
+        if row["kind"] != EARLIER:
+            assert row["platform"] == [item + 1 for item in row["item"]]
     plain = [{**row} for row in found]
     for row in plain:
-        del row["platform"]
+        row.pop("platform", None)
     assert plain == streamed(events, cutting(), batch_events=7)
 
 
@@ -174,8 +172,7 @@ def test_targets_of_a_row_are_few_and_every_step_is_asked_for_once() -> None:
     assert [sum(row["target"]) for row in blocks] == [4, 4, 2]  # type: ignore[call-overload]
     assert len(found) == 5
     (before,) = [row for row in found if row["kind"] == EARLIER]
-    assert before["item"] == [2, 3, 4]
-    assert before["first_step"] == 0
+    assert [event[:2] for event in before["events"]] == [(0, 2), (1, 3), (2, 4)]
     assert one(found, "ann")["item"] == [5, 6, 7, 8, 9, 10, 11, 12]
     assert one(found, "ann")["first_step"] == 3
 

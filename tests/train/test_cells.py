@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys.train.cells import CELLS, Cell, Stack
+from recsys.train.cells import CELLS, GRU, Cell, Stack
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
@@ -53,6 +53,17 @@ def test_a_stack_equals_a_loop_over_rows_and_steps(kind: str) -> None:
     for cell in stack.layers:
         expected = _run(kind, cell, expected)
     np.testing.assert_allclose(stack(inputs).numpy(), expected, atol=1e-5)
+
+
+def test_the_derivatives_by_hand_are_those_of_a_tape() -> None:
+    rng = np.random.default_rng(6)
+    cell = GRU(inputs=3, units=4, seed=1)
+    shapes = ((2, 5, 4), (2, 5, 12), (2, 5, 12))
+    before, projected, recurrent = (tf.constant(rng.normal(size=s), tf.float32) for s in shapes)
+    found = cell._derivatives((before,), projected, recurrent)
+    expected = Cell._derivatives(cell, (before,), projected, recurrent)
+    for own, wanted in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(own, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", CELLS)

@@ -148,6 +148,21 @@ def test_a_row_group_that_cannot_be_read_is_named(config: Config, tmp_path: Path
         trainer.validate()
 
 
+@pytest.mark.parametrize("first", [[1], None, [1, None, 0, 0, 0, 0, 0, 0]])
+def test_lists_that_are_no_matrix_are_named(
+    config: Config, tmp_path: Path, first: list[int | None] | None
+) -> None:
+    """Shorter than others, none at all, or with a hole: filled up, a target would be gone."""
+    copied, last = _copy(config, tmp_path / "dataset", "valid")
+    table = pq.read_table(last)
+    lists = pa.array([first, *table["target"].to_pylist()[1:]], pa.list_(pa.int32()))
+    place = table.schema.get_field_index("target")
+    pq.write_table(table.set_column(place, "target", lists), last)
+    trainer = _trainer(copied, manifest.read(copied.paths.dataset))
+    with pytest.raises(DataError, match=rf"{last.name}: target: expected lists of one length"):
+        trainer.validate()
+
+
 def test_rows_that_do_not_match_the_manifest_stop_the_run(
     config: Config, dataset_place: Path, tmp_path: Path
 ) -> None:
