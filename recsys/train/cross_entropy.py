@@ -1,9 +1,8 @@
 """The cross-entropy against many candidates, a few cases at a time.
 
-What all cases give the candidates is larger than a core's cache, and each operation on it reads and
-writes it anew. A few cases' scores stay there until their gradients are made: on two cores a loss
-of 2,048 cases and 1,796 candidates takes 14.3 ms with its gradients, where its three products alone
-take 13.2 and one on whole matrices 18.0; and of a large catalogue no more is in memory at a time.
+A few cases' scores are made, and their gradients, before those of others. Of 1,024 cases and
+200,000 candidates of 64 dimensions that took 488 MiB, where whole matrices took 1,659, and no more
+time; nor does a step with some thousand candidates take more or less.
 
 Shapes: C cases, c of them at a time, K candidates, P targets, p of them, O added scores, o of them,
 D width.
@@ -19,7 +18,6 @@ import tensorflow as tf
 from recsys.train.precision import product
 from recsys.train.scored import Scored
 
-# 2 MB of scores with the candidates of a step.
 _CASES_AT_ONCE = 256
 
 # Loss sum; gradients by state [C, D], item [K, D], bias [K], added [O] and target [P].
