@@ -147,11 +147,23 @@ def open_epoch(
     nothing = {name: tf.zeros([0, length], spec(name).dtype) for name in names}
     more = tf.data.Dataset.from_tensors(nothing).repeat()
     steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
+    epoch = _cut(reader, counts, seed, names).concatenate(more).take(steps).prefetch(4)
     try:
-        yield _cut(reader, counts, seed, names).concatenate(more).take(steps).prefetch(4)
+        yield epoch.with_options(_untuned())
     finally:
         reader.stop()
         reader.join()
+
+
+def _untuned() -> tf.data.Options:
+    """Without tf.data's tuning, for which there is nothing here to tune.
+
+    Its thread sleeps for 10 ms, and then for twice as long each time, and the end of an epoch may
+    wait for it to wake: one of 12 s took 20.5 s.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def _reader(
