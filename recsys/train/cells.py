@@ -193,7 +193,7 @@ class GRU(Cell):
     def _derivatives(
         self, before: State, projected: tf.Tensor, recurrent: tf.Tensor
     ) -> tuple[list[tf.Tensor], list[tf.Tensor], list[list[tf.Tensor]]]:
-        """By hand, in half of the operations that a tape finds."""
+        """By hand, in fewer operations than a tape finds."""
         gates_in, new_in = tf.split(projected, [2 * self.units, self.units], axis=-1)
         gates_state, new_state = tf.split(recurrent, [2 * self.units, self.units], axis=-1)
         update, reset = tf.split(tf.sigmoid(gates_in + gates_state), 2, axis=-1)
