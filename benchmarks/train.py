@@ -2,8 +2,8 @@
 
 python benchmarks/train.py [--events FILE]
 
-The training job's own loop on one rank with two threads: 100 units, 2,048 sampled negatives, the
-rest as in conf/yoochoose64.yaml or below. Only targets count as events and as work; padding, the
+The training job's own loop on one rank with two threads, a lane each: 100 units, 2,048 sampled
+negatives, the rest as in conf/yoochoose64.yaml or below. Only targets count as events and as work; padding, the
 items that come before the first target, attention and repeats are done, and count for nothing:
 
     work of a target = 3 * (2 * 2 * units * 3 * units + 2 * negatives * units) FLOP = 1.59 MFLOP
@@ -16,7 +16,8 @@ draws as work, share_of_gemm_distinct what was in fact multiplied. The last line
     share_of_gemm           work a second over gemm_gflops, of all negatives that are drawn
     share_of_gemm_distinct  the same of negatives_scored in their place
     gemm_gflops             TensorFlow's float32 product of [2048, 100] and [100, 2048] on the same
-                            two threads: the mean of what was found after every epoch of the run
+                            two threads, half the rows each: the mean of what was found after every
+                            epoch of the run
     negatives_scored        distinct items among those drawn, in the mean: the rest are repeats,
                             and are scored once
     seconds_to_recall_0.70  from the start of the job, graphs and validations included, to where
@@ -48,7 +49,7 @@ import training  # noqa: E402
 from recsys import manifest  # noqa: E402
 from recsys.config import Config  # noqa: E402
 from recsys.train import batches, exchange, pipeline, ranks  # noqa: E402
-from recsys.train.batch import Batch, before  # noqa: E402
+from recsys.train.batch import Batch, before, lanes  # noqa: E402
 from recsys.train.loop import Trainer, fit  # noqa: E402
 from recsys.train.objective import learnt  # noqa: E402
 from recsys.train.optimizer import Gradient  # noqa: E402
@@ -58,13 +59,15 @@ from recsys.train.run import Run  # noqa: E402
 _LOADING_SECONDS = time.monotonic() - _STARTED
 
 _GOAL = 0.70
+_SETTINGS = (*training.SETTINGS, "--train.lanes=2")
 _STEPS = 60
 
 
 class _Stopwatch:
     """What happens between the epochs: the time is taken, and the throughput of the GEMM."""
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int) -> None:
+        self._lanes = lanes
         self.started = time.monotonic() - _LOADING_SECONDS
         self.gflops: list[float] = []
         self.seconds_to_goal: float | None = None
@@ -76,12 +79,12 @@ class _Stopwatch:
         if self.seconds_to_goal is None and metrics["recall@20"] >= _GOAL:
             self.seconds_to_goal = round(now - self.started - self._measuring, 1)
             self.recall = round(metrics["recall@20"], 4)
-        self.gflops.append(training.gemm_gflops())
+        self.gflops.append(training.gemm_gflops(self._lanes))
         self._measuring += time.monotonic() - now
 
 
 def figures(config: Config) -> dict[str, float | None]:
-    watch = _Stopwatch()
+    watch = _Stopwatch(config.train.lanes)
     shard = ranks.start(config.train)
     dataset = manifest.read(config.paths.dataset)
     trainer = pipeline.build(config, dataset, shard, ("train",), config.train.epochs)
@@ -164,11 +167,14 @@ def _shares(trainer: Trainer, rows: list[Batch], epoch_seconds: float) -> dict[s
 
 def _input(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """What the network reads, and what its states are multiplied with."""
-    noise = trainer.noise()
-    cases, history, _ = learnt(trainer.model, batch, noise)
-    candidates = trainer.sampler(cases.item_P, noise)
-    vectors = trainer.model.items_to_learn(cases, candidates)
-    return trainer.model.step_inputs(before(history, cases.step_C), noise), *vectors
+    found: list[tf.Tensor] = []
+    for lane, own in enumerate(lanes(batch, trainer.config.train.lanes)):
+        noise = trainer.noise().of_lane(lane)
+        cases, history, _ = learnt(trainer.model, own, noise)
+        candidates = trainer.sampler(cases.item_P, noise)
+        found += trainer.model.items_to_learn(cases, candidates)
+        found.append(trainer.model.step_inputs(before(history, cases.step_C), noise))
+    return tuple(found)
 
 
 def _forward(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -214,5 +220,5 @@ def _seconds(part: Callable[..., Any], rows: list[Any], rate: Any) -> float:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    with training.prepared(training.arguments(__doc__), training.SETTINGS) as config:
+    with training.prepared(training.arguments(__doc__), _SETTINGS) as config:
         print(json.dumps(figures(config)))

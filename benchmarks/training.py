@@ -62,12 +62,21 @@ def prepared(options: argparse.Namespace, settings: tuple[str, ...] = ()) -> Ite
         yield parse(parser("train", ""), given)[0]
 
 
-def gemm_gflops(repetitions: int = 50) -> float:
-    """Float32 throughput of TensorFlow's matrix product on this process's threads, in GFLOP/s."""
+def gemm_gflops(lanes: int = 1, repetitions: int = 50) -> float:
+    """Float32 throughput of TensorFlow's matrix product on this process's threads, in GFLOP/s.
+
+    Args:
+        lanes: parts of the rows, one for each of the threads that share no operation
+        repetitions: products
+    """
     import tensorflow as tf
 
     left, right = tf.random.normal([_ROWS, _WIDTH]), tf.random.normal([_WIDTH, _ROWS])
-    product = tf.function(lambda a, b: tf.matmul(a, b), autograph=False)
+
+    def products(left: tf.Tensor, right: tf.Tensor) -> list[tf.Tensor]:
+        return [tf.matmul(part, right) for part in tf.split(left, lanes)]
+
+    product = tf.function(products, autograph=False)
     product(left, right)
     started = time.monotonic()
     for _ in range(repetitions):

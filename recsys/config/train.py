@@ -87,6 +87,8 @@ class Train:
         tflite: also export the model for TensorFlow Lite, and compare it with the model on rows of
             validation; takes seconds, and as much room again
         cpu_threads: TensorFlow threads of one rank; 0 shares the machine's cores among its ranks
+        lanes: parts of a batch's rows that a rank learns from at the same time, each on its share
+            of the threads; what dropout zeroes is drawn for each
         precision: of the products in the network, and of the scores in training: float32; or mixed,
             with bfloat16 operands (on two CPU cores that have AVX-512 BF16 a step took 0.87 to 0.95
             times as long) or float16 ones (1.18 times as long there; meant for GPUs, where it was
@@ -140,6 +142,7 @@ class Train:
     mlflow_uri: str | None = None
     tflite: bool = False
     cpu_threads: int = 0
+    lanes: int = 1
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     xla: bool = False
 
@@ -155,7 +158,7 @@ class Train:
             require(weight >= 0, f"train.event_type_weights.{name}", "0 or more", weight)
         for key in ("epochs", "batch_targets_per_rank", "learning_rate", "clip_norm", "layers",
                     "embedding_size", "scale", "patience_epochs", "keep_checkpoints",
-                    "stall_seconds"):  # fmt: skip
+                    "stall_seconds", "lanes"):  # fmt: skip
             value = getattr(self, key)
             require(value > 0, f"train.{key}", "a positive number", value)
         for key in ("embedding_dropout", "input_dropout", "state_dropout"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import tensorflow as tf
@@ -64,6 +65,16 @@ def joined(batches: Sequence[Batch]) -> Batch:
         name: tf.concat([wide(name, batch[name]) for batch in batches], axis=0)
         for name in batches[0]
     }
+
+
+def lanes(batch: Batch, count: int) -> list[Batch]:
+    """The rows of a batch in so many parts of like size, of which some may have none."""
+    rows = tf.shape(batch["item"])[0]
+    borders = [rows * lane // count for lane in range(count + 1)]
+    return [
+        {name: values[begin:end] for name, values in batch.items()}
+        for begin, end in pairwise(borders)
+    ]
 
 
 def before(batch: Batch, step_C: tf.Tensor) -> Batch:

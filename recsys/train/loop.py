@@ -77,7 +77,9 @@ class Trainer:
         self.watch = Watch(train.stall_seconds)
         compiled = partial(tf.function, autograph=False)
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
-        self.ranks_of = TargetRanks(self.model, self.config.ranking.exclude_history, batch)
+        self.ranks_of = TargetRanks(
+            self.model, self.config.ranking.exclude_history, batch, lanes=train.lanes
+        )
 
     def make_graph(self) -> None:
         """Makes that of a step, which takes seconds, before others wait for it."""
@@ -122,8 +124,9 @@ class Trainer:
         if self.shard.ranks > 1:
             total = partial(ranks.sum_tensor, name="labels")
         return batch_loss(
-            self.model, batch, train.loss, train.basket_power, self.sampler, noise, total
-        )
+            self.model, batch, train.loss, train.basket_power, self.sampler, noise, total,
+            train.lanes,
+        )  # fmt: skip
 
     def train_epoch(self, progress: Progress, every: Callable[[Progress], None]) -> Metrics:
         """The rest of an epoch on this rank; `every` is called when a checkpoint is due."""

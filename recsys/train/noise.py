@@ -50,6 +50,14 @@ class Noise:
         other._draws = 0
         return other
 
+    def of_lane(self, lane: int) -> Noise:
+        """Draws of a lane of its own, from 0 on; the shared ones are those of all."""
+        other = copy.copy(self)
+        if lane:
+            number = tf.constant(-lane, tf.int64)  # _next() takes those from 1 on, apart() 0
+            other._seed = tf.random.experimental.stateless_fold_in(self._seed, number)
+        return other
+
     def shared(self) -> Noise:
         """Draws that are the same on all ranks."""
         other = copy.copy(self)

@@ -10,7 +10,8 @@ import tensorflow as tf
 from recsys.schemas import VALUE_WEIGHT
 from recsys.train.augment import augmented
 from recsys.train.batch import Batch, Cases, known, target_cases, trim
-from recsys.train.candidates import EVERYTHING, Sampler
+from recsys.train.batch import lanes as lanes_of
+from recsys.train.candidates import EVERYTHING, Candidates, Sampler
 from recsys.train.losses import CORRECTED, LOSSES, bpr_max_sum, target_weights
 from recsys.train.model import Recommender
 from recsys.train.noise import Noise
@@ -26,6 +27,7 @@ def batch_loss(
     sampler: Sampler | None,
     noise: Noise | None,
     total: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+    lanes: int = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The weighted sum of the losses of a batch's known targets, and the sum of the weights.
 
@@ -41,29 +43,55 @@ def batch_loss(
         sampler: of the candidates; None takes the whole vocabulary
         noise: of the step; None drops and changes nothing, and a sampler needs it
         total: the sum over the ranks of what each of them has; one rank's own is that already
+        lanes: parts of the rows that do not need each other, so that TensorFlow can do them at once
     """
+    candidates = _candidates(model, batch, loss, sampler, noise)
+    parts = [
+        _sums(model, own, loss, basket_power, candidates, noise and noise.of_lane(lane))
+        for lane, own in enumerate(lanes_of(batch, lanes))
+    ]
+    loss_sum, weight_sum, purchase_sum, labelled_targets = tf.unstack(tf.add_n(parts))
+    if model.purchase is None:
+        return loss_sum, weight_sum
+    weights, labels_of_all = tf.unstack(total(tf.stack([weight_sum, labelled_targets])))
+    # The sums over all ranks will be divided by that of the weights.
+    share = model.train.purchase_weight * tf.math.divide_no_nan(weights, labels_of_all)
+    return loss_sum + share * purchase_sum, weight_sum
+
+
+def _candidates(
+    model: Recommender, batch: Batch, loss: str, sampler: Sampler | None, noise: Noise | None
+) -> Candidates:
+    """Those of all lanes."""
+    if sampler is None or noise is None:
+        return EVERYTHING
+    item_P = model.known_only(tf.boolean_mask(batch["item"], batch["target"] > 0))
+    candidates = sampler(tf.boolean_mask(item_P, known(item_P)), noise)
+    return candidates if loss in CORRECTED else candidates.uncorrected()
+
+
+def _sums(
+    model: Recommender,
+    batch: Batch,
+    loss: str,
+    basket_power: float,
+    candidates: Candidates,
+    noise: Noise | None,
+) -> tf.Tensor:
+    """Of some rows: of losses, of weights, of the purchase head's losses, and of its labels [4]."""
     cases, history, is_learnt_P = learnt(model, batch, noise)
     weight_P = _weights(model, cases, basket_power)
-    candidates = EVERYTHING
-    if sampler is not None and noise is not None:
-        candidates = sampler(cases.item_P, noise)
-        if loss not in CORRECTED:
-            candidates = candidates.uncorrected()
     state_CD = model.encode(history, cases.row_C, cases.step_C, noise)
     scored = model.scores_to_learn(history, cases, candidates, state_CD)
     own_loss = LOSSES[loss]
     if own_loss is bpr_max_sum:
         own_loss = partial(bpr_max_sum, regularization=model.train.bpr_max_regularization)
-    loss_sum, weight_sum = own_loss(scored, weight_P), tf.reduce_sum(weight_P)
+    sums = [own_loss(scored, weight_P), tf.reduce_sum(weight_P), tf.constant(0.0), tf.constant(0.0)]
     if model.purchase is not None:
         pairs, is_bought_P = _with_labels(cases, batch, is_learnt_P)
         logit_P = model.purchase_logits(history, pairs, state_CD)
-        own = tf.stack([weight_sum, tf.cast(tf.size(logit_P), tf.float32)])
-        weights, labelled_targets = tf.unstack(total(own))
-        # The sums over all ranks will be divided by that of the weights.
-        share = model.train.purchase_weight * tf.math.divide_no_nan(weights, labelled_targets)
-        loss_sum += share * purchase_loss_sum(logit_P, is_bought_P)
-    return loss_sum, weight_sum
+        sums[2:] = purchase_loss_sum(logit_P, is_bought_P), tf.cast(tf.size(logit_P), tf.float32)
+    return tf.stack(sums)
 
 
 def _weights(model: Recommender, cases: Cases, basket_power: float) -> tf.Tensor:

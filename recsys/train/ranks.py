@@ -28,8 +28,10 @@ def start(train: Train) -> Shard:
     threads = train.cpu_threads or max(1, cores // hvd.local_size())
     # The reader's thread would keep Python's lock for 5 ms whenever the loop comes back for it.
     sys.setswitchinterval(1e-4)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1 if threads == 1 else 2)
+    # Lanes share the threads: an operation of one takes none of another's.
+    tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // train.lanes))
+    beside = train.lanes if train.lanes > 1 else 2
+    tf.config.threading.set_inter_op_parallelism_threads(min(threads, beside))
     if train.xla:
         # Read when XLA is first asked for; without it, it leaves CPUs alone.
         os.environ.setdefault("TF_XLA_FLAGS", "--tf_xla_cpu_global_jit")

@@ -6,6 +6,7 @@ P targets, L events, K the best of a case.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -31,7 +32,8 @@ class TargetRanks:
         model: that scores
         exclude_history: whether what the history holds is out of the lists
         batch: what the batches hold
-        scores_at_once: at most, unless a single case has more
+        scores_at_once: at most, unless each lane has a single case with more
+        lanes: parts of a batch's cases that are ranked at the same time
     """
 
     def __init__(
@@ -40,9 +42,11 @@ class TargetRanks:
         exclude_history: bool,
         batch: dict[str, tf.TensorSpec],
         scores_at_once: int = SCORES_AT_ONCE,
+        lanes: int = 1,
     ) -> None:
         self.model, self._exclude_history = model, exclude_history
-        self._cases_at_once = max(1, scores_at_once // model.vocabulary_size)
+        self._lanes = lanes
+        self._cases_at_once = max(1, scores_at_once // model.vocabulary_size // lanes)
         compiled = partial(tf.function, autograph=False)
         self._encode = compiled(self._encoded, input_signature=[batch])
         integers, state_CD = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None])
@@ -65,13 +69,18 @@ class TargetRanks:
         row_C, step_C, state_CD, case_P, item_P, *of_head = self._encode(batch)
         cases, case_P, item_P = len(row_C), case_P.numpy(), item_P.numpy()
         rank_P = np.zeros(len(case_P), np.int32)
-        for begin in range(0, cases, self._cases_at_once):
-            few = slice(begin, begin + self._cases_at_once)
+        at_once = max(1, min(self._cases_at_once, -(-cases // self._lanes)))
+
+        def rank(begin: int) -> None:
+            few = slice(begin, begin + at_once)
             is_of_few_P = (case_P >= few.start) & (case_P < few.stop)
             own = (case_P[is_of_few_P] - begin, item_P[is_of_few_P])
             rank_P[is_of_few_P] = self._rank(
                 batch, row_C[few], step_C[few], *own, state_CD[few], vectors_VE
             )
+
+        with ThreadPoolExecutor(self._lanes) as pool:  # TensorFlow lets go of Python's lock
+            list(pool.map(rank, range(0, cases, at_once)))
         return cases, case_P, rank_P, of_head
 
     def _encoded(self, batch: Batch) -> tuple[tf.Tensor, ...]:

@@ -89,6 +89,33 @@ def test_a_batch_without_known_targets_has_no_negatives_and_no_loss(
             assert not np.any(tf.convert_to_tensor(gradient).numpy())
 
 
+@pytest.mark.parametrize("lanes", [2, 3, 7])  # the batch has six rows
+@pytest.mark.parametrize("name", LOSSES)
+def test_lanes_learn_together_what_one_does(
+    model: Recommender, batch: dict[str, tf.Tensor], name: str, lanes: int
+) -> None:
+    sampler, found = Sampler(COUNTS, NEGATIVES, 0.5, from_batch=True), []
+    for count in (1, lanes):
+        noise = Noise(1, tf.constant(3))
+        with tf.GradientTape() as tape:
+            loss, weight = batch_loss(model, batch, name, 1.0, sampler, noise, lanes=count)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        found.append([loss, weight, *map(tf.convert_to_tensor, gradients)])
+    assert float(found[0][0]) > 0
+    for one, several in zip(*found, strict=True):
+        np.testing.assert_allclose(several, one, rtol=1e-4, atol=1e-5)
+
+
+def test_lanes_drop_what_they_draw_themselves_and_share_what_all_ranks_do() -> None:
+    noise, ones = Noise(1, tf.constant(3)), tf.ones([200])
+    dropped = [noise.of_lane(lane).drop(ones, 0.5).numpy() for lane in range(3)]
+    np.testing.assert_array_equal(dropped[0], noise.drop(ones, 0.5))
+    for lane in (0, 1):
+        assert 50 < (dropped[lane] != dropped[lane + 1]).sum() < 150
+    shared = [noise.of_lane(lane).shared().uniform(9).numpy() for lane in range(2)]
+    np.testing.assert_array_equal(*shared)
+
+
 def test_negatives_from_the_batch_are_the_targets_of_the_own_rank() -> None:
     targets = {0: [5, 9, 9], 1: [20]}
     found = [

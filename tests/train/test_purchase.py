@@ -121,6 +121,20 @@ def test_the_weights_of_the_lists_targets_leave_the_head_alone(
     assert float((both - lists) / weight) == pytest.approx(0.7 * mean, rel=1e-4)
 
 
+def test_lanes_with_unequal_labels_count_them_together(
+    model: Recommender, batch: dict[str, tf.Tensor]
+) -> None:
+    first = tf.range(tf.shape(batch["item"])[0])[:, None] < 2
+    uneven = {**batch, "purchase": tf.where(first, batch["purchase"], 0)}
+    one, two = (
+        batch_loss(model, uneven, "cross_entropy", 0.0, None, None, lanes=lanes) for lanes in (1, 2)
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+    lists = batch_loss(model, {**batch, "purchase": 0 * batch["purchase"]},
+                       "cross_entropy", 0.0, None, None)  # fmt: skip
+    assert float(one[0]) > float(lists[0])
+
+
 def test_without_a_head_nothing_changes(batch: dict[str, tf.Tensor]) -> None:
     names = [variable.name for variable in build(Train(embedding_size=6)).trainable_variables]
     with_head = [variable.name for variable in build().trainable_variables]

@@ -29,9 +29,13 @@ def eager() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("at_once", [1, 100, 10**6])
+@pytest.mark.parametrize(("at_once", "lanes"), [(1, 1), (100, 1), (10**6, 1), (10**6, 3)])
 def test_ranks_are_the_same_however_many_scores_are_made_at_once(
-    dataset: Manifest, dataset_place: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+    dataset: Manifest,
+    dataset_place: Path,
+    at_once: int,
+    lanes: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = configuration(
         "--paths.dataset", str(dataset_place), "--train.embedding_size", "4",
@@ -42,7 +46,7 @@ def test_ranks_are_the_same_however_many_scores_are_made_at_once(
     for variable in trainer.variables:
         variable.assign(rng.normal(size=variable.shape))
     batch = {name: spec(name) for name in trainer.columns}
-    trainer.ranks_of = TargetRanks(trainer.model, True, batch, at_once)
+    trainer.ranks_of = TargetRanks(trainer.model, True, batch, at_once, lanes)
     scored: list[int] = []
     scores_of = Recommender.scores_of
 
