@@ -62,7 +62,7 @@ def prepared(options: argparse.Namespace, settings: tuple[str, ...] = ()) -> Ite
         yield parse(parser("train", ""), given)[0]
 
 
-def gemm_gflops(lanes: int = 1, repetitions: int = 50) -> float:
+def gemm_gflops(lanes: int = 1, repetitions: int = 200) -> float:
     """Float32 throughput of TensorFlow's matrix product on this process's threads, in GFLOP/s.
 
     Args:
