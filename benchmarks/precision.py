@@ -2,7 +2,7 @@
 
 python benchmarks/precision.py [--events FILE] [--work FOLDER]
 
-The training job on YooChoose 1/64, configured as in benchmarks/train.py, for three epochs: in
+The training job on YooChoose 1/64, configured as training.SETTINGS says, for three epochs: in
 float32, in bfloat16, in float16, and in float32 with XLA, one after the other, from the same seed.
 The last line is JSON:
     float32_seconds     of an epoch of float32: the median without the first, in which graphs are

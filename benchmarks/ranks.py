@@ -2,7 +2,7 @@
 
 python benchmarks/ranks.py [--events FILE]
 
-Steps of the training job on YooChoose 1/64, configured as in benchmarks/train.py, on two ranks,
+Steps of the training job on YooChoose 1/64, configured as training.SETTINGS says, on two ranks,
 each pinned to a core of its own with one thread. Batches lie in memory: the first of an epoch, as
 the job hands them to each of two ranks, train.batch_targets_per_rank targets each. Three ways take
 turns, five rounds long, each from when both are ready to when both are through:

@@ -3,9 +3,9 @@
 python benchmarks/train.py [--events FILE]
 
 The training job's own loop on one rank with two threads, a lane each: 100 units, 2,048 sampled
-negatives, no inputs but the items and no repeat scores, as GRU4Rec has it; the rest as in
-conf/yoochoose64.yaml or below. Only targets count as events and as work; padding and the items that
-come before the first target are done, and count for nothing:
+negatives, 2,048 targets a step at most, no inputs but the items, no repeat scores, the last state
+read out, the rest as in conf/yoochoose64.yaml. Only targets count as events and as work; padding
+and the items that come before the first target are done, and count for nothing:
 
     work of a target = 3 * (2 * 2 * units * 3 * units + 2 * negatives * units) FLOP = 1.59 MFLOP
 
@@ -16,9 +16,11 @@ draws as work, share_of_gemm_distinct what was in fact multiplied. The last line
     events_per_second       targets over the time of the epochs, reading included
     share_of_gemm           work a second over the throughput of the GEMM, found before and after
                             each epoch, of all negatives that are drawn: the median of the epochs
+    share_of_gemm_total     events_per_second times the work, over gemm_gflops: epochs while the
+                            machine was busy with others' work count fully
     share_of_gemm_distinct  the same of negatives_scored in their place
     gemm_gflops             TensorFlow's float32 product of [2048, 100] and [100, 2048] on the same
-                            two threads, half the rows each: the mean over the run
+                            two threads, in a process of its own: the mean over the run
     negatives_scored        distinct items among those drawn, in the mean: the rest are repeats,
                             and are scored once
     seconds_to_recall_0.70  from the start of the job, graphs and validations included, to where
@@ -53,7 +55,7 @@ from recsys.config import Config  # noqa: E402
 from recsys.train import batches, exchange, pipeline, ranks  # noqa: E402
 from recsys.train.batch import Batch, before, lanes  # noqa: E402
 from recsys.train.loop import Trainer, fit  # noqa: E402
-from recsys.train.objective import learnt  # noqa: E402
+from recsys.train.objective import drawn, learnt  # noqa: E402
 from recsys.train.optimizer import Gradient  # noqa: E402
 from recsys.train.progress import Metrics, Progress  # noqa: E402
 from recsys.train.run import Run  # noqa: E402
@@ -70,8 +72,8 @@ _STEPS = 60
 class _Stopwatch:
     """What happens between the epochs: the time is taken, and the throughput of the GEMM."""
 
-    def __init__(self, lanes: int) -> None:
-        self._lanes = lanes
+    def __init__(self, threads: int) -> None:
+        self._gemm = training.Gemm(threads)
         self.started = time.monotonic() - _LOADING_SECONDS
         self.gflops: list[float] = []
         self.seconds_to_goal: float | None = None
@@ -83,18 +85,19 @@ class _Stopwatch:
         if metrics and self.seconds_to_goal is None and metrics["recall@20"] >= _GOAL:
             self.seconds_to_goal = round(now - self.started - self._measuring, 1)
             self.recall = round(metrics["recall@20"], 4)
-        self.gflops.append(training.gemm_gflops(self._lanes))
+        self.gflops.append(self._gemm.gflops())
         self._measuring += time.monotonic() - now
 
 
 def figures(config: Config) -> dict[str, float | None]:
-    watch = _Stopwatch(config.train.lanes)
+    watch = _Stopwatch(config.train.cpu_threads)
     shard = ranks.start(config.train)
     watch.look()
     dataset = manifest.read(config.paths.dataset)
     trainer = pipeline.build(config, dataset, shard, ("train",), config.train.epochs)
     run = Run(config, dataset)
     start = run.restore(trainer, "choice")
+    trainer.make_graph()
 
     def save(progress: Progress) -> None:
         run.save(trainer, progress, "choice")
@@ -119,11 +122,14 @@ def figures(config: Config) -> dict[str, float | None]:
     def share_of_gemm(negatives: float) -> float:
         return round(per_gflop * _gflop(train.embedding_size, negatives), 3)
 
+    per_second, gemm = len(history) * targets / sum(seconds), statistics.mean(watch.gflops)
+    total = per_second * _gflop(train.embedding_size, train.negatives) / gemm
     return {
-        "events_per_second": round(len(history) * targets / sum(seconds)),
+        "events_per_second": round(per_second),
         "share_of_gemm": share_of_gemm(train.negatives),
+        "share_of_gemm_total": round(total, 3),
         "share_of_gemm_distinct": share_of_gemm(scored),
-        "gemm_gflops": round(statistics.mean(found), 1),
+        "gemm_gflops": round(gemm, 1),
         "negatives_scored": round(scored),
         "seconds_to_recall_0.70": watch.seconds_to_goal,
         "valid_recall@20": watch.recall,
@@ -148,9 +154,10 @@ def _batches(trainer: Trainer) -> list[Batch]:
 
 def _negatives_scored(trainer: Trainer, rows: list[Batch]) -> float:
     def count(batch: Batch) -> int:
-        noise = trainer.noise()
-        cases, _, _ = learnt(trainer.model, batch, noise)
-        return int(tf.size(trainer.sampler(cases.item_P, noise).item_K))
+        loss = trainer.config.train.loss
+        return int(
+            tf.size(drawn(trainer.model, batch, loss, trainer.sampler, trainer.noise()).item_K)
+        )
 
     return statistics.mean(count(batch) for batch in rows[:10])
 
@@ -162,11 +169,11 @@ def _shares(trainer: Trainer, rows: list[Batch], epoch_seconds: float) -> dict[s
         name: tf.function(partial(part, trainer), autograph=False, reduce_retracing=True)
         for name, part in _PARTS.items()
     }
-    seconds: dict[str, float] = {}
-    for _ in range(3):
-        for name, part in compiled.items():
-            seconds[name] = min(seconds.get(name, 1e9), _seconds(part, rows, rate))
-    seconds = {name: value * trainer.steps_per_epoch / len(rows) for name, value in seconds.items()}
+    rounds = [
+        {name: _seconds(part, rows, rate) for name, part in compiled.items()} for _ in range(5)
+    ]
+    per_epoch = trainer.steps_per_epoch / len(rows)
+    seconds = {name: per_epoch * statistics.median(own[name] for own in rounds) for name in _PARTS}
     shares, before = {}, 0.0
     for name, value in seconds.items():
         shares[name] = (value - before) / epoch_seconds
@@ -176,13 +183,14 @@ def _shares(trainer: Trainer, rows: list[Batch], epoch_seconds: float) -> dict[s
 
 def _input(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """What the network reads, and what its states are multiplied with."""
-    found: list[tf.Tensor] = []
-    for lane, own in enumerate(lanes(batch, trainer.config.train.lanes)):
-        noise = trainer.noise().of_lane(lane)
-        cases, history, _ = learnt(trainer.model, own, noise)
-        candidates = trainer.sampler(cases.item_P, noise)
-        found += trainer.model.items_to_learn(cases, candidates)
-        found.append(trainer.model.step_inputs(before(history, cases.step_C), noise))
+    noise, train = trainer.noise(), trainer.config.train
+    candidates = drawn(trainer.model, batch, train.loss, trainer.sampler, noise)
+    found = [*trainer.model.vectors_to_learn(candidates)]
+    for lane, own in enumerate(lanes(batch, train.lanes)):
+        of_lane = noise.of_lane(lane)
+        cases, history, _ = learnt(trainer.model, own, of_lane)
+        found.append(trainer.model.output_tower(cases.item_P))
+        found.append(trainer.model.step_inputs(before(history, cases.step_C), of_lane))
     return tuple(found)
 
 

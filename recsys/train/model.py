@@ -170,10 +170,27 @@ class Recommender(tf.Module):
         return tf.add_n([tf.convert_to_tensor(part) for part in parts])
 
     def scores_to_learn(
-        self, batch: Batch, cases: Cases, candidates: Candidates, state_CD: tf.Tensor
+        self,
+        batch: Batch,
+        cases: Cases,
+        candidates: Candidates,
+        vectors: tuple[tf.Tensor, tf.Tensor],
+        state_CD: tf.Tensor,
     ) -> Scored:
-        """Scores of the targets, and of the candidates that are set against them."""
-        candidate_KD, bias_K, target_PD, bias_P = self.items_to_learn(cases, candidates)
+        """Scores of the targets, and of the candidates that are set against them.
+
+        Args:
+            batch: rows
+            cases: of them
+            candidates: of these and of any others
+            vectors: vectors_to_learn() of the candidates
+            state_CD: before the cases' steps
+        """
+        candidate_KD, bias_K = vectors
+        if candidates.item_K is None:
+            target_PD, bias_P = (tf.gather(all_V, cases.item_P) for all_V in vectors)
+        else:
+            target_PD, bias_P = self.output_tower(cases.item_P), self._bias(cases.item_P)
         target_P = tf.reduce_sum(tf.gather(state_CD, cases.case_P) * target_PD, axis=1) + bias_P
         column_P, is_there_P = candidates.columns(cases.item_P)
         own_O2 = tf.boolean_mask(tf.stack([cases.case_P, column_P], axis=1), is_there_P)
@@ -226,19 +243,14 @@ class Recommender(tf.Module):
             reads_PR = self.pair_reads(pairs.item_P)
         return self.purchase(state_PD, reads_PR[:, :-1], count_PE, reads_PR[:, -1])
 
-    def items_to_learn(self, cases: Cases, candidates: Candidates) -> tuple[tf.Tensor, ...]:
-        """Vectors [K, D] and biases [K] of the candidates, corrected if asked, and the targets'."""
+    def vectors_to_learn(self, candidates: Candidates) -> tuple[tf.Tensor, tf.Tensor]:
+        """Vectors [K, D] and biases [K] of the candidates, corrected if asked."""
         if candidates.item_K is None:
-            vectors_VD, bias_V = self.output_tower.all(), self._bias()
-            target_PD, bias_P = (tf.gather(all_V, cases.item_P) for all_V in (vectors_VD, bias_V))
-            return vectors_VD, bias_V, target_PD, bias_P
-        sizes = [tf.size(candidates.item_K), tf.size(cases.item_P)]
-        item_N = tf.concat([candidates.item_K, cases.item_P], axis=0)
-        candidate_KD, target_PD = tf.split(self.output_tower(item_N), sizes)
-        bias_K, bias_P = tf.split(self._bias(item_N), sizes)
+            return self.output_tower.all(), self._bias()
+        bias_K = self._bias(candidates.item_K)
         if candidates.correction_K is not None:
             bias_K -= candidates.correction_K
-        return candidate_KD, bias_K, target_PD, bias_P
+        return self.output_tower(candidates.item_K), bias_K
 
     def repeat_scores(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor

@@ -51,7 +51,7 @@ class Noise:
         return other
 
     def of_lane(self, lane: int) -> Noise:
-        """Draws of a lane of its own, from 0 on; the shared ones are those of all."""
+        """The draws of one of a step's lanes, the first of which is 0; what ranks share, all do."""
         other = copy.copy(self)
         if lane:
             number = tf.constant(-lane, tf.int64)  # _next() takes those from 1 on, apart() 0

@@ -45,9 +45,12 @@ def batch_loss(
         total: the sum over the ranks of what each of them has; one rank's own is that already
         lanes: parts of the rows that do not need each other, so that TensorFlow can do them at once
     """
-    candidates = _candidates(model, batch, loss, sampler, noise)
+    candidates = EVERYTHING
+    if sampler is not None and noise is not None:
+        candidates = drawn(model, batch, loss, sampler, noise)
+    vectors = model.vectors_to_learn(candidates)
     parts = [
-        _sums(model, own, loss, basket_power, candidates, noise and noise.of_lane(lane))
+        _sums(model, own, loss, basket_power, candidates, vectors, noise and noise.of_lane(lane))
         for lane, own in enumerate(lanes_of(batch, lanes))
     ]
     loss_sum, weight_sum, purchase_sum, labelled_targets = tf.unstack(tf.add_n(parts))
@@ -59,12 +62,10 @@ def batch_loss(
     return loss_sum + share * purchase_sum, weight_sum
 
 
-def _candidates(
-    model: Recommender, batch: Batch, loss: str, sampler: Sampler | None, noise: Noise | None
+def drawn(
+    model: Recommender, batch: Batch, loss: str, sampler: Sampler, noise: Noise
 ) -> Candidates:
-    """Those of all lanes."""
-    if sampler is None or noise is None:
-        return EVERYTHING
+    """The candidates of a step, which all lanes share; all known targets of the batch may be."""
     item_P = model.known_only(tf.boolean_mask(batch["item"], batch["target"] > 0))
     candidates = sampler(tf.boolean_mask(item_P, known(item_P)), noise)
     return candidates if loss in CORRECTED else candidates.uncorrected()
@@ -76,13 +77,14 @@ def _sums(
     loss: str,
     basket_power: float,
     candidates: Candidates,
+    vectors: tuple[tf.Tensor, tf.Tensor],
     noise: Noise | None,
 ) -> tf.Tensor:
     """Of some rows: of losses, of weights, of the purchase head's losses, and of its labels [4]."""
     cases, history, is_learnt_P = learnt(model, batch, noise)
     weight_P = _weights(model, cases, basket_power)
     state_CD = model.encode(history, cases.row_C, cases.step_C, noise)
-    scored = model.scores_to_learn(history, cases, candidates, state_CD)
+    scored = model.scores_to_learn(history, cases, candidates, vectors, state_CD)
     own_loss = LOSSES[loss]
     if own_loss is bpr_max_sum:
         own_loss = partial(bpr_max_sum, regularization=model.train.bpr_max_regularization)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from recsys.train.optimizer import Gradient
 from recsys.train.rollcall import Others
 from recsys.train.watch import Watch
 
+log = logging.getLogger(__name__)
+
 
 def start(train: Train) -> Shard:
     """Joins the other ranks and takes this rank's share of the machine."""
@@ -28,6 +31,9 @@ def start(train: Train) -> Shard:
     threads = train.cpu_threads or max(1, cores // hvd.local_size())
     # The reader's thread would keep Python's lock for 5 ms whenever the loop comes back for it.
     sys.setswitchinterval(1e-4)
+    if train.lanes > threads:
+        log.warning("train.lanes: expected at most the rank's %d threads, found %d", threads,
+                    train.lanes)  # fmt: skip
     # Lanes share the threads: an operation of one takes none of another's.
     tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // train.lanes))
     beside = train.lanes if train.lanes > 1 else 2

@@ -45,7 +45,7 @@ class TargetRanks:
         lanes: int = 1,
     ) -> None:
         self.model, self._exclude_history = model, exclude_history
-        self._lanes = lanes
+        self._lanes, self._pool = lanes, ThreadPoolExecutor(lanes) if lanes > 1 else None
         self._cases_at_once = max(1, scores_at_once // model.vocabulary_size // lanes)
         compiled = partial(tf.function, autograph=False)
         self._encode = compiled(self._encoded, input_signature=[batch])
@@ -79,8 +79,9 @@ class TargetRanks:
                 batch, row_C[few], step_C[few], *own, state_CD[few], vectors_VE
             )
 
-        with ThreadPoolExecutor(self._lanes) as pool:  # TensorFlow lets go of Python's lock
-            list(pool.map(rank, range(0, cases, at_once)))
+        begins = range(0, cases, at_once)
+        # TensorFlow lets go of Python's lock.
+        list(self._pool.map(rank, begins) if self._pool else map(rank, begins))
         return cases, case_P, rank_P, of_head
 
     def _encoded(self, batch: Batch) -> tuple[tf.Tensor, ...]:

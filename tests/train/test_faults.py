@@ -44,7 +44,7 @@ class Runs:
             "--train.epochs", "3", "--train.patience_epochs", "9",
             "--train.batch_targets_per_rank", "20", "--train.checkpoint_steps", "3",
             "--train.negatives", "10", "--train.embedding_size", "8",
-            "--train.readout", "attention", *more,
+            "--train.readout", "attention", "--train.lanes", "2", *more,
         )  # fmt: skip
         with (self.folder / f"{model}.log").open("wb") as log:
             return subprocess.Popen(

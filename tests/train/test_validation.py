@@ -58,6 +58,8 @@ def test_ranks_are_the_same_however_many_scores_are_made_at_once(
     monkeypatch.setattr(Recommender, "scores_of", noted)
     found = trainer.validate()
     assert max(scored) <= max(at_once, dataset.vocabulary_size)
+    if at_once == 10**6:  # else they are in parts in any case
+        assert len(scored) == lanes * len(dataset.splits["valid"].files)
     expected = _by_hand(trainer)
     assert found["recall@20"] == pytest.approx(expected["recall@20"], abs=1e-9)
     assert found["mrr@10"] == pytest.approx(expected["mrr@10"], abs=1e-9)
