@@ -14,7 +14,7 @@ from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.ordering import may_be_target
 from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
-from recsys.schemas import FIRST_ITEM, SPLITS
+from recsys.schemas import SPLITS
 
 # How ties in time are treated.
 _TIES = (
@@ -68,81 +68,6 @@ def stored_check(stored: int, expected: int) -> Check:
     """Histories and what was before them hold every event once."""
     name = "events of histories and earlier ones"
     return Check(name, f"{expected}", f"{stored}", stored == expected)
-
-
-def vocabulary_checks(
-    vocabulary: DataFrame,
-    recounted: DataFrame,
-    catalogue: DataFrame | None,
-    prepare: Prepare,
-    former: DataFrame | None = None,
-) -> list[Check]:
-    """The vocabulary is what the train events alone give, counted and sorted anew, and its tail
-    what validation and the catalogue add.
-
-    Args:
-        vocabulary: as written
-        recounted: item_id, train and valid: how many events of each; an item may come again
-        catalogue: with item_id, or none
-        prepare: the least count of an item, and the tail
-        former: the vocabulary of the version that days were added to, which stays; or none
-    """
-    least, tail = prepare.vocabulary_min_count, prepare.vocabulary_tail
-    of_item = recounted.groupBy("item_id")
-    known = of_item.agg(F.sum("train").alias("train"), F.sum("valid").alias("valid"))
-    enough = F.col("train") >= least
-    before: list[str] = []
-    if former is not None:
-        before = [row.item_id for row in former.orderBy("item_index").collect()]
-        stays = former.select("item_id", F.lit(True).alias("stays"))
-        known = known.join(F.broadcast(stays), on="item_id", how="left")
-        enough |= F.col("stays").isNotNull()
-    # Of what is written wrongly, too, the counts are known.
-    written_ids = vocabulary.select("item_id", F.lit(True).alias("is_written"))
-    known = known.join(written_ids, on="item_id", how="left")
-    enough |= F.col("is_written").isNotNull()
-    rows = known.where(enough if tail == "none" else enough | (F.col("valid") > 0)).collect()
-    counts = {row.item_id: (row.train, row.valid) for row in rows}
-    counts = {**dict.fromkeys(before, (0, 0)), **counts}
-    stay = set(before)
-    new = {item: found for item, found in counts.items() if item not in stay}
-    head = sorted((-train, item) for item, (train, _) in new.items() if train >= least)
-    behind = sorted(
-        (-valid, item)
-        for item, (train, valid) in new.items()
-        if tail != "none" and train < least <= train + valid and valid
-    )
-    order = [*before, *(item for _, item in (*head, *behind))]
-    of_train = len(before) + len(head)
-    if tail == "catalogue" and catalogue is not None:
-        offered = {row.item_id for row in catalogue.select("item_id").collect()}
-        order += sorted(offered - set(order))
-    written = vocabulary.collect()
-    behind_old = ", behind those of the version that days were added to" if before else ""
-    wrong = {"train": 0, "tail": 0}
-    for row in written:
-        place = row.item_index - FIRST_ITEM
-        expected = order[place] if 0 <= place < len(order) else None
-        range_name = "train" if place < of_train else "tail"
-        counted = counts.get(row.item_id, (0, 0))
-        wrong[range_name] += (row.item_id, row.train_count, row.valid_count) != (expected, *counted)
-    size = len(written) if len({row.item_index for row in written}) == len(written) else 0
-    found = [f"{count} entries that differ" for count in wrong.values()]
-    return [
-        Check(
-            "vocabulary from train alone",
-            f"the {of_train} items that train gives, with its counts, in its order{behind_old}",
-            found[0],
-            not wrong["train"],
-        ),
-        Check(
-            "vocabulary behind train",
-            f"the {len(order) - of_train} items that {tail} adds, in order",
-            found[1],
-            not wrong["tail"],
-        ),
-        Check("vocabulary entries", f"{len(order)}", f"{size}", size == len(order)),
-    ]
 
 
 def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:

@@ -99,7 +99,7 @@ class Chunk:
         self.step_asks = asks & (self.step_number > 0) & (self.step_split < len(SPLITS))
 
     def _split_of_whole_sessions(self) -> Ints:
-        """NO_PART for the steps of a session that started in another split."""
+        """NO_SPLIT for the steps of a session that started in another split."""
         self.start_split = self._start_split()
         strays = self.start_split != self.step_split[self.step]
         goes_on = np.logical_or.reduceat(strays, self.step_event[:-1])

@@ -27,10 +27,10 @@ from recsys.prepare.events import input_columns
 from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
 from recsys.prepare.ordering import in_order, may_be_target
 from recsys.prepare.sessions import SESSION_TIME
-from recsys.prepare.split import NO_PART, PART, TEST, TRAIN, VALID, SplitTimes, split_times
+from recsys.prepare.split import PART, TEST, TRAIN, VALID, SplitTimes, split_times
 from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
-from recsys.schemas import EVENTS
+from recsys.schemas import EVENTS, NO_SPLIT
 
 _NAMES = ("user_id", "session_id", "item_id", "event_type", "timestamp")
 _BORDERS = ("valid_start", "test_start")
@@ -88,7 +88,7 @@ def part(work: Work, cleaned: Clean) -> Parted:
         side = by_times(clock, times)
         # A session that runs on behind its split's end is of no split from there on.
         own = by_times(F.col("timestamp"), times)
-        within = F.when(side == own, side).otherwise(NO_PART) if by_session else side
+        within = F.when(side == own, side).otherwise(NO_SPLIT) if by_session else side
         events = events.withColumn(PART, within)
     elif prepare.split == "users":
         events = events.withColumn(PART, by_draw(F.col("user_id"), prepare, config.seed))
@@ -179,9 +179,9 @@ def by_times(clock: Column, times: SplitTimes) -> Column:
     """PART by instants that are the same for all."""
     return (
         F.when(clock < times.valid_start - times.embargo, TRAIN)
-        .when(clock < times.valid_start, NO_PART)
+        .when(clock < times.valid_start, NO_SPLIT)
         .when(clock < times.test_start - times.embargo, VALID)
-        .when(clock < times.test_start, NO_PART)
+        .when(clock < times.test_start, NO_SPLIT)
         .otherwise(TEST)
     )
 

@@ -41,12 +41,14 @@ from recsys.prepare.recount import (
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut, encode_impressions
 from recsys.prepare.sessions import Rules
-from recsys.prepare.split import NO_PART, PART
+from recsys.prepare.split import PART
+from recsys.prepare.vocabulary_checks import vocabulary_checks
 from recsys.prepare.weighting import Weighting, mean_check, weighting
 from recsys.prepare.work import Work, drafted, together
 from recsys.schemas import (
     FIRST_ITEM,
     IMPRESSIONS,
+    NO_SPLIT,
     OWNERS,
     SCHEMA_VERSION,
     SPLITS,
@@ -142,9 +144,7 @@ def _train_checks(
     everything = work.stage(counted, "recounted", tables.schema_of(counted))
     counts = everything.where(F.col("item_id").isNotNull())
     before = former.vocabulary if former else None
-    checks = certificate.vocabulary_checks(
-        indexes.vocabulary, counts, cleaned.items, prepare, before
-    )
+    checks = vocabulary_checks(indexes.vocabulary, counts, cleaned.items, prepare, before)
     types, platforms = (
         (former.manifest.event_types, former.manifest.platforms) if former else ((), ())
     )
@@ -243,7 +243,7 @@ def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> mani
 def _split_step(cleaned: Clean, parted: Parted, written: writing.Written) -> list[manifest.Step]:
     if parted.times is None:
         return []
-    gone = parted.events.where(F.col(PART) == NO_PART).count() + written.stray_events
+    gone = parted.events.where(F.col(PART) == NO_SPLIT).count() + written.stray_events
     decision = "of no split: the embargo, and what a session goes on with behind its split's end"
     return [manifest.Step("split", cleaned.rows, cleaned.rows - gone, decision)] if gone else []
 

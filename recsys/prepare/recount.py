@@ -23,8 +23,9 @@ from recsys.prepare.cutting import Bools
 from recsys.prepare.dense import Numbers
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.parts import Parted
-from recsys.prepare.split import NO_PART, PART, TRAIN, VALID
+from recsys.prepare.split import PART, TRAIN, VALID
 from recsys.scale import Floats, Scale, shares, spread
+from recsys.schemas import NO_SPLIT
 
 # Written vectors are float32; and what is 0 may be so up to rounding alone.
 _RELATIVE, _ABSOLUTE = 2e-7, 1e-9
@@ -67,7 +68,7 @@ def placed_again(parted: Parted) -> DataFrame:
     own, clock = F.col("timestamp"), F.col(parted.clock)
     is_train = own < times.valid_start - times.embargo
     is_valid = (clock >= times.valid_start) & (own < times.test_start - times.embargo)
-    split = F.when(is_train, TRAIN).when(is_valid, VALID).otherwise(NO_PART)
+    split = F.when(is_train, TRAIN).when(is_valid, VALID).otherwise(NO_SPLIT)
     return parted.events.withColumn(PART, split)
 
 

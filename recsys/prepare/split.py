@@ -14,10 +14,9 @@ from recsys.prepare.cutting import Ints
 from recsys.prepare.instants import MICROSECONDS_PER_DAY, MICROSECONDS_PER_MINUTE
 from recsys.schemas import NO_SPLIT, SPLITS
 
-# The place of an event's split in SPLITS, or NO_PART.
+# The place of an event's split in SPLITS, or NO_SPLIT.
 PART = "part"
 TRAIN, VALID, TEST = range(len(SPLITS))
-NO_PART = NO_SPLIT
 
 # (minute since the epoch, events or sessions of it), by rising minute.
 Minutes = Sequence[tuple[int, int]]
@@ -35,7 +34,7 @@ class SplitTimes:
     embargo: int = 0
 
     def parts(self, clock: Ints, time: Ints) -> Ints:
-        """The place in SPLITS of events, or NO_PART, as parts.by_times() has it.
+        """The place in SPLITS of events, or NO_SPLIT, as parts.by_times() has it.
 
         Args:
             clock: the time that decides, of each event, or of its session's start
@@ -45,12 +44,12 @@ class SplitTimes:
         ends = np.array([end for border in borders for end in (border - self.embargo, border)])
         ends = np.maximum.accumulate(ends)
         side, own = (
-            np.array([TRAIN, NO_PART, VALID, NO_PART, TEST], np.int32)[
+            np.array([TRAIN, NO_SPLIT, VALID, NO_SPLIT, TEST], np.int32)[
                 np.searchsorted(ends, times, side="right")
             ]
             for times in (clock, time)
         )
-        return np.where(side == own, side, NO_PART).astype(np.int32)
+        return np.where(side == own, side, NO_SPLIT).astype(np.int32)
 
     def __str__(self) -> str:
         valid, test = instants.iso(self.valid_start), instants.iso(self.test_start)

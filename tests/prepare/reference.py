@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from recsys.prepare.parts import NO_PART
 from recsys.prepare.rows import COUNTS, EARLIER, HISTORY, Cutting
 from recsys.prepare.sessions import Rules
-from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NOT_BOUGHT, SPLITS
+from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL, NO_SPLIT, NOT_BOUGHT, SPLITS
 
 MICROS = 1_000_000
 DAY = 86_400 * MICROS
@@ -159,8 +158,8 @@ def _part_whole(steps: list[_Step], cutting: Cutting) -> int:
         else:
             own |= {started.setdefault(event.session, step.split) for event in step.events}
         if len(own) > 1:
-            strays += len(step.events) * (step.split != NO_PART)
-            step.split = NO_PART
+            strays += len(step.events) * (step.split != NO_SPLIT)
+            step.split = NO_SPLIT
     return strays
 
 

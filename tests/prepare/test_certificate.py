@@ -21,13 +21,13 @@ from recsys.prepare.certificate import (
     subject_checks,
     ties,
     time_checks,
-    vocabulary_checks,
     whole_checks,
 )  # fmt: skip
 from recsys.prepare.facts import facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.recount import recounted
 from recsys.prepare.split import SplitTimes
+from recsys.prepare.vocabulary_checks import vocabulary_checks
 from recsys.prepare.writing import fingerprint, sums
 from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, SPLITS, VOCABULARY, ddl
 

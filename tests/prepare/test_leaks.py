@@ -23,9 +23,10 @@ from recsys.prepare import parts, pipeline
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.indexing import Indexes
 from recsys.prepare.parts import Parted
-from recsys.prepare.split import NO_PART, PART, TEST, TRAIN, VALID
+from recsys.prepare.split import PART, TEST, TRAIN, VALID
 from recsys.prepare.walk import Pass
 from recsys.prepare.work import Work
+from recsys.schemas import NO_SPLIT
 from tests.prepare.small import DAY, START, Row, log_rows, small_config, write_csv
 
 LATE = (START + 6 * DAY) * 1_000_000
@@ -132,7 +133,7 @@ def _moved(where: str, split: int) -> Change:
         ),
         (
             {"split": "leave_one_out"},
-            _in_cutting(_moved(f"{PART} = {VALID}", NO_PART)),
+            _in_cutting(_moved(f"{PART} = {VALID}", NO_SPLIT)),
             "sequences with a test target and none of valid",
         ),
         (

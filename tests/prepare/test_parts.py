@@ -22,7 +22,8 @@ from recsys.errors import DataError
 from recsys.prepare import pipeline
 from recsys.prepare.parts import by_draw, by_times, last_sessions, last_targets
 from recsys.prepare.sessions import SESSION_TIME, Namer, Rules
-from recsys.prepare.split import NO_PART, TEST, TRAIN, VALID, SplitTimes
+from recsys.prepare.split import TEST, TRAIN, VALID, SplitTimes
+from recsys.schemas import NO_SPLIT
 from tests.prepare.reference import sessions
 from tests.prepare.small import DAY, START, log_rows, small_config, write_csv
 
@@ -33,7 +34,7 @@ HOUR = 60 * MINUTE
 def test_an_embargo_parts_by_time(spark: SparkSession) -> None:
     events = spark.range(10).select(by_times(F.col("id"), SplitTimes(4, 8, embargo=2)))
     assert [row[0] for row in events.collect()] == [
-        TRAIN, TRAIN, NO_PART, NO_PART, VALID, VALID, NO_PART, NO_PART, TEST, TEST
+        TRAIN, TRAIN, NO_SPLIT, NO_SPLIT, VALID, VALID, NO_SPLIT, NO_SPLIT, TEST, TEST
     ]  # fmt: skip
 
 
@@ -43,12 +44,12 @@ def test_numpy_parts_events_as_spark_does(spark: SparkSession, embargo: int) -> 
     both = [(start, start + later) for start in range(20) for later in (0, 1, 7)]
     frame = spark.createDataFrame(both, "start bigint, time bigint")
     side, own = by_times(F.col("start"), times), by_times(F.col("time"), times)
-    columns = (side.alias("side"), F.when(side == own, side).otherwise(NO_PART).alias("part"))
+    columns = (side.alias("side"), F.when(side == own, side).otherwise(NO_SPLIT).alias("part"))
     found = frame.orderBy("start", "time").select(*columns).toPandas()
     start, time = np.array(sorted(both)).T
     np.testing.assert_array_equal(times.parts(start, start), found["side"])
     np.testing.assert_array_equal(times.parts(start, time), found["part"])
-    assert {TRAIN, TEST, NO_PART} <= set(found["part"])
+    assert {TRAIN, TEST, NO_SPLIT} <= set(found["part"])
 
 
 def test_the_last_targets_of_each(spark: SparkSession) -> None:

@@ -16,8 +16,8 @@ from recsys.prepare.cutting import Limits
 from recsys.prepare.purchases import Purchases
 from recsys.prepare.rows import EARLIER, HISTORY, Cutting
 from recsys.prepare.sessions import Rules
-from recsys.prepare.split import NO_PART
 from recsys.prepare.stream import RowStream
+from recsys.schemas import NO_SPLIT
 from tests.prepare.reference import MICROS, Event, rows
 
 MINUTE = 60 * MICROS
@@ -230,7 +230,7 @@ def test_splits_take_the_steps_of_their_time_and_see_what_was_before() -> None:
 
 def test_what_is_of_no_split_is_input_and_never_asked_for() -> None:
     events = parted([Event("ann", i * MICROS, i, item=i + 2) for i in range(6)], *[9 * MICROS] * 2)
-    events = [replace(e, part=NO_PART if e.time == 2 * MICROS else e.part) for e in events]
+    events = [replace(e, part=NO_SPLIT if e.time == 2 * MICROS else e.part) for e in events]
     found = streamed(events, cutting(8, 4))
     first, second = one(found, "ann#1"), one(found, "ann#3")
     assert (first["item"], first["target"]) == ([2, 3], [0, 1])
