@@ -18,7 +18,7 @@ draws as work, share_of_gemm_distinct what was in fact multiplied. The last line
                             each epoch, of all negatives that are drawn: the median of the epochs
     share_of_gemm_total     events_per_second times the work, over gemm_gflops: epochs while the
                             machine was busy with others' work count fully
-    share_of_gemm_distinct  the same of negatives_scored in their place
+    share_of_gemm_distinct  as share_of_gemm, of negatives_scored in place of all that are drawn
     gemm_gflops             TensorFlow's float32 product of [2048, 100] and [100, 2048] on the same
                             two threads, in a process of its own: the mean over the run
     negatives_scored        distinct items among those drawn, in the mean: the rest are repeats,
