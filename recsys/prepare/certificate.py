@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsys.config import Prepare
 from recsys.errors import DataError
+from recsys.prepare.facts import spans
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.ordering import may_be_target
 from recsys.prepare.parts import Parted
@@ -71,7 +72,7 @@ def stored_check(stored: int, expected: int) -> Check:
 
 
 def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
-    """Checks that hold for every split, of the sums over FACTS.
+    """Checks that hold for every split.
 
     Args:
         splits: of writing.sums(); splits without rows are absent
@@ -96,7 +97,7 @@ def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
 
 def input_check(
     splits: dict[str, Row],
-    written: DataFrame,
+    on_disk: DataFrame,
     events: DataFrame,
     subject: str,
     targets: tuple[str, ...] = (),
@@ -108,7 +109,7 @@ def input_check(
 
     Args:
         splits: of writing.sums()
-        written: FACTS
+        on_disk: FACTS
         events: clean events
         subject: the column of what a sequence is of
         targets: event types that may be predicted; none means all
@@ -118,7 +119,7 @@ def input_check(
         return none_of(name, found)
     second = F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND)
     of_subject = F.col("user_id").alias(subject)
-    whose = written.where("targets_in_input > 0").groupBy(of_subject).agg(
+    whose = spans(on_disk).where("targets_in_input > 0").groupBy(of_subject).agg(
         F.sum("targets_in_input").alias("found")
     )  # fmt: skip
     own = events.where(F.col("item_id").isNotNull()).join(F.broadcast(whose), subject, "left_semi")
@@ -137,7 +138,7 @@ def input_check(
 
 
 def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:
-    """Checks of a split by the events' time, of the sums over FACTS.
+    """Checks of a split by the events' time, of writing.sums().
 
     No target is of a session that started before the split, as far back as its row shows.
 
@@ -162,18 +163,51 @@ def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:
     return checks
 
 
-def subject_checks(written: DataFrame, prepare: Prepare) -> list[Check]:
+def subject_checks(
+    on_disk: DataFrame, prepare: Prepare, parted: Parted | None = None
+) -> list[Check]:
     """Checks of each sequence's rows in all splits.
 
     Args:
-        written: FACTS
+        on_disk: FACTS
         prepare: says what the split is by
+        parted: events by which a session's start is counted anew, where that decides its split;
+            none leaves that out
+    """
+    rows = spans(on_disk)
+    times = parted.times if parted is not None and parted.by_session else None
+    if parted is not None and times is not None:
+        # One aggregation of both, by which no session is moved twice.
+        known = parted.events.select(
+            F.col("session_id").alias("user_id"), F.col("timestamp").alias("start")
+        )
+        rows = rows.unionByName(known, allowMissingColumns=True)
+    else:
+        rows = rows.withColumn("start", F.lit(None).cast("bigint"))
+    found = _of_subjects(rows)
+    checks = [none_of("sequences with rows that reach into a later split", found["reaching"])]
+    if prepare.split == "leave_one_out":
+        checks += [
+            Check(f"{split}: target steps of a sequence", "<= 1", f"{found[split] or 0}",
+                  (found[split] or 0) <= 1)
+            for split in SPLITS[1:]
+        ]  # fmt: skip
+        checks.append(none_of("sequences with a test target and none of valid", found["alone"]))
+    return checks if times is None else checks + _sessions_by_time(found, times)
+
+
+def _of_subjects(rows: DataFrame) -> Row:
+    """What must hold of each sequence, counted over all.
+
+    Args:
+        rows: SPANS, and start: of what a sequence is of, in rows of its own or null
     """
 
-    def of(split: str, name: str) -> Any:
-        return F.when(F.col("split") == split, F.col(name))
+    def of(split: str, name: str) -> Column:
+        return F.when(F.col("split") == SPLITS.index(split), F.col(name))
 
-    by_subject = written.groupBy("user_id").agg(
+    by_subject = rows.groupBy("user_id").agg(
+        F.min("start").alias("start"),
         *[F.min(of(split, "first_step")).alias(f"{split}_first") for split in SPLITS],
         *[F.max(of(split, "end_step")).alias(f"{split}_end") for split in SPLITS],
         *[F.sum(of(split, "case_steps")).alias(f"{split}_cases") for split in SPLITS],
@@ -187,39 +221,52 @@ def subject_checks(written: DataFrame, prepare: Prepare) -> list[Check]:
     later = F.least("valid_time", "test_time")
     seen |= F.coalesce(F.col("train_last") > later, F.lit(False))
     seen |= F.coalesce(F.col("valid_last") > F.col("test_time"), F.lit(False))
-    found = by_subject.agg(
+    has = {split: F.col(f"{split}_first").isNotNull() for split in SPLITS}
+    starts = {split: F.when(has[split], F.col("start")) for split in SPLITS}
+    sides = sum((own.cast("int") for own in has.values()), F.lit(0))
+    return by_subject.agg(
         F.count_if(seen).alias("reaching"),
         F.max("valid_cases").alias("valid"),
         F.max("test_cases").alias("test"),
         F.count_if(F.col("test_cases").isNotNull() & F.col("valid_cases").isNull()).alias("alone"),
+        F.count_if(sides > 1).alias("several"),
+        *[F.min(start).alias(f"{split}_first_start") for split, start in starts.items()],
+        *[F.max(start).alias(f"{split}_last_start") for split, start in starts.items()],
     ).collect()[0]
-    checks = [none_of("sequences with rows that reach into a later split", found["reaching"])]
-    if prepare.split == "leave_one_out":
-        checks += [
-            Check(f"{split}: target steps of a sequence", "<= 1", f"{found[split] or 0}",
-                  (found[split] or 0) <= 1)
-            for split in SPLITS[1:]
-        ]  # fmt: skip
-        checks.append(none_of("sequences with a test target and none of valid", found["alone"]))
+
+
+def _sessions_by_time(found: Row, times: SplitTimes) -> list[Check]:
+    """Every session is in one split, and starts in that split's time."""
+    checks = [none_of("users or sessions in two splits", found["several"])]
+    lows = (None, times.valid_start, times.test_start)
+    for split, low, end in zip(SPLITS, lows, (*lows[1:], None), strict=True):
+        first, last = found[f"{split}_first_start"], found[f"{split}_last_start"]
+        if first is None:
+            continue
+        if low is not None:
+            name = f"{split}: first session"
+            checks.append(Check(name, f">= {low} us", f"{first} us", first >= low))
+        if end is not None:
+            name, high = f"{split}: last session", end - times.embargo
+            checks.append(Check(name, f"< {high} us", f"{last} us", last < high))
     return checks
 
 
-def whole_checks(written: DataFrame, parted: Parted, prepare: Prepare) -> list[Check]:
-    """Checks of splits that keep whole what they part: sessions, or users.
+def whole_checks(on_disk: DataFrame, parted: Parted, prepare: Prepare) -> list[Check]:
+    """Checks of splits by users, or by their last sessions, which keep whole what they part.
 
     Args:
-        written: FACTS
+        on_disk: FACTS
         parted: events by which a sequence's user and start are counted anew
         prepare: says what the split is by
     """
-    if parted.by_session and parted.times is not None:
-        return _sessions_by_time(written, parted.events, parted.times)
     if prepare.split != "users" and not (parted.by_session and prepare.split == "last_sessions"):
         return []
     known = parted.events.groupBy(
         F.col(parted.subject).alias("user_id"), F.col("user_id").alias("owner")
     ).agg(F.min("timestamp").alias("start"))
-    placed = written.select("user_id", "split").distinct().join(known, on="user_id", how="left")
+    placed = spans(on_disk).select("user_id", "split").distinct()
+    placed = placed.join(known, on="user_id", how="left")
     sides = placed.groupBy("owner" if prepare.split == "users" else "user_id").agg(
         F.count_distinct("split").alias("sides")
     )
@@ -231,46 +278,16 @@ def whole_checks(written: DataFrame, parted: Parted, prepare: Prepare) -> list[C
 
 
 def _order_of_sessions(placed: DataFrame) -> Check:
+    starts = {
+        split: F.when(F.col("split") == place, F.col("start")) for place, split in enumerate(SPLITS)
+    }
     of_user = placed.groupBy("owner").agg(
-        *[F.min(F.when(F.col("split") == split, F.col("start"))).alias(f"{split}_first")
-          for split in SPLITS],
-        *[F.max(F.when(F.col("split") == split, F.col("start"))).alias(f"{split}_last")
-          for split in SPLITS],
-    )  # fmt: skip
+        *[F.min(start).alias(f"{split}_first") for split, start in starts.items()],
+        *[F.max(start).alias(f"{split}_last") for split, start in starts.items()],
+    )
     wrong = F.coalesce(
         F.col("train_last") >= F.least("valid_first", "test_first"), F.lit(False)
     ) | F.coalesce(F.col("valid_last") >= F.col("test_first"), F.lit(False))
     return none_of(
         "users whose sessions are out of the splits' order", of_user.where(wrong).count()
     )
-
-
-def _sessions_by_time(written: DataFrame, events: DataFrame, times: SplitTimes) -> list[Check]:
-    """Every session is in one split, and starts in that split's time."""
-    side = F.array_position(F.array(*map(F.lit, SPLITS)), F.col("split")) - 1
-    none = F.lit(None).cast("bigint")
-    # One aggregation of both, by which no session is moved twice.
-    known = events.select(F.col("session_id").alias("user_id"), "timestamp", none.alias("side"))
-    seen = written.select("user_id", none.alias("timestamp"), side.alias("side"))
-    placed = known.unionAll(seen).groupBy("user_id").agg(
-        F.min("timestamp").alias("start"), F.min("side").alias("side"), F.max("side").alias("other")
-    )  # fmt: skip
-    rows = placed.where(F.col("side").isNotNull()).groupBy("side").agg(
-        F.min("start").alias("first"),
-        F.max("start").alias("last"),
-        F.count_if(F.col("side") != F.col("other")).alias("several"),
-    ).collect()  # fmt: skip
-    checks = [none_of("users or sessions in two splits", sum(row["several"] for row in rows))]
-    found = {row["side"]: row for row in rows}
-    lows = (None, times.valid_start, times.test_start)
-    for number, (split, low, end) in enumerate(zip(SPLITS, lows, (*lows[1:], None), strict=True)):
-        if number not in found:
-            continue
-        first, last = found[number]["first"], found[number]["last"]
-        if low is not None:
-            name = f"{split}: first session"
-            checks.append(Check(name, f">= {low} us", f"{first} us", first >= low))
-        if end is not None:
-            name, high = f"{split}: last session", end - times.embargo
-            checks.append(Check(name, f"< {high} us", f"{last} us", last < high))
-    return checks

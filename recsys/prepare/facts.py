@@ -1,4 +1,4 @@
-"""What each written row of a split says of itself: the certificate and the counts rest on it."""
+"""What the written rows of a split say of themselves: the certificate and the counts rest on it."""
 
 from __future__ import annotations
 
@@ -7,43 +7,66 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pandas.util import hash_array
 from pyspark.sql import DataFrame
 
 from recsys import tables
 from recsys.arrays import pad
 from recsys.errors import DataError
+from recsys.prepare.bundles import as_bytes, opened
 from recsys.prepare.cutting import Bools, Ints
-from recsys.schemas import BOUGHT, NO_LABEL, PADDING, UNKNOWN, ddl
+from recsys.schemas import BOUGHT, NO_LABEL, PADDING, SPLITS, UNKNOWN, ddl
 
-# One row a row of weight 1. Step numbers are those of the user's whole history.
+# Of the rows of weight 1 of a file.
+SUMS = (
+    "case_steps",  # steps with a target
+    "targets",
+    "unknown_targets",
+    "labels",  # targets of which it is known whether their item is bought
+    "bought",  # those of which it is
+    "tied_steps",  # steps with a target that hold several events
+    "falling_times",  # events earlier than the one before, or of a step out of order
+    "uneven_times",  # events at another time than the one before, and of the same step
+    "targets_without_input",  # in the row's first step, or between padding
+    "targets_in_input",  # whose item, if known, an earlier step of the same second has
+)
+LEAST = (
+    "first_target_time",  # seconds
+    "session_time",  # seconds: start of the first target's session, or of the row
+)
+MOST = (
+    "most_steps",
+    "most_step_events",
+    "most_case_targets",
+    "last_time",  # seconds, of inputs and targets
+)
+
+# One row a file: how many rows of weight 1 it has, what they say together, and SPANS of each.
 FACTS: dict[str, str] = {
     "split": "string",
-    "file": "string",  # name of the file that the row is in
+    "file": "string",  # its name
+    "rows": "bigint",
+    **dict.fromkeys((*SUMS, *LEAST, *MOST), "bigint"),
+    "hash": "bigint",  # the sum of the rows' hashes, modulo 2^64
+    "spans": "binary",
+}
+
+# One row a row of weight 1. Step numbers are those of the user's whole history.
+SPANS: dict[str, str] = {
     "user_id": "string",
+    "split": "int",  # index in SPLITS
     "first_step": "bigint",  # first target step
     "last_step": "bigint",  # last target step
     "end_step": "bigint",  # last step of all
-    "case_steps": "bigint",  # steps with a target
-    "targets": "bigint",
-    "unknown_targets": "bigint",
-    "labels": "bigint",  # targets of which it is known whether their item is bought
-    "bought": "bigint",  # those of which it is
-    "most_steps": "bigint",
-    "most_step_events": "bigint",
-    "most_case_targets": "bigint",
-    "tied_steps": "bigint",  # steps with a target that hold several events
-    "first_target_time": "bigint",  # seconds
-    "session_time": "bigint",  # seconds: start of the first target's session, or of the row
-    "last_time": "bigint",  # seconds, of inputs and targets
-    "falling_times": "bigint",  # events earlier than the one before, or of a step out of order
-    "uneven_times": "bigint",  # events at another time than the one before, and of the same step
-    "targets_without_input": "bigint",  # in the row's first step, or between padding
-    "targets_in_input": "bigint",  # whose item, if known, an earlier step of the same second has
-    "hash": "bigint",
+    "case_steps": "bigint",
+    "first_target_time": "bigint",
+    "last_time": "bigint",
+    "targets_in_input": "bigint",
 }
 
 _READ = ("item", "step", "timestamp", "target", "purchase", "session_start")
+_NEVER = 2**62
 
 
 def facts(written: DataFrame) -> DataFrame:
@@ -66,6 +89,16 @@ def facts(written: DataFrame) -> DataFrame:
     return written.mapInArrow(of_files, ddl(FACTS))
 
 
+def spans(on_disk: DataFrame) -> DataFrame:
+    """SPANS of all rows of files with FACTS."""
+
+    def of_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for table in opened(batches):
+            yield from table.to_batches()
+
+    return on_disk.select("spans").mapInArrow(of_files, ddl(SPANS))
+
+
 def _matrices(rows: pa.Table, url: str) -> dict[str, Ints]:
     """The arrays of the rows of a file [B, L], L being the same for all.
 
@@ -85,6 +118,22 @@ def _matrices(rows: pa.Table, url: str) -> dict[str, Ints]:
 
 def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
     values = _matrices(rows, url)
+    found = _of_rows(rows, values)
+    of_file: dict[str, object] = {"split": split, "file": url.rsplit("/", 1)[-1], "rows": len(rows)}
+    of_file |= {name: int(found[name].sum()) for name in SUMS}
+    of_file |= {name: int(found[name].min(initial=_NEVER)) for name in LEAST}
+    of_file |= {name: int(found[name].max(initial=0)) for name in MOST}
+    of_file["hash"] = int(_hash(rows, split, values).sum(dtype=np.uint64).view(np.int64))
+    found["split"] = np.full(len(rows), SPLITS.index(split), np.int32)
+    of_rows = {name: pa.array(found[name]) for name in SPANS if name != "user_id"}
+    of_file["spans"] = as_bytes(pa.table({"user_id": rows["user_id"].combine_chunks(), **of_rows}))
+    kinds = {"string": pa.string(), "bigint": pa.int64(), "binary": pa.binary()}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in FACTS.items()])
+    return pa.RecordBatch.from_pylist([of_file], schema=schema)
+
+
+def _of_rows(rows: pa.Table, values: Mapping[str, Ints]) -> dict[str, Ints]:
+    """SUMS, LEAST, MOST and the numbers of SPANS of each row [B]."""
     length = next(iter(values.values())).shape[1]
     item, step, time, target, label, opens = (values[name] for name in _READ)
     here, wanted = item != PADDING, target == 1
@@ -100,7 +149,7 @@ def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
     first_case = cases.argmax(axis=1)
     last_case = length - 1 - cases[:, ::-1].argmax(axis=1)
     number = _first_target_step(rows["sequence_id"])
-    columns = {
+    found = {
         "first_step": number,
         "last_step": number + last_case - first_case,
         "end_step": number + step.max(axis=1, initial=-1) - first_case,
@@ -113,19 +162,15 @@ def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
         "most_step_events": events.max(axis=1),
         "most_case_targets": targets.max(axis=1),
         "tied_steps": (cases & (events > 1)).sum(axis=1),
-        "first_target_time": np.where(wanted, time, 2**62).min(axis=1),
+        "first_target_time": np.where(wanted, time, _NEVER).min(axis=1),
         "session_time": _session_time(time, opens, wanted),
         "last_time": time.max(axis=1),
         "falling_times": falling.sum(axis=1),
         "uneven_times": (both & (rise == 0) & (passed != 0)).sum(axis=1),
         "targets_without_input": (wanted & (~here | (step < 1))).sum(axis=1),
         "targets_in_input": _in_input(item, step, time, wanted),
-        "hash": _hash(rows, split, values),
     }
-    names = [pa.array([text] * len(rows), pa.string()) for text in (split, url.rsplit("/", 1)[-1])]
-    user_id = rows["user_id"].combine_chunks()
-    numbers = [pa.array(columns[name].astype(np.int64)) for name in columns]
-    return pa.RecordBatch.from_arrays([*names, user_id, *numbers], names=list(FACTS))
+    return {name: column.astype(np.int64) for name, column in found.items()}
 
 
 def _in_input(item: Ints, step: Ints, time: Ints, wanted: Bools) -> Ints:
@@ -154,7 +199,7 @@ def _first_target_step(sequence_id: pa.ChunkedArray) -> Ints:
     return np.asarray(pc.list_element(parts, 1).cast(pa.int64()))
 
 
-def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> Ints:
+def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> NDArray[np.uint64]:
     """Of each row, whatever the file that it is in and however far it is filled up there: a sum of
     its numbers, each with a factor of its own (Carter and Wegman, 1979), mixed with the hashes of
     its texts.
@@ -175,7 +220,7 @@ def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> Ints:
         axis=1, dtype=np.int64,
     )  # fmt: skip
     total += numbers.view(np.uint64) @ factors.reshape(places, -1).T.ravel()
-    return np.asarray(hash_array(total).view(np.int64))
+    return np.asarray(hash_array(total))
 
 
 def _per_step(place: Ints, counted: Bools, length: int) -> Ints:

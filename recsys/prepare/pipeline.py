@@ -100,7 +100,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     sums, targets, of_subjects, of_whole, stored = together(
         lambda: writing.sums(on_disk),
         lambda: writing.file_targets(on_disk),
-        lambda: certificate.subject_checks(on_disk, prepare),
+        lambda: certificate.subject_checks(on_disk, prepare, parted),
         lambda: certificate.whole_checks(on_disk, parted, prepare),
         lambda: writing.stored_events(work),
     )

@@ -14,7 +14,7 @@ from recsys import files, tables
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
 from recsys.prepare.events import input_arrays, sequence_arrays
-from recsys.prepare.facts import FACTS, facts
+from recsys.prepare.facts import FACTS, LEAST, MOST, SUMS, facts, spans
 from recsys.prepare.groups import (
     Layout,
     bucket_sizes,
@@ -31,13 +31,6 @@ from recsys.schemas import HISTORIES, SEQUENCES, SPLITS, with_inputs
 
 # Spark numbers the files of one task with three digits; more would not sort by name.
 _FILES_PER_TASK = 500
-
-_SUMS = (
-    "case_steps", "targets", "unknown_targets", "labels", "bought", "tied_steps", "falling_times",
-    "uneven_times", "targets_without_input", "targets_in_input",
-)  # fmt: skip
-_MOST = ("most_steps", "most_step_events", "most_case_targets", "last_time")
-
 
 # Where what belongs to no split goes, by its kind.
 _FOLDERS = {HISTORY: "histories", EARLIER: "earlier"}
@@ -167,11 +160,11 @@ def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple
 
 
 def read_back(work: Work) -> DataFrame:
-    """FACTS of the rows of all splits, as they are on disk."""
+    """FACTS of the files of all splits, as they are on disk."""
     schema = {**with_inputs(SEQUENCES, sequence_arrays(work.config)), "split": "string"}
     written = tables.read_files(work.spark, work.url("sequences"), schema)
     with tables.reading(work.url("sequences")):
-        return work.stage(facts(written), "facts", FACTS)
+        return work.stage_in_order(facts(written), "facts", FACTS, large_rows=True)
 
 
 def stored_events(work: Work) -> int:
@@ -182,25 +175,40 @@ def stored_events(work: Work) -> int:
     return int(both.agg(F.sum(F.size("item"))).collect()[0][0] or 0)
 
 
-def sums(written: DataFrame) -> dict[str, Row]:
-    """One row of sums over FACTS a split; splits without rows are absent.
+def sums(on_disk: DataFrame) -> dict[str, Row]:
+    """What all rows of a split say together; splits without rows are absent.
 
     `overlaps` counts the rows with a target step that an earlier row of the user has too, be it of
     the same split or another one.
+
+    Args:
+        on_disk: FACTS
     """
+    files_of, overlaps = on_disk.drop("spans").where("rows > 0").collect(), _overlaps(on_disk)
+    found = {}
+    for split in sorted({file.split for file in files_of}):
+        own = [file.asDict() for file in files_of if file.split == split]
+        columns = {name: [file[name] for file in own] for name in own[0]}
+        found[split] = Row(
+            split=split,
+            rows=sum(columns["rows"]),
+            overlaps=overlaps.get(split, 0),
+            hash=sum(columns["hash"]) % 2**64,
+            **{name: sum(columns[name]) for name in SUMS},
+            **{name: min(columns[name]) for name in LEAST},
+            **{name: max(columns[name]) for name in MOST},
+        )
+    return found
+
+
+def _overlaps(on_disk: DataFrame) -> dict[str, int]:
     # The number first: it decides nearly every comparison of the sort.
     user = (F.xxhash64("user_id"), "user_id")
     of_user = Window.partitionBy(*user).orderBy("first_step", "last_step")
+    narrow = spans(on_disk).select("user_id", "split", "first_step", "last_step")
     overlap = F.col("first_step") <= F.lag("last_step").over(of_user)
-    rows = written.withColumn("overlap", overlap).groupBy("split").agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.count_if("overlap").alias("overlaps"),
-        *[F.min(name).alias(name) for name in ("first_target_time", "session_time")],
-        F.sum(F.col("hash").cast("decimal(20,0)")).alias("hash"),
-        *[F.sum(name).alias(name) for name in _SUMS],
-        *[F.max(name).alias(name) for name in _MOST],
-    )  # fmt: skip
-    return {row.split: row for row in rows.collect()}
+    rows = narrow.withColumn("overlap", overlap).where("overlap").groupBy("split").count().collect()
+    return {SPLITS[row.split]: row["count"] for row in rows}
 
 
 def fingerprint(sums: dict[str, Row]) -> str:
@@ -210,7 +218,7 @@ def fingerprint(sums: dict[str, Row]) -> str:
     )
 
 
-def file_targets(written: DataFrame) -> dict[str, int]:
+def file_targets(on_disk: DataFrame) -> dict[str, int]:
     """The target events of each file that has any, by its path, from FACTS."""
-    rows = written.groupBy("split", "file").agg(F.sum("targets").alias("targets")).collect()
+    rows = on_disk.where("targets > 0").select("split", "file", "targets").collect()
     return {f"sequences/split={row.split}/{row.file}": row.targets for row in rows}

@@ -119,13 +119,15 @@ def _memory(config: Config, dataset: Manifest, trainer: Trainer) -> dict[str, in
     if trainer.sampler is not None:
         candidates = train.negatives + targets * train.negatives_from_batch
     weights = _bytes(trainer.variables)
+    # Of the whole catalogue each lane has gradients of its own before they are added.
+    dense = train.lanes if trainer.sampler is None else 1
     scores = _COPIES_OF_SCORES * _FLOAT_BYTES * targets
     largest = max(file.rows for file in dataset.splits["train"].files)
     row = dataset.sequence_length * len(SEQUENCE_ARRAYS) * _FLOAT_BYTES
     return {
         "weights": weights,
         "optimizer": _bytes(trainer.optimizer.state()),
-        "gradients": weights,
+        "gradients": weights * dense,
         "scores of a training step": scores * min(candidates, dataset.vocabulary_size),
         "scores of a validation step": _COPIES_OF_SCORES
         * _FLOAT_BYTES

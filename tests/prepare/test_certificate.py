@@ -324,9 +324,13 @@ def test_what_stays_whole_is_on_one_side(
     events = spark.createDataFrame(
         [row[1:] for row in rows], "session_id string, user_id string, timestamp bigint"
     )
-    on_disk = spark.createDataFrame([row[:2] for row in rows], "split string, user_id string")
+    sequences = {}
+    for number, (side, session, _, _) in enumerate(rows):
+        time, name = [10 * number, 10 * number + 1], f"{session}#{3 * number + 1}"
+        sequences[name] = sequence(side, name, [7, 3], [0, 1], time, [0, 1])
+    on_disk = written(spark, sequences)
     parted = Parted(events, by_session=True, named=True, in_order=False, times=times)
-    checks = whole_checks(on_disk, parted, prepare)
+    checks = [*subject_checks(on_disk, prepare, parted), *whole_checks(on_disk, parted, prepare)]
     assert checks
     if not words:
         certificate(checks)

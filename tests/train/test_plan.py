@@ -37,6 +37,19 @@ def test_a_plan_says_what_every_rank_would_do(
     assert told_weights in [row[:6] for row in rows]
 
 
+def test_lanes_hold_the_gradients_of_a_whole_catalogue_apart(dataset_place: Path) -> None:
+    def gradients(*more: str) -> float:
+        told = plan(configuration("--paths.dataset", str(dataset_place), *more))
+        [line] = [line for line in told.splitlines() if line.startswith("gradients")]
+        return float(line.split()[-1])
+
+    one = gradients("--train.embedding_size", "512", "--train.negatives", "0")
+    two = gradients("--train.embedding_size", "512", "--train.negatives", "0", "--train.lanes", "2")
+    assert two == pytest.approx(2 * one, abs=0.1)
+    sampled = ("--train.embedding_size", "512", "--train.negatives", "10", "--train.lanes", "2")
+    assert gradients(*sampled) == one
+
+
 def test_a_plan_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a version published by"):
         plan(configuration("--paths.dataset", str(tmp_path)))
