@@ -65,12 +65,6 @@ def ties(splits: dict[str, Row]) -> dict[str, Any]:
     }
 
 
-def stored_check(stored: int, expected: int) -> Check:
-    """Histories and what was before them hold every event once."""
-    name = "events of histories and earlier ones"
-    return Check(name, f"{expected}", f"{stored}", stored == expected)
-
-
 def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
     """Checks that hold for every split.
 
@@ -119,9 +113,8 @@ def input_check(
         return none_of(name, found)
     second = F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND)
     of_subject = F.col("user_id").alias(subject)
-    whose = spans(on_disk).where("targets_in_input > 0").groupBy(of_subject).agg(
-        F.sum("targets_in_input").alias("found")
-    )  # fmt: skip
+    rows = spans(on_disk, "user_id", "targets_in_input").where("targets_in_input > 0")
+    whose = rows.groupBy(of_subject).agg(F.sum("targets_in_input").alias("found")).persist()
     own = events.where(F.col("item_id").isNotNull()).join(F.broadcast(whose), subject, "left_semi")
     same = (subject, "item_id", second.alias("second"))
     of_instant = own.groupBy(*same, "timestamp").agg(
@@ -133,6 +126,7 @@ def input_check(
     most = again.groupBy(subject).agg(F.sum("again").alias("most"))
     excused = F.least("found", F.coalesce("most", F.lit(0)))
     allowed = whose.join(most, subject, "left").agg(F.sum(excused)).collect()[0][0]
+    whose.unpersist()
     words = f"<= {allowed}, of an item that came again within a second"
     return Check(name, words, f"{found}", found <= allowed)
 
@@ -164,28 +158,27 @@ def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:
 
 
 def subject_checks(
-    on_disk: DataFrame, prepare: Prepare, parted: Parted | None = None
+    on_disk: DataFrame,
+    stored: DataFrame,
+    events: int,
+    prepare: Prepare,
+    times: SplitTimes | None = None,
 ) -> list[Check]:
-    """Checks of each sequence's rows in all splits.
+    """Checks of all that is written of each subject, rows of splits and what is stored.
 
     Args:
         on_disk: FACTS
+        stored: of writing.stored()
+        events: that it must hold
         prepare: says what the split is by
-        parted: events by which a session's start is counted anew, where that decides its split;
-            none leaves that out
+        times: the borders, where a session is a sequence and its start decides; or none
     """
-    rows = spans(on_disk)
-    times = parted.times if parted is not None and parted.by_session else None
-    if parted is not None and times is not None:
-        # One aggregation of both, by which no session is moved twice.
-        known = parted.events.select(
-            F.col("session_id").alias("user_id"), F.col("timestamp").alias("start")
-        )
-        rows = rows.unionByName(known, allowMissingColumns=True)
-    else:
-        rows = rows.withColumn("start", F.lit(None).cast("bigint"))
-    found = _of_subjects(rows)
-    checks = [none_of("sequences with rows that reach into a later split", found["reaching"])]
+    found = _of_subjects(on_disk, stored)
+    checks = [
+        none_of("sequences with rows that reach into a later split", found["reaching"]),
+        Check("events of histories and earlier ones", f"{events}", f"{found['events'] or 0}",
+              found["events"] == events),
+    ]  # fmt: skip
     if prepare.split == "leave_one_out":
         checks += [
             Check(f"{split}: target steps of a sequence", "<= 1", f"{found[split] or 0}",
@@ -196,18 +189,19 @@ def subject_checks(
     return checks if times is None else checks + _sessions_by_time(found, times)
 
 
-def _of_subjects(rows: DataFrame) -> Row:
-    """What must hold of each sequence, counted over all.
-
-    Args:
-        rows: SPANS, and start: of what a sequence is of, in rows of its own or null
-    """
+def _of_subjects(on_disk: DataFrame, stored: DataFrame) -> Row:
+    """What must hold of each subject, counted over all."""
+    names = ("first_step", "end_step", "case_steps", "first_target_time", "last_time")
+    # One aggregation of both, by which no subject is moved twice.
+    rows = spans(on_disk, "user_id", "split", *names)
+    rows = rows.unionByName(stored, allowMissingColumns=True)
 
     def of(split: str, name: str) -> Column:
         return F.when(F.col("split") == SPLITS.index(split), F.col(name))
 
     by_subject = rows.groupBy("user_id").agg(
         F.min("start").alias("start"),
+        F.sum("events").alias("events"),
         *[F.min(of(split, "first_step")).alias(f"{split}_first") for split in SPLITS],
         *[F.max(of(split, "end_step")).alias(f"{split}_end") for split in SPLITS],
         *[F.sum(of(split, "case_steps")).alias(f"{split}_cases") for split in SPLITS],
@@ -225,6 +219,7 @@ def _of_subjects(rows: DataFrame) -> Row:
     starts = {split: F.when(has[split], F.col("start")) for split in SPLITS}
     sides = sum((own.cast("int") for own in has.values()), F.lit(0))
     return by_subject.agg(
+        F.sum("events").alias("events"),
         F.count_if(seen).alias("reaching"),
         F.max("valid_cases").alias("valid"),
         F.max("test_cases").alias("test"),
@@ -236,19 +231,23 @@ def _of_subjects(rows: DataFrame) -> Row:
 
 
 def _sessions_by_time(found: Row, times: SplitTimes) -> list[Check]:
-    """Every session is in one split, and starts in that split's time."""
+    """Every session is in one split, and starts in that split's time, in whole seconds."""
     checks = [none_of("users or sessions in two splits", found["several"])]
-    lows = (None, times.valid_start, times.test_start)
-    for split, low, end in zip(SPLITS, lows, (*lows[1:], None), strict=True):
+    borders = (None, times.valid_start, times.test_start, None)
+    for split, start, end in zip(SPLITS, borders, borders[1:], strict=False):
         first, last = found[f"{split}_first_start"], found[f"{split}_last_start"]
         if first is None:
             continue
-        if low is not None:
-            name = f"{split}: first session"
-            checks.append(Check(name, f">= {low} us", f"{first} us", first >= low))
+        if start is not None:
+            low = start // MICROSECONDS_PER_SECOND
+            checks.append(
+                Check(f"{split}: first session", f">= {low} s", f"{first} s", first >= low)
+            )
         if end is not None:
-            name, high = f"{split}: last session", end - times.embargo
-            checks.append(Check(name, f"< {high} us", f"{last} us", last < high))
+            high = (end - times.embargo - 1) // MICROSECONDS_PER_SECOND
+            checks.append(
+                Check(f"{split}: last session", f"<= {high} s", f"{last} s", last <= high)
+            )
     return checks
 
 
@@ -265,7 +264,7 @@ def whole_checks(on_disk: DataFrame, parted: Parted, prepare: Prepare) -> list[C
     known = parted.events.groupBy(
         F.col(parted.subject).alias("user_id"), F.col("user_id").alias("owner")
     ).agg(F.min("timestamp").alias("start"))
-    placed = spans(on_disk).select("user_id", "split").distinct()
+    placed = spans(on_disk, "user_id", "split").distinct()
     placed = placed.join(known, on="user_id", how="left")
     sides = placed.groupBy("owner" if prepare.split == "users" else "user_id").agg(
         F.count_distinct("split").alias("sides")

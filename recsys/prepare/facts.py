@@ -89,14 +89,16 @@ def facts(written: DataFrame) -> DataFrame:
     return written.mapInArrow(of_files, ddl(FACTS))
 
 
-def spans(on_disk: DataFrame) -> DataFrame:
-    """SPANS of all rows of files with FACTS."""
+def spans(on_disk: DataFrame, *columns: str) -> DataFrame:
+    """Columns of SPANS, of all rows of files with FACTS."""
 
     def of_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in opened(batches):
-            yield from table.to_batches()
+            yield from table.select(list(columns)).to_batches()
 
-    return on_disk.select("spans").mapInArrow(of_files, ddl(SPANS))
+    return on_disk.select("spans").mapInArrow(
+        of_files, ddl({name: SPANS[name] for name in columns})
+    )
 
 
 def _matrices(rows: pa.Table, url: str) -> dict[str, Ints]:

@@ -97,12 +97,17 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
     on_disk = writing.read_back(work)
-    sums, targets, of_subjects, of_whole, stored = together(
+    sums, targets, of_subjects, of_whole = together(
         lambda: writing.sums(on_disk),
         lambda: writing.file_targets(on_disk),
-        lambda: certificate.subject_checks(on_disk, prepare, parted),
+        lambda: certificate.subject_checks(
+            on_disk,
+            writing.stored(work),
+            cleaned.rows,
+            prepare,
+            parted.times if parted.by_session else None,
+        ),
         lambda: certificate.whole_checks(on_disk, parted, prepare),
-        lambda: writing.stored_events(work),
     )
     if "train" not in sums:
         where = f" before {instants.iso(parted.times.valid_start)}" if parted.times else " in train"
@@ -111,7 +116,6 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             f"and a target{where}, found none"
         )
     checks = certificate.row_checks(sums, written.planned_steps)
-    checks.append(certificate.stored_check(stored, cleaned.rows))
     checks.append(
         certificate.input_check(
             sums, on_disk, parted.events, parted.subject, prepare.target_event_types
@@ -284,7 +288,7 @@ def _cut(
         rows = walk.then(make, schema)
     else:
         rows = _in_order(work, cleaned, parted, weights, encoder).mapInArrow(make, ddl(schema))
-    return work.stage(rows, "rows", schema, partition_by=("kind",))
+    return work.stage(rows, "rows", schema, partition_by=("kind",), has_arrays=True)
 
 
 def _item_indexes(work: Work, indexes: Indexes) -> Broadcast[dict[str, int]]:

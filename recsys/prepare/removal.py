@@ -91,6 +91,7 @@ def _without(
     paths = {split: _write(work, former, placed, split) for split in SPLITS}
     on_disk = writing.read_back(work)
     sums, targets = writing.sums(on_disk), writing.file_targets(on_disk)
+    stored_events = _stored_events(work, former, gone)
     planned = {split: former.splits[split].steps - steps_gone.get(split, 0) for split in SPLITS}
     subjects = tables.read_whole(work.spark, work.url("histories")).count()
     kept_days = former.days if events is None else _days(work, place, former, gone)
@@ -113,7 +114,7 @@ def _without(
             "and types still count them"
         )),
         quarantine=quarantine,
-        certificate=_certificate(work, former, on_disk, sums, planned),
+        certificate=_certificate(work, former, on_disk, sums, planned, stored_events),
         forgotten_users=former.forgotten_users + forgotten,
     )  # fmt: skip
     return made, unknown
@@ -141,6 +142,16 @@ def _carry_over(work: Work, former: Manifest, listed: Listed, name: str) -> None
             tables.write(listed.of(name).left(table), work.url(name), tables.schema_of(table))
             return
     files.copy(url, work.url(name))
+
+
+def _stored_events(work: Work, former: Manifest, listed: Listed) -> int:
+    """Events of histories, and of what was before them, that stay."""
+    left = 0
+    for name in ("histories", "earlier"):
+        table = tables.read_whole(work.spark, files.join(former.url, name))
+        kept = listed.of(name).left(table).agg(F.sum(F.size("item")))
+        left += kept.collect()[0][0] or 0
+    return left
 
 
 def _days(work: Work, place: str, former: Manifest, gone: Listed) -> tuple[Day, ...]:
@@ -223,12 +234,13 @@ def _pad(value: int, _: Column) -> Column:
 
 
 def _certificate(
-    work: Work, former: Manifest, on_disk: DataFrame, sums: dict[str, Row], planned: dict[str, int]
-) -> dict[str, object]:
+    work: Work, former: Manifest, on_disk: DataFrame, sums: dict[str, Row],
+    planned: dict[str, int], events: int,
+) -> dict[str, object]:  # fmt: skip
     """Made anew for what is about rows; what is about the vocabulary was, and is kept."""
     prepare = work.config.prepare
     checks = certificate.row_checks(sums, planned)
-    checks += certificate.subject_checks(on_disk, prepare)
+    checks += certificate.subject_checks(on_disk, writing.stored(work), events, prepare)
     if former.valid_start is not None and former.test_start is not None:
         embargo = int(prepare.embargo_days * MICROSECONDS_PER_DAY)
         times = SplitTimes(former.valid_start, former.test_start, embargo)

@@ -65,10 +65,20 @@ class Work:
         name: str,
         schema: Mapping[str, str],
         partition_by: tuple[str, ...] = (),
+        has_arrays: bool = False,
     ) -> DataFrame:
-        """Computes a table once: written below staging/, which goes at the end, and read back."""
+        """Computes a table once: written below staging/, which goes at the end, and read back.
+
+        Args:
+            frame: the table
+            name: of its folder
+            schema: column to type
+            partition_by: columns that become folders
+            has_arrays: whether a row may be of a thousand bytes or more
+        """
         self._stage(frame, name, schema, partition_by)
-        return tables.read(self.spark, self._staging(name), schema)
+        spark = tables.with_batches_by_bytes(self.spark) if has_arrays else self.spark
+        return tables.read(spark, self._staging(name), schema)
 
     def stage_in_order(
         self, frame: DataFrame, name: str, schema: Mapping[str, str], large_rows: bool = False
@@ -91,9 +101,8 @@ class Work:
     ) -> None:
         # Dictionaries of users, items and sessions took 1 us of each of 20 million events.
         tables.write(
-            frame, self._staging(name), schema, partition_by, dictionaries=False,
-            large_rows=large_rows,
-        )  # fmt: skip
+            frame, self._staging(name), schema, partition_by, plain=True, large_rows=large_rows
+        )
 
     def _staging(self, name: str) -> str:
         return files.join(self.version, _STAGING, name)
@@ -105,6 +114,6 @@ def drafted(spark: SparkSession, config: Config) -> Iterator[Work]:
     place = config.paths.dataset
     # The days that a version keeps lie beside it.
     with files.drafted(place) as version, files.removed_on_failure(days.kept_by(version)):
-        work = Work(spark, config, version)
+        work = Work(tables.with_batches_by_rows(spark), config, version)
         yield work
         files.remove(work.url(_STAGING))

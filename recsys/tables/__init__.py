@@ -11,7 +11,12 @@ from recsys.tables.raw import (
     read_stock,
     read_subjects,
 )
-from recsys.tables.session import spark_session, with_batches_of
+from recsys.tables.session import (
+    spark_session,
+    with_batches_by_bytes,
+    with_batches_by_rows,
+    with_batches_of,
+)
 from recsys.tables.stored import (
     of_file,
     read,
@@ -48,6 +53,8 @@ __all__ = [
     "row_groups",
     "schema_of",
     "spark_session",
+    "with_batches_by_bytes",
+    "with_batches_by_rows",
     "with_batches_of",
     "write",
     "write_json_lines",

@@ -44,6 +44,7 @@ _ALWAYS = {
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "1",
 }
 
+_BYTES_OF_BATCH = "spark.sql.execution.arrow.maxBytesPerBatch"
 _SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
 _OF_A_CLUSTER = 200
 
@@ -82,7 +83,20 @@ def with_batches_of(spark: SparkSession, rows: int) -> SparkSession:
     return session_with(spark, {"spark.sql.execution.arrow.maxRecordsPerBatch": rows})
 
 
-def session_with(spark: SparkSession, settings: Mapping[str, int]) -> SparkSession:
+def with_batches_by_rows(spark: SparkSession) -> SparkSession:
+    """Another session, whose batches for Python are limited by their rows alone, which are small.
+
+    To limit the bytes, too, Spark adds up the sizes of all columns at every row.
+    """
+    return session_with(spark, {_BYTES_OF_BATCH: 2**31 - 1})
+
+
+def with_batches_by_bytes(spark: SparkSession) -> SparkSession:
+    """Another session, whose batches for Python have so many bytes at most, for larger rows."""
+    return session_with(spark, {_BYTES_OF_BATCH: 2**26})
+
+
+def session_with(spark: SparkSession, settings: Mapping[str, int | str]) -> SparkSession:
     """Another session, with the settings of this one and others."""
     other = spark.newSession()
     for key, value in spark.conf.getAll.items():

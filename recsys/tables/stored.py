@@ -21,6 +21,13 @@ _ONE_BY_ONE = {
     "spark.sql.parquet.columnarReaderBatchSize": 1,
 }
 
+_TWO_HASH_TABLES = "spark.sql.codegen.aggregate.map.twolevel.enabled"
+_MORE_THAN_PLAIN = (
+    "parquet.enable.dictionary",
+    "parquet.column.statistics.enabled",
+    "parquet.size.statistics.enabled",
+)
+
 
 def write(
     frame: DataFrame,
@@ -28,7 +35,7 @@ def write(
     schema: Mapping[str, str],
     partition_by: tuple[str, ...] = (),
     rows_per_file: int = 0,
-    dictionaries: bool = True,
+    plain: bool = False,
     large_rows: bool = False,
 ) -> None:
     """Writes a table as Parquet, once: what is there already stays and is an error.
@@ -39,7 +46,7 @@ def write(
         schema: column to type
         partition_by: columns that become folders
         rows_per_file: most rows of a file; 0 is no limit
-        dictionaries: whether columns may have them: they make a table smaller, and cost more
+        plain: values as they are, without dictionaries and statistics: larger, and cheaper
         large_rows: of megabytes, a few of which must not wait in memory for a page to fill
 
     Raises:
@@ -47,7 +54,8 @@ def write(
     """
     _check(frame, url, schema)
     writer = frame.select(*schema).write.mode("errorifexists")
-    writer.option("parquet.enable.dictionary", str(dictionaries).lower())
+    for option in _MORE_THAN_PLAIN:
+        writer.option(option, str(not plain).lower())
     if large_rows:
         # Parquet looks at a page's and a block's size every hundred rows at most.
         writer.option("parquet.page.size.row.check.min", 1)
@@ -146,7 +154,9 @@ def read_in_order(
     """
     # Spark cuts and joins files by size; a cost to open one above that size leaves each alone.
     sizes = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
-    apart = session_with(spark, dict.fromkeys(sizes, 2**50))
+    # What is in order is grouped by users, items and sessions, of which there are more than the
+    # first of Spark's two hash tables has room for: it would be searched in vain.
+    apart = session_with(spark, {**dict.fromkeys(sizes, 2**50), _TWO_HASH_TABLES: "false"})
     return read(apart, url, schema, large_rows=large_rows)
 
 

@@ -73,11 +73,18 @@ def written(spark: SparkSession, rows: dict[str, dict[str, Any]]) -> DataFrame:
     return facts(spark.createDataFrame(files, "path string, content binary, split string"))
 
 
+STORED = "user_id string, start bigint, events bigint"
+
+
+def of_subjects(spark: SparkSession, on_disk: DataFrame, prepare: Prepare) -> list[Check]:
+    return subject_checks(on_disk, spark.createDataFrame([("ann", 10, 7)], STORED), 7, prepare)
+
+
 def checked(spark: SparkSession, rows: dict[str, dict[str, Any]], prepare: Prepare) -> list[Check]:
     on_disk = written(spark, rows)
     found = sums(on_disk)
     by_time = time_checks(found, TIMES) if prepare.split == "time" else []
-    return [*row_checks(found, PLANNED), *by_time, *subject_checks(on_disk, prepare)]
+    return [*row_checks(found, PLANNED), *by_time, *of_subjects(spark, on_disk, prepare)]
 
 
 def test_a_file_that_is_cut_off_is_named(spark: SparkSession) -> None:
@@ -286,15 +293,22 @@ def _train_sees_the_target_of_valid(rows: dict[str, dict[str, Any]]) -> None:
 )
 def test_a_leak_of_leave_one_out_is_seen(spark: SparkSession, plant: Any, words: str) -> None:
     prepare = Prepare(split="leave_one_out")
-    certificate(subject_checks(written(spark, sound()), prepare))
+    certificate(of_subjects(spark, written(spark, sound()), prepare))
     rows = sound()
     plant(rows)
     with pytest.raises(DataError, match=words):
-        certificate(subject_checks(written(spark, rows), prepare))
+        certificate(of_subjects(spark, written(spark, rows), prepare))
 
 
-# Split, session, user, start of the session; what is wrong with them as a split by time, by the
-# last sessions, by users.
+def test_events_that_were_lost_are_seen(spark: SparkSession) -> None:
+    stored = spark.createDataFrame([("ann", 10, 4), ("ann", 40, 2)], STORED)
+    certificate(subject_checks(written(spark, sound()), stored, 6, Prepare()))
+    with pytest.raises(DataError, match="events of histories and earlier ones: expected 7, found"):
+        certificate(subject_checks(written(spark, sound()), stored, 7, Prepare()))
+
+
+# Split, session, user, start of the session in seconds; what is wrong with them as a split by
+# time, by the last sessions, by users.
 WHOLE = [("train", "a1", "ann", 99), ("valid", "a2", "ann", 150), ("test", "a3", "ann", 200)]
 
 
@@ -302,8 +316,8 @@ WHOLE = [("train", "a1", "ann", 99), ("valid", "a2", "ann", 150), ("test", "a3",
     ("split", "rows", "words"),
     [
         ("time", WHOLE, ""),
-        ("time", [("train", "a1", "ann", 100)], "train: last session: expected < 100 us"),
-        ("time", [("test", "a3", "ann", 199)], "test: first session: expected >= 200 us"),
+        ("time", [("train", "a1", "ann", 100)], "train: last session: expected <= 99 s, found 100"),
+        ("time", [("test", "a3", "ann", 199)], "test: first session: expected >= 200 s, found 199"),
         (
             "time",
             [*WHOLE, ("test", "a1", "ann", 99)],
@@ -318,19 +332,23 @@ WHOLE = [("train", "a1", "ann", 99), ("valid", "a2", "ann", 150), ("test", "a3",
 def test_what_stays_whole_is_on_one_side(
     spark: SparkSession, split: Any, rows: list[tuple[str, str, str, int]], words: str
 ) -> None:
-    times = SplitTimes(100, 200) if split == "time" else None
+    times = TIMES if split == "time" else None
     share = 0.1 if split == "users" else None
     prepare = Prepare(split=split, valid_share=share, test_share=share)
     events = spark.createDataFrame(
         [row[1:] for row in rows], "session_id string, user_id string, timestamp bigint"
     )
+    # A session's later events are no start.
+    began = [(session, start + more, 1) for _, session, _, start in rows for more in (150, 0)]
+    stored = spark.createDataFrame(began, STORED)
     sequences = {}
     for number, (side, session, _, _) in enumerate(rows):
         time, name = [10 * number, 10 * number + 1], f"{session}#{3 * number + 1}"
         sequences[name] = sequence(side, name, [7, 3], [0, 1], time, [0, 1])
     on_disk = written(spark, sequences)
     parted = Parted(events, by_session=True, named=True, in_order=False, times=times)
-    checks = [*subject_checks(on_disk, prepare, parted), *whole_checks(on_disk, parted, prepare)]
+    checks = subject_checks(on_disk, stored, len(began), prepare, times)
+    checks += whole_checks(on_disk, parted, prepare)
     assert checks
     if not words:
         certificate(checks)
