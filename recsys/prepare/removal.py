@@ -25,9 +25,10 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Day, Manifest
 from recsys.prepare import certificate, days, writing
-from recsys.prepare.groups import Layout, in_groups
+from recsys.prepare.groups import in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.listed import GONE, WHOSE, Listed, listed, names
+from recsys.prepare.placing import Layout
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.work import Work, drafted
 from recsys.schemas import QUARANTINE, SPLITS

@@ -15,16 +15,8 @@ from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
 from recsys.prepare.events import input_arrays, sequence_arrays
 from recsys.prepare.facts import FACTS, LEAST, MOST, SUMS, facts, spans
-from recsys.prepare.groups import (
-    Layout,
-    bucket_sizes,
-    drawn,
-    grouped,
-    histories,
-    layout,
-    unpacked,
-    widths,
-)
+from recsys.prepare.groups import bucket_sizes, drawn, grouped, histories, unpacked, widths
+from recsys.prepare.placing import Layout, layout
 from recsys.prepare.rows import EARLIER, HISTORY, packing
 from recsys.prepare.work import Work, together
 from recsys.schemas import HISTORIES, SEQUENCES, SPLITS, with_inputs
@@ -107,7 +99,8 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         plan = layout(count, prepare.rows_per_group, prepare.groups_multiple_of)
         tasks = group_tasks(work, plan)
         placed = grouped(in_order.where(F.col("kind") == split), of_split, plan, tasks)
-        wide = unpacked(placed, with_inputs(SEQUENCES, arrays), packed, widths(of_split, plan))
+        schema = with_inputs(SEQUENCES, arrays)
+        wide = unpacked(placed, schema, packed, widths(of_split, plan), plan, tasks)
         plans[split] = plan
         writes.append(partial(write_groups, work, wide, split, plan))
     schema = with_inputs(HISTORIES, input_arrays(work.config))

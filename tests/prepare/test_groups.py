@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,13 +23,13 @@ from recsys.prepare.groups import (
     bucket_sizes,
     drawn,
     grouped,
-    layout,
     murmur3,
     partition_keys,
     unpacked,
     widths,
 )
 from recsys.prepare.packed import ARRAYS
+from recsys.prepare.placing import Layout, Placing, layout
 from recsys.prepare.rows import EARLIER, HISTORY, ROWS, Cutting, empty
 from recsys.prepare.rows import packing as packing_of
 from recsys.prepare.sequences import packed
@@ -71,6 +73,11 @@ def _frame(spark: SparkSession, rows: list[dict[str, object]]) -> DataFrame:
     return spark.createDataFrame(batch.to_pylist(), ddl(PACKING.schema))
 
 
+def _wide(frame: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int) -> DataFrame:
+    placed = grouped(frame, sizes, plan, tasks)
+    return unpacked(placed, SEQUENCES, PACKING, widths(sizes, plan), plan, tasks)
+
+
 def _rows(count: int, most: int) -> list[dict[str, object]]:
     draw, rows = random.Random(count), []
     for number in range(count):
@@ -90,8 +97,7 @@ def test_files_are_groups_in_the_order_of_lengths(
     frame = drawn(_frame(spark, rows), seed=1)
     plan = layout(count, 5, 2)
     sizes = bucket_sizes(frame)
-    placed = grouped(frame, sizes, plan, min(tasks, plan.groups))
-    wide = unpacked(placed, SEQUENCES, PACKING, widths(sizes, plan))
+    wide = _wide(frame, sizes, plan, min(tasks, plan.groups))
     tables.write(wide, str(tmp_path / "rows"), SEQUENCES, rows_per_file=plan.group_rows)
     found = tables.row_groups(f"file://{tmp_path}/rows")
     assert list(found.values()) == [[plan.group_rows]] * plan.groups
@@ -121,12 +127,46 @@ def test_what_two_partitions_share_is_in_one_of_them(spark: SparkSession) -> Non
     frame = drawn(_frame(spark, _rows(count, most=3)), seed=1)
     sizes, plan = bucket_sizes(frame), layout(count, 100, 2)
     assert (sizes["rows"].cumsum() % 100).between(1, 99).mean() > 0.9  # they lie across borders
-    placed = grouped(frame, sizes, plan, tasks).withColumn("task", F.spark_partition_id())
-    found = placed.where("length > 0").orderBy("rank").collect()
-    assert [row.rank for row in found] == list(range(count))
-    assert len({row.sequence_id for row in found}) == count
-    assert [row.group for row in found] == [rank // 100 for rank in range(count)]
-    assert [row.task for row in found] == [row.group * tasks // plan.groups for row in found]
+    wide = _wide(frame, sizes, plan, tasks).withColumn("task", F.spark_partition_id())
+    found = wide.where("weight > 0").collect()
+    in_order = frame.orderBy("length", "draw", "sequence_id").collect()
+    assert [row.sequence_id for row in found] == [row.sequence_id for row in in_order]
+    groups = [rank // 100 for rank in range(count)]
+    assert [row.task for row in found] == [group * tasks // plan.groups for group in groups]
+
+
+@given(
+    st.integers(0, 60), st.integers(1, 9), st.integers(1, 4), st.integers(1, 5), st.integers(0, 99)
+)
+def test_however_rows_come_each_has_its_place(
+    rows: int, at_most: int, multiple_of: int, tasks: int, seed: int
+) -> None:
+    rng, plan = np.random.default_rng(seed), layout(rows, at_most, multiple_of)
+    tasks = min(tasks, plan.groups)
+    borders = np.unique(np.append(rng.integers(0, rows + 1, 4), [0, rows]))
+    border_of_tasks, found = plan.first_rows(tasks), []
+    for task in range(tasks):
+        placing, placed = Placing(plan, tasks, task), []
+        # Every bucket of which the task has rows comes whole.
+        begin, end = border_of_tasks[task : task + 2]
+        mine = [(low, high) for low, high in itertools.pairwise(borders)
+                if low < end and high > begin]  # fmt: skip
+        start = np.repeat([low for low, _ in mine], [high - low for low, high in mine])
+        place = np.concatenate([np.arange(*own) for own in mine] or [np.zeros(0, np.int64)])
+        cuts = np.sort(rng.integers(0, len(start) + 1, 3))
+        for own, names in zip(np.split(start, cuts), np.split(place, cuts), strict=True):
+            kept = placing.feed(own.astype(np.int64))
+            placed += [(int(names[row]) if row >= 0 else -1, int(group))
+                       for row, group in zip(kept.row, kept.group, strict=True)]  # fmt: skip
+        last = placing.finish()
+        found += placed + [(-1, int(group)) for group in last.group]
+    assert [group for _, group in found] == [
+        number // plan.group_rows for number in range(plan.groups * plan.group_rows)
+    ]
+    assert [place for place, _ in found if place >= 0] == list(range(rows))
+    filled = [place < 0 for place, _ in found]
+    assert all(not filled[number] for number in range(len(filled) - 1)
+               if number % plan.group_rows != plan.group_rows - 1)  # fmt: skip
 
 
 def test_histories_travel_together() -> None:
@@ -151,12 +191,11 @@ def test_histories_travel_together() -> None:
 def test_the_order_is_that_of_the_seed_and_not_of_the_input(spark: SparkSession) -> None:
     rows = _rows(40, most=4)
 
-    def order(seed: int, partitions: int) -> list[tuple[str, int]]:
+    def order(seed: int, partitions: int) -> list[str]:
         frame = drawn(_frame(spark, rows).repartition(partitions), seed)
         plan = layout(40, 7, 2)
-        placed = grouped(frame, bucket_sizes(frame), plan, 1)
-        kept = placed.where("length > 0").select("sequence_id", "group").collect()
-        return [(row.sequence_id, row.group) for row in kept]
+        wide = _wide(frame, bucket_sizes(frame), plan, 1)
+        return [row.sequence_id for row in wide.where("weight > 0").collect()]
 
     assert order(1, 1) == order(1, 3)
     assert order(1, 1) != order(2, 1)
