@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsys.config import Prepare
@@ -15,6 +15,7 @@ from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.ordering import may_be_target
 from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
+from recsys.prepare.subjects import Found
 from recsys.schemas import SPLITS
 
 # How ties in time are treated.
@@ -81,7 +82,6 @@ def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
         )
         if row is not None:
             checks += [
-                none_of(f"{split}: target steps in two rows", row["overlaps"]),
                 none_of(f"{split}: events out of time order", row["falling_times"]),
                 none_of(f"{split}: events of one step at several times", row["uneven_times"]),
                 none_of(f"{split}: targets without an earlier step", row["targets_without_input"]),
@@ -158,93 +158,55 @@ def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:
 
 
 def subject_checks(
-    on_disk: DataFrame,
-    stored: DataFrame,
+    found: Found,
     events: int,
+    splits: dict[str, Row],
     prepare: Prepare,
     times: SplitTimes | None = None,
 ) -> list[Check]:
-    """Checks of all that is written of each subject, rows of splits and what is stored.
+    """Checks of all that is written of each subject, in all splits and of its history.
 
     Args:
-        on_disk: FACTS
-        stored: of writing.stored()
-        events: that it must hold
+        found: of all subjects
+        events: that must be stored
+        splits: of writing.sums()
         prepare: says what the split is by
         times: the borders, where a session is a sequence and its start decides; or none
     """
-    found = _of_subjects(on_disk, stored)
+    stored = "events of histories and earlier ones"
     checks = [
-        none_of("sequences with rows that reach into a later split", found["reaching"]),
-        Check("events of histories and earlier ones", f"{events}", f"{found['events'] or 0}",
-              found["events"] == events),
+        none_of(f"{split}: target steps in two rows", found.overlaps[place])
+        for place, split in enumerate(SPLITS) if split in splits
     ]  # fmt: skip
+    checks += [
+        none_of("sequences with rows that reach into a later split", found.reaching),
+        Check(stored, f"{events}", f"{found.events}", found.events == events),
+    ]
     if prepare.split == "leave_one_out":
-        checks += [
-            Check(f"{split}: target steps of a sequence", "<= 1", f"{found[split] or 0}",
-                  (found[split] or 0) <= 1)
-            for split in SPLITS[1:]
-        ]  # fmt: skip
-        checks.append(none_of("sequences with a test target and none of valid", found["alone"]))
-    return checks if times is None else checks + _sessions_by_time(found, times)
+        for split, most in zip(SPLITS[1:], found.most_case_steps[1:], strict=True):
+            checks.append(
+                Check(f"{split}: target steps of a sequence", "<= 1", f"{most}", most <= 1)
+            )
+        checks.append(none_of("sequences with a test target and none of valid", found.alone))
+    return checks if times is None else checks + _sessions_by_time(found, splits, times)
 
 
-def _of_subjects(on_disk: DataFrame, stored: DataFrame) -> Row:
-    """What must hold of each subject, counted over all."""
-    names = ("first_step", "end_step", "case_steps", "first_target_time", "last_time")
-    # One aggregation of both, by which no subject is moved twice.
-    rows = spans(on_disk, "user_id", "split", *names)
-    rows = rows.unionByName(stored, allowMissingColumns=True)
-
-    def of(split: str, name: str) -> Column:
-        return F.when(F.col("split") == SPLITS.index(split), F.col(name))
-
-    by_subject = rows.groupBy("user_id").agg(
-        F.min("start").alias("start"),
-        F.sum("events").alias("events"),
-        *[F.min(of(split, "first_step")).alias(f"{split}_first") for split in SPLITS],
-        *[F.max(of(split, "end_step")).alias(f"{split}_end") for split in SPLITS],
-        *[F.sum(of(split, "case_steps")).alias(f"{split}_cases") for split in SPLITS],
-        *[F.min(of(split, "first_target_time")).alias(f"{split}_time") for split in SPLITS],
-        *[F.max(of(split, "last_time")).alias(f"{split}_last") for split in SPLITS],
-    )
-    later = F.least("valid_first", "test_first")
-    seen = F.coalesce(F.col("train_end") >= later, F.lit(False))
-    seen |= F.coalesce(F.col("valid_end") >= F.col("test_first"), F.lit(False))
-    # What a row says of its place may be wrong: its times say the same.
-    later = F.least("valid_time", "test_time")
-    seen |= F.coalesce(F.col("train_last") > later, F.lit(False))
-    seen |= F.coalesce(F.col("valid_last") > F.col("test_time"), F.lit(False))
-    has = {split: F.col(f"{split}_first").isNotNull() for split in SPLITS}
-    starts = {split: F.when(has[split], F.col("start")) for split in SPLITS}
-    sides = sum((own.cast("int") for own in has.values()), F.lit(0))
-    return by_subject.agg(
-        F.sum("events").alias("events"),
-        F.count_if(seen).alias("reaching"),
-        F.max("valid_cases").alias("valid"),
-        F.max("test_cases").alias("test"),
-        F.count_if(F.col("test_cases").isNotNull() & F.col("valid_cases").isNull()).alias("alone"),
-        F.count_if(sides > 1).alias("several"),
-        *[F.min(start).alias(f"{split}_first_start") for split, start in starts.items()],
-        *[F.max(start).alias(f"{split}_last_start") for split, start in starts.items()],
-    ).collect()[0]
-
-
-def _sessions_by_time(found: Row, times: SplitTimes) -> list[Check]:
+def _sessions_by_time(found: Found, splits: dict[str, Row], times: SplitTimes) -> list[Check]:
     """Every session is in one split, and starts in that split's time, in whole seconds."""
-    checks = [none_of("users or sessions in two splits", found["several"])]
+    checks = [none_of("users or sessions in two splits", found.several)]
     borders = (None, times.valid_start, times.test_start, None)
-    for split, start, end in zip(SPLITS, borders, borders[1:], strict=False):
-        first, last = found[f"{split}_first_start"], found[f"{split}_last_start"]
-        if first is None:
+    for place, split in enumerate(SPLITS):
+        if split not in splits:
             continue
+        start, end = borders[place : place + 2]
         if start is not None:
-            low = start // MICROSECONDS_PER_SECOND
+            low, first = start // MICROSECONDS_PER_SECOND, found.first_start[place]
             checks.append(
                 Check(f"{split}: first session", f">= {low} s", f"{first} s", first >= low)
             )
         if end is not None:
             high = (end - times.embargo - 1) // MICROSECONDS_PER_SECOND
+            last = found.last_start[place]
             checks.append(
                 Check(f"{split}: last session", f"<= {high} s", f"{last} s", last <= high)
             )

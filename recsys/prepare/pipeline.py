@@ -19,7 +19,7 @@ import recsys
 from recsys import command, files, hashing, lock, manifest, tables
 from recsys.config import Config
 from recsys.errors import DataError
-from recsys.prepare import certificate, days, instants, report, sessions, writing
+from recsys.prepare import certificate, days, instants, report, sessions, subjects, writing
 from recsys.prepare.cleaning import Clean, clean
 from recsys.prepare.cutting import Limits
 from recsys.prepare.days import Former
@@ -97,16 +97,10 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
     on_disk = writing.read_back(work)
-    sums, targets, of_subjects, of_whole = together(
+    sums, targets, found, of_whole = together(
         lambda: writing.sums(on_disk),
         lambda: writing.file_targets(on_disk),
-        lambda: certificate.subject_checks(
-            on_disk,
-            writing.stored(work),
-            cleaned.rows,
-            prepare,
-            parted.times if parted.by_session else None,
-        ),
+        lambda: subjects.seen(on_disk, writing.stored(work)),
         lambda: certificate.whole_checks(on_disk, parted, prepare),
     )
     if "train" not in sums:
@@ -123,7 +117,9 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     )
     if parted.times is not None:
         checks += certificate.time_checks(sums, parted.times)
-    proof = certificate.certificate([*of_train, *checks, *of_subjects, *of_whole])
+    times = parted.times if parted.by_session else None
+    checks += certificate.subject_checks(found, cleaned.rows, sums, prepare, times)
+    proof = certificate.certificate([*of_train, *checks, *of_whole])
     proof |= certificate.ties(sums)
     forgotten = former.manifest.forgotten_users if former else 0
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)

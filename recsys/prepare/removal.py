@@ -24,7 +24,7 @@ from recsys.arrays import pad
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Day, Manifest
-from recsys.prepare import certificate, days, writing
+from recsys.prepare import certificate, days, subjects, writing
 from recsys.prepare.groups import in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.listed import GONE, WHOSE, Listed, listed, names
@@ -241,7 +241,8 @@ def _certificate(
     """Made anew for what is about rows; what is about the vocabulary was, and is kept."""
     prepare = work.config.prepare
     checks = certificate.row_checks(sums, planned)
-    checks += certificate.subject_checks(on_disk, writing.stored(work), events, prepare)
+    found = subjects.seen(on_disk, writing.stored(work))
+    checks += certificate.subject_checks(found, events, sums, prepare)
     if former.valid_start is not None and former.test_start is not None:
         embargo = int(prepare.embargo_days * MICROSECONDS_PER_DAY)
         times = SplitTimes(former.valid_start, former.test_start, embargo)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsys import files, tables
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
 from recsys.prepare.events import input_arrays, sequence_arrays
-from recsys.prepare.facts import FACTS, LEAST, MOST, SUMS, facts, spans
+from recsys.prepare.facts import FACTS, LEAST, MOST, SUMS, facts
 from recsys.prepare.groups import bucket_sizes, drawn, grouped, histories, unpacked, widths
 from recsys.prepare.placing import Layout, layout
 from recsys.prepare.rows import EARLIER, HISTORY, packing
@@ -176,39 +176,20 @@ def stored(work: Work) -> DataFrame:
 
 
 def sums(on_disk: DataFrame) -> dict[str, Row]:
-    """What all rows of a split say together; splits without rows are absent.
-
-    `overlaps` counts the rows with a target step that an earlier row of the user has too, be it of
-    the same split or another one.
-
-    Args:
-        on_disk: FACTS
-    """
-    files_of, overlaps = on_disk.drop("spans").where("rows > 0").collect(), _overlaps(on_disk)
-    found = {}
+    """What all rows of a split say together, of FACTS; splits without rows are absent."""
+    files_of, found = on_disk.drop("spans").where("rows > 0").collect(), {}
     for split in sorted({file.split for file in files_of}):
         own = [file.asDict() for file in files_of if file.split == split]
         columns = {name: [file[name] for file in own] for name in own[0]}
         found[split] = Row(
             split=split,
             rows=sum(columns["rows"]),
-            overlaps=overlaps.get(split, 0),
             hash=sum(columns["hash"]) % 2**64,
             **{name: sum(columns[name]) for name in SUMS},
             **{name: min(columns[name]) for name in LEAST},
             **{name: max(columns[name]) for name in MOST},
         )
     return found
-
-
-def _overlaps(on_disk: DataFrame) -> dict[str, int]:
-    # The number first: it decides nearly every comparison of the sort.
-    user = (F.xxhash64("user_id"), "user_id")
-    of_user = Window.partitionBy(*user).orderBy("first_step", "last_step")
-    rows = spans(on_disk, "user_id", "split", "first_step", "last_step")
-    overlap = F.col("first_step") <= F.lag("last_step").over(of_user)
-    found = rows.withColumn("overlap", overlap).where("overlap").groupBy("split").count().collect()
-    return {SPLITS[row.split]: row["count"] for row in found}
 
 
 def fingerprint(sums: dict[str, Row]) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -27,6 +32,7 @@ from recsys.prepare.facts import facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.recount import recounted
 from recsys.prepare.split import SplitTimes
+from recsys.prepare.subjects import Subjects, seen
 from recsys.prepare.vocabulary_checks import vocabulary_checks
 from recsys.prepare.writing import fingerprint, sums
 from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, SPLITS, VOCABULARY, ddl
@@ -77,7 +83,8 @@ STORED = "user_id string, start bigint, events bigint"
 
 
 def of_subjects(spark: SparkSession, on_disk: DataFrame, prepare: Prepare) -> list[Check]:
-    return subject_checks(on_disk, spark.createDataFrame([("ann", 10, 7)], STORED), 7, prepare)
+    found = seen(on_disk, spark.createDataFrame([("ann", 10, 7)], STORED))
+    return subject_checks(found, 7, sums(on_disk), prepare)
 
 
 def checked(spark: SparkSession, rows: dict[str, dict[str, Any]], prepare: Prepare) -> list[Check]:
@@ -122,7 +129,7 @@ def test_what_rows_say_of_themselves(spark: SparkSession) -> None:
     train = found["train"].asDict()
     assert train.pop("hash") is not None
     assert train == {
-        "split": "train", "rows": 1, "overlaps": 0, "first_target_time": 20, "case_steps": 2,
+        "split": "train", "rows": 1, "first_target_time": 20, "case_steps": 2,
         "session_time": 20,
         "targets": 2, "unknown_targets": 1, "labels": 2, "bought": 1,
         "falling_times": 0, "uneven_times": 0, "targets_without_input": 0,
@@ -272,7 +279,7 @@ def _first_target_of_train_again(rows: dict[str, dict[str, Any]]) -> None:
 
 
 def _train_sees_the_target_of_valid(rows: dict[str, dict[str, Any]]) -> None:
-    rows["ann#1"]["step"] = [0, 1, 2, 3]
+    rows["ann#1"] |= {"step": [0, 1, 2, 3], "target": [0, 1, 0, 0]}
 
 
 @pytest.mark.parametrize(
@@ -302,9 +309,35 @@ def test_a_leak_of_leave_one_out_is_seen(spark: SparkSession, plant: Any, words:
 
 def test_events_that_were_lost_are_seen(spark: SparkSession) -> None:
     stored = spark.createDataFrame([("ann", 10, 4), ("ann", 40, 2)], STORED)
-    certificate(subject_checks(written(spark, sound()), stored, 6, Prepare()))
+    found = seen(written(spark, sound()), stored)
+    certificate(subject_checks(found, 6, {}, Prepare()))
     with pytest.raises(DataError, match="events of histories and earlier ones: expected 7, found"):
-        certificate(subject_checks(written(spark, sound()), stored, 7, Prepare()))
+        certificate(subject_checks(found, 7, {}, Prepare()))
+
+
+@given(st.lists(st.integers(1, 40), max_size=8), st.integers(0, 10**6))
+def test_subjects_are_seen_alike_in_whatever_batches(cuts: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame({"user_id": np.sort(rng.integers(0, 9, 40)).astype(str)})
+    for name in ("split", "last_step", "first_step", "end_step", "case_steps"):
+        rows[name] = rng.integers(0, 4, 40)
+    for name in ("first_target_time", "last_time", "start", "events"):
+        rows[name] = rng.integers(0, 9, 40)
+    batch, found = pa.RecordBatch.from_pandas(rows, preserve_index=False), []
+    for borders in ([], sorted({cut for cut in cuts if cut < 40})):
+        stream = Subjects()
+        for begin, end in itertools.pairwise([0, *borders, 40]):
+            stream.feed(batch.slice(begin, end - begin))
+        found.append(stream.finish())
+    assert found[0] == found[1]
+    assert found[0].events == rows["events"].sum()
+    of_splits = rows[rows["split"] < 3]
+    sides = of_splits.groupby("user_id")["split"].agg(set)
+    assert found[0].several == sum(len(own) > 1 for own in sides)
+    assert found[0].alone == sum(2 in own and 1 not in own for own in sides)
+    first = of_splits[of_splits["split"] == 1]["user_id"].unique()
+    starts = rows[rows["user_id"].isin(first)].groupby("user_id")["start"].min()
+    assert found[0].first_start[1] == starts.min() if len(starts) else 2**62
 
 
 # Split, session, user, start of the session in seconds; what is wrong with them as a split by
@@ -347,7 +380,8 @@ def test_what_stays_whole_is_on_one_side(
         sequences[name] = sequence(side, name, [7, 3], [0, 1], time, [0, 1])
     on_disk = written(spark, sequences)
     parted = Parted(events, by_session=True, named=True, in_order=False, times=times)
-    checks = subject_checks(on_disk, stored, len(began), prepare, times)
+    found = seen(on_disk, stored)
+    checks = subject_checks(found, len(began), sums(on_disk), prepare, times)
     checks += whole_checks(on_disk, parted, prepare)
     assert checks
     if not words:
