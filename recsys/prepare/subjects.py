@@ -91,9 +91,11 @@ def seen(on_disk: DataFrame, stored: DataFrame) -> Found:
     names = ("user_id", "split", "last_step", *_OF_SPLITS)
     nothing = {"split": NO_SPLIT, "first_step": -1, "last_step": -1}
     of_stored = [F.lit(nothing.get(name, 0)).alias(name) for name in names if name != "user_id"]
-    rows = spans(on_disk, *names).select(
-        *names, *[F.lit(empty).alias(name) for name, (_, empty) in _STORED.items()]
-    ).unionByName(stored.select("user_id", *of_stored, *_STORED))  # fmt: skip
+    of_spans = [F.lit(empty).alias(name) for name, (_, empty) in _STORED.items()]
+    # Batches are as large as those of the left one, and those of files are of one row.
+    rows = stored.select("user_id", *of_stored, *_STORED).unionByName(
+        spans(on_disk, *names).select(*names, *of_spans)
+    )
     # The number first: it decides nearly every comparison of the sort.
     in_order = rows.repartition("user_id").sortWithinPartitions(
         F.xxhash64("user_id"), "user_id", "first_step", "last_step"
