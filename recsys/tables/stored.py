@@ -22,11 +22,6 @@ _ONE_BY_ONE = {
 }
 
 _TWO_HASH_TABLES = "spark.sql.codegen.aggregate.map.twolevel.enabled"
-_MORE_THAN_PLAIN = (
-    "parquet.enable.dictionary",
-    "parquet.column.statistics.enabled",
-    "parquet.size.statistics.enabled",
-)
 
 
 def write(
@@ -54,13 +49,22 @@ def write(
     """
     _check(frame, url, schema)
     writer = frame.select(*schema).write.mode("errorifexists")
-    for option in _MORE_THAN_PLAIN:
-        writer.option(option, str(not plain).lower())
+    if plain:
+        writer.options(**_plain(schema))
     if large_rows:
         # Parquet looks at a page's and a block's size every hundred rows at most.
         writer.option("parquet.page.size.row.check.min", 1)
         writer.option("parquet.block.size.row.check.min", 1)
     writer.option("maxRecordsPerFile", rows_per_file).partitionBy(*partition_by).parquet(url)
+
+
+def _plain(schema: Mapping[str, str]) -> dict[str, str]:
+    """Options of Parquet's writer, which takes the one for statistics of each column alone."""
+    leaves = [
+        f"{name}.array" if kind.startswith("array") else name for name, kind in schema.items()
+    ]
+    statistics = [f"parquet.column.statistics.enabled#{leaf}" for leaf in leaves]
+    return dict.fromkeys(("parquet.enable.dictionary", *statistics), "false")
 
 
 def write_json_lines(frame: DataFrame, url: str) -> None:
