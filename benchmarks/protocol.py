@@ -102,7 +102,8 @@ def choose(settings: list[str], ranks: int, work: Path) -> dict[str, float]:
         "train_seconds": job([*launcher, sys.executable, "jobs/train.py", *settings]),
     }
     about = _model(work)
-    chosen = {"model_version": about["model_version"], "validation": about["best"]}
+    chosen = {"model_version": about["model_version"], "validation": about["best"],
+              "settings": settings}  # fmt: skip
     (work / _CHOICE).write_text(json.dumps(chosen, indent=2))
     return {**seconds, "epochs": float(about["best"]["epoch"])}
 
@@ -111,15 +112,17 @@ def read_test(settings: list[str], metrics: dict[str, str], work: Path) -> dict[
     """Evaluates on test, with the model that was chosen and no other.
 
     Raises:
-        SystemExit: no choice was written down, or that of another model; test was not read
+        SystemExit: no choice was written down, or that of another model or of other settings; test
+            was not read
     """
     choice = work / _CHOICE
     if not choice.exists():
         sys.exit(f"{choice}: expected the choice by validation before test is read, found none")
-    chosen = json.loads(choice.read_text())["model_version"]
-    found = _model(work)["model_version"]
-    if chosen != found:
-        sys.exit(f"{choice}: expected the choice of model {found}, found that of {chosen}")
+    written, found = json.loads(choice.read_text()), _model(work)["model_version"]
+    if written["model_version"] != found:
+        sys.exit(f"{choice}: expected that of model {found}, found {written['model_version']}")
+    if written["settings"] != settings:
+        sys.exit(f"{choice}: expected that of {settings}, found {written['settings']}")
     seconds = job([*_SPARK, "jobs/evaluate.py", *settings])
     report = files.current(str(work / "report"), "jobs/evaluate.py")
     of_model = files.read_json(files.join(report, "metrics.json"))["systems"]["model"]

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from recsys import tables
 from recsys.config import EventColumns, Events, Items
 from recsys.errors import ConfigError, DataError
+from recsys.tables.session import session_with
 
 CSV = Events(
     format="csv",
@@ -150,6 +152,39 @@ def test_a_schema_is_checked_when_writing_and_when_reading(
         with pytest.raises(DataError, match=f"other: {words}"):
             tables.write(frame, str(tmp_path / "other"), wrong)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_plain_tables_have_neither_dictionaries_nor_statistics(
+    spark: SparkSession, tmp_path: Path, plain: bool
+) -> None:
+    name = F.concat(F.lit("u"), F.col("id") % 3)
+    frame = spark.range(99, numPartitions=1).select(name.alias("user"), "id")
+    tables.write(frame, str(tmp_path / "rows"), {"user": "string", "id": "bigint"}, plain=plain)
+    [file] = (tmp_path / "rows").glob("*.parquet")
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    for column in (group.column(place) for place in range(2)):
+        assert (column.statistics is not None and column.statistics.has_min_max) is not plain
+        assert any("DICTIONARY" in encoding for encoding in column.encodings) is not plain
+
+
+def test_batches_for_python_are_limited_by_rows_or_by_bytes(spark: SparkSession) -> None:
+    def sizes(session: SparkSession) -> list[int]:
+        frame = session.range(4000, numPartitions=1).select(F.repeat(F.lit("x"), 900).alias("x"))
+        counted = frame.mapInArrow(
+            lambda batches: (
+                pa.RecordBatch.from_pydict({"rows": [len(batch)]}) for batch in batches
+            ),
+            "rows int",
+        )
+        return [row.rows for row in counted.collect()]
+
+    limit = "spark.sql.execution.arrow.maxBytesPerBatch"
+    few = session_with(spark, {limit: 2**20})
+    assert max(sizes(few)) < 4000
+    assert sizes(tables.with_batches_by_rows(few)) == sizes(few)  # what was told stands
+    by_rows = tables.with_batches_by_rows(spark)
+    assert (by_rows.conf.get(limit), sizes(by_rows)) == (str(2**31 - 1), [4000])
 
 
 def test_row_groups_are_counted_from_the_footers(tmp_path: Path) -> None:

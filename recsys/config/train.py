@@ -80,8 +80,8 @@ class Train:
         resume: go on with the last unfinished run, if all that decides the weights is as it was
             then; within an epoch only with as many ranks as have begun it
         stall_seconds: a rank that keeps the others waiting for so long, be it by writing a
-            checkpoint, is named and stops the job, or is ended where ranks may come and go; a
-            reader that gives nothing for so long stops the job, too
+            checkpoint or the model, is named and stops the job, or is ended where ranks may come
+            and go; a reader that gives nothing for so long stops the job, too
         mlflow_uri: server (or folder) of MLflow that is told of the run, in an experiment of the
             pipeline's name; null tells none. Needs the package: pip install recsys[mlflow]
         tflite: also export the model for TensorFlow Lite, and compare it with the model on rows of

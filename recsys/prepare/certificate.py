@@ -192,7 +192,10 @@ def subject_checks(
 
 
 def _sessions_by_time(found: Found, splits: dict[str, Row], times: SplitTimes) -> list[Check]:
-    """Every session is in one split, and starts in that split's time, in whole seconds."""
+    """Every session is in one split, and starts in that split's time.
+
+    As written: in whole seconds, by what histories and earlier events say of the start.
+    """
     checks = [none_of("users or sessions in two splits", found.several)]
     borders = (None, times.valid_start, times.test_start, None)
     for place, split in enumerate(SPLITS):

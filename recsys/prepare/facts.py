@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pandas.util import hash_array
 from pyspark.sql import DataFrame
 
@@ -48,7 +48,7 @@ FACTS: dict[str, str] = {
     "file": "string",  # its name
     "rows": "bigint",
     **dict.fromkeys((*SUMS, *LEAST, *MOST), "bigint"),
-    "hash": "bigint",  # the sum of the rows' hashes, modulo 2^64
+    "hash": "decimal(30,0)",  # the sum of the rows' hashes
     "spans": "binary",
 }
 
@@ -66,7 +66,7 @@ SPANS: dict[str, str] = {
 }
 
 _READ = ("item", "step", "timestamp", "target", "purchase", "session_start")
-_NEVER = 2**62
+NEVER = 2**62  # a time, or a step, of none
 
 
 def facts(written: DataFrame) -> DataFrame:
@@ -123,13 +123,14 @@ def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
     found = _of_rows(rows, values)
     of_file: dict[str, object] = {"split": split, "file": url.rsplit("/", 1)[-1], "rows": len(rows)}
     of_file |= {name: int(found[name].sum()) for name in SUMS}
-    of_file |= {name: int(found[name].min(initial=_NEVER)) for name in LEAST}
+    of_file |= {name: int(found[name].min(initial=NEVER)) for name in LEAST}
     of_file |= {name: int(found[name].max(initial=0)) for name in MOST}
-    of_file["hash"] = int(_hash(rows, split, values).sum(dtype=np.uint64).view(np.int64))
+    of_file["hash"] = Decimal(sum(_hash(rows, split, values).tolist()))
     found["split"] = np.full(len(rows), SPLITS.index(split), np.int32)
     of_rows = {name: pa.array(found[name]) for name in SPANS if name != "user_id"}
     of_file["spans"] = as_bytes(pa.table({"user_id": rows["user_id"].combine_chunks(), **of_rows}))
-    kinds = {"string": pa.string(), "bigint": pa.int64(), "binary": pa.binary()}
+    kinds = {"string": pa.string(), "bigint": pa.int64(), "binary": pa.binary(),
+             "decimal(30,0)": pa.decimal128(30)}  # fmt: skip
     schema = pa.schema([(name, kinds[kind]) for name, kind in FACTS.items()])
     return pa.RecordBatch.from_pylist([of_file], schema=schema)
 
@@ -164,7 +165,7 @@ def _of_rows(rows: pa.Table, values: Mapping[str, Ints]) -> dict[str, Ints]:
         "most_step_events": events.max(axis=1),
         "most_case_targets": targets.max(axis=1),
         "tied_steps": (cases & (events > 1)).sum(axis=1),
-        "first_target_time": np.where(wanted, time, _NEVER).min(axis=1),
+        "first_target_time": np.where(wanted, time, NEVER).min(axis=1),
         "session_time": _session_time(time, opens, wanted),
         "last_time": time.max(axis=1),
         "falling_times": falling.sum(axis=1),
@@ -201,7 +202,7 @@ def _first_target_step(sequence_id: pa.ChunkedArray) -> Ints:
     return np.asarray(pc.list_element(parts, 1).cast(pa.int64()))
 
 
-def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> NDArray[np.uint64]:
+def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> Ints:
     """Of each row, whatever the file that it is in and however far it is filled up there: a sum of
     its numbers, each with a factor of its own (Carter and Wegman, 1979), mixed with the hashes of
     its texts.
@@ -222,7 +223,7 @@ def _hash(rows: pa.Table, split: str, values: Mapping[str, Ints]) -> NDArray[np.
         axis=1, dtype=np.int64,
     )  # fmt: skip
     total += numbers.view(np.uint64) @ factors.reshape(places, -1).T.ravel()
-    return np.asarray(hash_array(total))
+    return np.asarray(hash_array(total).view(np.int64))
 
 
 def _per_step(place: Ints, counted: Bools, length: int) -> Ints:

@@ -284,7 +284,7 @@ def _cut(
         rows = walk.then(make, schema)
     else:
         rows = _in_order(work, cleaned, parted, weights, encoder).mapInArrow(make, ddl(schema))
-    return work.stage(rows, "rows", schema, partition_by=("kind",), has_arrays=True)
+    return work.stage(rows, "rows", schema, partition_by=("kind",), by_bytes=True)
 
 
 def _item_indexes(work: Work, indexes: Indexes) -> Broadcast[dict[str, int]]:

@@ -26,7 +26,7 @@ class Layout:
 
     @property
     def fillers(self) -> int:
-        """Rows of weight 0, at most one in each of the last groups."""
+        """Rows of weight 0; of layout() at most one in each of the last groups."""
         return self.groups * self.group_rows - self.rows
 
     @property

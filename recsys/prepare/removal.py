@@ -94,14 +94,14 @@ def _without(
     sums, targets = writing.sums(on_disk), writing.file_targets(on_disk)
     stored_events = _stored_events(work, former, gone)
     planned = {split: former.splits[split].steps - steps_gone.get(split, 0) for split in SPLITS}
-    subjects = tables.read_whole(work.spark, work.url("histories")).count()
+    left = tables.read_whole(work.spark, work.url("histories")).count()
     kept_days = former.days if events is None else _days(work, place, former, gone)
     made = dataclasses.replace(
         former,
         days=kept_days,
         url=work.version,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        users=subjects,
+        users=left,
         content_fingerprint=writing.fingerprint(sums),
         splits={
             split: writing.section(_layout(former, split, sums.get(split)), paths[split],
@@ -109,7 +109,7 @@ def _without(
             for split in SPLITS
         },
         steps=(*former.steps, manifest.Step(
-            "users forgotten", former.users, subjects,
+            "users forgotten", former.users, left,
             f"histories: {forgotten} users of the {len(ids)} listed were known and are "
             "in no table any more; the steps above, vocabulary, categories and the events of days "
             "and types still count them"
@@ -147,12 +147,12 @@ def _carry_over(work: Work, former: Manifest, listed: Listed, name: str) -> None
 
 def _stored_events(work: Work, former: Manifest, listed: Listed) -> int:
     """Events of histories, and of what was before them, that stay."""
-    left = 0
-    for name in ("histories", "earlier"):
-        table = tables.read_whole(work.spark, files.join(former.url, name))
-        kept = listed.of(name).left(table).agg(F.sum(F.size("item")))
-        left += kept.collect()[0][0] or 0
-    return left
+    left = [
+        listed.of(name).left(tables.read_whole(work.spark, files.join(former.url, name)))
+        for name in writing.STORED.values()
+    ]
+    sizes = [rows.select(F.size("item").alias("events")) for rows in left]
+    return int(reduce(DataFrame.unionAll, sizes).agg(F.sum("events")).collect()[0][0] or 0)
 
 
 def _days(work: Work, place: str, former: Manifest, gone: Listed) -> tuple[Day, ...]:

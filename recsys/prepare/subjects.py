@@ -5,8 +5,9 @@ Shapes: U subjects, S splits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from operator import add
 
 import numpy as np
 import pyarrow as pa
@@ -14,22 +15,21 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys.prepare.cutting import Ints, changes
-from recsys.prepare.facts import spans
+from recsys.prepare.facts import NEVER, spans
 from recsys.schemas import NO_SPLIT, SPLITS, ddl
 
-_NEVER = 2**62
 _Table = dict[str, Ints]
 
 # How a subject's rows are taken together, those of a split, or those that are stored; and what
 # stands where there are none.
 _OF_SPLITS: dict[str, tuple[np.ufunc, int]] = {
-    "first_step": (np.minimum, _NEVER),
-    "end_step": (np.maximum, -_NEVER),
+    "first_step": (np.minimum, NEVER),
+    "end_step": (np.maximum, -NEVER),
     "case_steps": (np.add, 0),
-    "first_target_time": (np.minimum, _NEVER),
-    "last_time": (np.maximum, -_NEVER),
+    "first_target_time": (np.minimum, NEVER),
+    "last_time": (np.maximum, -NEVER),
 }
-_STORED: dict[str, tuple[np.ufunc, int]] = {"start": (np.minimum, _NEVER), "events": (np.add, 0)}
+_STORED: dict[str, tuple[np.ufunc, int]] = {"start": (np.minimum, NEVER), "events": (np.add, 0)}
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Found:
         several: subjects with rows of several splits
         alone: subjects with a row of test and none of valid
         most_case_steps: of a subject, by split
-        first_start: of the subjects of each split; _NEVER where there are none
+        first_start: of the subjects of each split; NEVER where there are none
         last_start: likewise
     """
 
@@ -59,21 +59,21 @@ class Found:
 
     def and_those(self, other: Found) -> Found:
         """Of the subjects of both."""
-        how: dict[str, Callable[[int, int], int]]
-        how = {"most_case_steps": max, "first_start": min, "last_start": max}
-
-        def both(name: str) -> int | list[int]:
-            own, others = getattr(self, name), getattr(other, name)
-            if isinstance(own, int):
-                return own + int(others)
-            return [how.get(name, int.__add__)(*pair) for pair in zip(own, others, strict=True)]
-
-        return Found(**{field.name: both(field.name) for field in fields(self)})  # type: ignore[arg-type]
+        return Found(
+            events=self.events + other.events,
+            overlaps=list(map(add, self.overlaps, other.overlaps)),
+            reaching=self.reaching + other.reaching,
+            several=self.several + other.several,
+            alone=self.alone + other.alone,
+            most_case_steps=list(map(max, self.most_case_steps, other.most_case_steps)),
+            first_start=list(map(min, self.first_start, other.first_start)),
+            last_start=list(map(max, self.last_start, other.last_start)),
+        )
 
 
 _NOTHING = Found(
     0, [0] * len(SPLITS), 0, 0, 0, [0] * len(SPLITS),
-    [_NEVER] * len(SPLITS), [-_NEVER] * len(SPLITS),
+    [NEVER] * len(SPLITS), [-NEVER] * len(SPLITS),
 )  # fmt: skip
 _FOUND: dict[str, str] = {
     name: "bigint" if isinstance(value, int) else "array<bigint>"
@@ -92,7 +92,7 @@ def seen(on_disk: DataFrame, stored: DataFrame) -> Found:
     nothing = {"split": NO_SPLIT, "first_step": -1, "last_step": -1}
     of_stored = [F.lit(nothing.get(name, 0)).alias(name) for name in names if name != "user_id"]
     of_spans = [F.lit(empty).alias(name) for name, (_, empty) in _STORED.items()]
-    # Batches are as large as those of the left one, and those of files are of one row.
+    # The left one decides of the size of batches, and those of FACTS are of one row.
     rows = stored.select("user_id", *of_stored, *_STORED).unionByName(
         spans(on_disk, *names).select(*names, *of_spans)
     )
@@ -174,7 +174,7 @@ def _found(table: _Table, overlaps: list[int]) -> Found:
     """Of whole subjects."""
     first_US, end_US, cases_US = (table[name] for name in ("first_step", "end_step", "case_steps"))
     time_US, last_US = table["first_target_time"], table["last_time"]
-    has_US = first_US < _NEVER
+    has_US = first_US < NEVER
     reaches = (end_US[:, 0] >= first_US[:, 1:].min(axis=1)) | (end_US[:, 1] >= first_US[:, 2])
     # What a row says of its place may be wrong: its times say the same.
     reaches |= (last_US[:, 0] > time_US[:, 1:].min(axis=1)) | (last_US[:, 1] > time_US[:, 2])
@@ -186,6 +186,6 @@ def _found(table: _Table, overlaps: list[int]) -> Found:
         several=int((has_US.sum(axis=1) > 1).sum()),
         alone=int((has_US[:, 2] & ~has_US[:, 1]).sum()),
         most_case_steps=cases_US.max(axis=0, initial=0).tolist(),
-        first_start=np.where(has_US, start_US, _NEVER).min(axis=0, initial=_NEVER).tolist(),
-        last_start=np.where(has_US, start_US, -_NEVER).max(axis=0, initial=-_NEVER).tolist(),
+        first_start=np.where(has_US, start_US, NEVER).min(axis=0, initial=NEVER).tolist(),
+        last_start=np.where(has_US, start_US, -NEVER).max(axis=0, initial=-NEVER).tolist(),
     )

@@ -65,7 +65,7 @@ class Work:
         name: str,
         schema: Mapping[str, str],
         partition_by: tuple[str, ...] = (),
-        has_arrays: bool = False,
+        by_bytes: bool = False,
     ) -> DataFrame:
         """Computes a table once: written below staging/, which goes at the end, and read back.
 
@@ -74,10 +74,10 @@ class Work:
             name: of its folder
             schema: column to type
             partition_by: columns that become folders
-            has_arrays: whether a row may be of a thousand bytes or more
+            by_bytes: whether batches for Python are limited in bytes, too: rows may be large
         """
         self._stage(frame, name, schema, partition_by)
-        spark = tables.with_batches_by_bytes(self.spark) if has_arrays else self.spark
+        spark = self.spark if by_bytes else tables.with_batches_by_rows(self.spark)
         return tables.read(spark, self._staging(name), schema)
 
     def stage_in_order(
@@ -114,6 +114,6 @@ def drafted(spark: SparkSession, config: Config) -> Iterator[Work]:
     place = config.paths.dataset
     # The days that a version keeps lie beside it.
     with files.drafted(place) as version, files.removed_on_failure(days.kept_by(version)):
-        work = Work(tables.with_batches_by_rows(spark), config, version)
+        work = Work(spark, config, version)
         yield work
         files.remove(work.url(_STAGING))

@@ -24,10 +24,11 @@ from recsys.schemas import HISTORIES, SEQUENCES, SPLITS, with_inputs
 # Spark numbers the files of one task with three digits; more would not sort by name.
 _FILES_PER_TASK = 500
 
-# Where what belongs to no split goes, by its kind.
-_FOLDERS = {HISTORY: "histories", EARLIER: "earlier"}
+# Folders of what belongs to no split, by its kind.
+STORED = {HISTORY: "histories", EARLIER: "earlier"}
 
 # Without dictionaries arrays of numbers take a third less time to write, and a sixth more room.
+# Statistics of them nobody asks for.
 write_numbers = partial(tables.write, plain=True)
 
 
@@ -104,7 +105,7 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         plans[split] = plan
         writes.append(partial(write_groups, work, wide, split, plan))
     schema = with_inputs(HISTORIES, input_arrays(work.config))
-    for kind, folder in _FOLDERS.items():
+    for kind, folder in STORED.items():
         together_in_rows = work.staged("rows", packed.schema).where(F.col("kind") == kind)
         whole = histories(together_in_rows, schema)
         writes.append(partial(write_numbers, whole, work.url(folder), schema))
@@ -133,7 +134,7 @@ def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple
 
     Args:
         work: where to
-        wide: SEQUENCES of in_groups()
+        wide: SEQUENCES in partitions of whole groups, in order
         split: its name
         plan: says how many rows a group has
 
@@ -167,9 +168,8 @@ def stored(work: Work) -> DataFrame:
         user_id, start: of the first event, in seconds, and events: how many
     """
     schema = with_inputs(HISTORIES, input_arrays(work.config))
-    latest, earlier = (
-        tables.read(work.spark, work.url(name), schema) for name in _FOLDERS.values()
-    )
+    spark = tables.with_batches_by_rows(work.spark)
+    latest, earlier = (tables.read(spark, work.url(name), schema) for name in STORED.values())
     return latest.unionAll(earlier).select(
         "user_id", F.array_min("timestamp").alias("start"), F.size("timestamp").alias("events")
     )
@@ -177,19 +177,12 @@ def stored(work: Work) -> DataFrame:
 
 def sums(on_disk: DataFrame) -> dict[str, Row]:
     """What all rows of a split say together, of FACTS; splits without rows are absent."""
-    files_of, found = on_disk.drop("spans").where("rows > 0").collect(), {}
-    for split in sorted({file.split for file in files_of}):
-        own = [file.asDict() for file in files_of if file.split == split]
-        columns = {name: [file[name] for file in own] for name in own[0]}
-        found[split] = Row(
-            split=split,
-            rows=sum(columns["rows"]),
-            hash=sum(columns["hash"]) % 2**64,
-            **{name: sum(columns[name]) for name in SUMS},
-            **{name: min(columns[name]) for name in LEAST},
-            **{name: max(columns[name]) for name in MOST},
-        )
-    return found
+    rows = on_disk.where("rows > 0").groupBy("split").agg(
+        *[F.sum(name).alias(name) for name in ("rows", "hash", *SUMS)],
+        *[F.min(name).alias(name) for name in LEAST],
+        *[F.max(name).alias(name) for name in MOST],
+    )  # fmt: skip
+    return {row.split: row for row in rows.collect()}
 
 
 def fingerprint(sums: dict[str, Row]) -> str:

@@ -13,7 +13,6 @@ from recsys.tables.raw import (
 )
 from recsys.tables.session import (
     spark_session,
-    with_batches_by_bytes,
     with_batches_by_rows,
     with_batches_of,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "row_groups",
     "schema_of",
     "spark_session",
-    "with_batches_by_bytes",
     "with_batches_by_rows",
     "with_batches_of",
     "write",

@@ -38,8 +38,6 @@ _ALWAYS = {
     "spark.sql.legacy.parquet.nanosAsLong": "true",
     # Lists without nulls lie in Parquet's two levels, which cost half as much to write as three.
     "spark.sql.parquet.writeLegacyFormat": "true",
-    # Groups of sequences are ranked within the partitions that they are in.
-    "spark.sql.requireAllClusterKeysForDistribution": "false",
     # Version 2 can leave a failed task's files among the good ones.
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "1",
 }
@@ -86,14 +84,12 @@ def with_batches_of(spark: SparkSession, rows: int) -> SparkSession:
 def with_batches_by_rows(spark: SparkSession) -> SparkSession:
     """Another session, whose batches for Python are limited by their rows alone, which are small.
 
-    To limit the bytes, too, Spark adds up the sizes of all columns at every row.
+    To limit the bytes, too, Spark adds up the sizes of all columns at every row. What spark-submit
+    was told of the bytes stands.
     """
+    if spark.conf.get(_BYTES_OF_BATCH, None) is not None:
+        return spark
     return session_with(spark, {_BYTES_OF_BATCH: 2**31 - 1})
-
-
-def with_batches_by_bytes(spark: SparkSession) -> SparkSession:
-    """Another session, whose batches for Python have so many bytes at most, for larger rows."""
-    return session_with(spark, {_BYTES_OF_BATCH: 2**26})
 
 
 def session_with(spark: SparkSession, settings: Mapping[str, int | str]) -> SparkSession:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from recsys.train.precision import product
 from recsys.train.scored import Scored
 
-_CASES_AT_ONCE = 256
+CASES_AT_ONCE = 256
 
 # Loss sum; gradients by state [C, D], item [K, D], bias [K], added [O] and target [P].
 Tensors = tuple[tf.Tensor, ...]
@@ -44,7 +44,7 @@ def cross_entropy_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
 
 def _with_gradients(scored: Scored, weight_P: tf.Tensor) -> Tensors:
     cases = tf.shape(scored.state_CD)[0]
-    blocks = tf.maximum(-(-cases // _CASES_AT_ONCE), 1)  # of no cases there is one of none
+    blocks = tf.maximum(-(-cases // CASES_AT_ONCE), 1)  # of no cases there is one of none
     rows, targets = (
         tf.TensorArray(tf.float32, blocks, element_shape=shape, infer_shape=False)
         for shape in ([None, scored.state_CD.shape[1]], [None])
@@ -53,8 +53,8 @@ def _with_gradients(scored: Scored, weight_P: tf.Tensor) -> Tensors:
 
     def block(number: tf.Tensor, carried: tuple[Any, ...]) -> tuple[tf.Tensor, tuple[Any, ...]]:
         loss_sum, rows, targets, by_item_KD, by_bias_K, by_added_O = carried
-        first = number * _CASES_AT_ONCE
-        found = _block(scored, weight_P, first, tf.minimum(first + _CASES_AT_ONCE, cases))
+        first = number * CASES_AT_ONCE
+        found = _block(scored, weight_P, first, tf.minimum(first + CASES_AT_ONCE, cases))
         by_added_O = tf.tensor_scatter_nd_update(by_added_O, found["added_o1"], found["by_added_o"])
         return number + 1, (
             loss_sum + found["loss_sum"],

@@ -47,6 +47,9 @@ def train(config: Config, shard: Shard) -> None:
         trainer, chosen = _with_others(trainer, chosen, own)
     if own is not None:
         own.finish(trainer, chosen)
+    # Rank 0 may stand still there as anywhere else, and nobody would know.
+    with trainer.together("published"):
+        ranks.sum_over_ranks([0.0], "published")
 
 
 def _train(

@@ -14,6 +14,7 @@ from recsys.schemas import SEQUENCE_ARRAYS
 from recsys.texts import table
 from recsys.train import batches, tracking
 from recsys.train.batches import Shard
+from recsys.train.cross_entropy import CASES_AT_ONCE
 from recsys.train.loop import Trainer
 from recsys.train.pipeline import build
 from recsys.train.validation import SCORES_AT_ONCE
@@ -69,8 +70,12 @@ def _lines(config: Config, dataset: Manifest, trainer: Trainer) -> Iterator[str]
     memory = _memory(config, dataset, trainer)
     rows = [("memory of a rank, besides TensorFlow's own", "MiB")]
     rows += [(name, f"{size / 2**20:,.1f}") for name, size in memory.items()]
-    total = memory["weights"] + memory["optimizer"] + memory["gradients"] + memory["row groups"]
-    most = total + max(memory["scores of a training step"], memory["scores of a validation step"])
+    always = memory["weights"] + memory["optimizer"] + memory["row groups"]
+    most = always + max(
+        memory["gradients"] + memory["scores of a training step"],
+        memory["scores of a validation step"],
+        memory["a checkpoint, of rank 0"],
+    )
     yield table([*rows, ("at most at once, about", f"{most / 2**20:,.1f}")])
     yield f"writes: {files.join(files.as_url(config.paths.model), 'versions', '<new>')}/"
 
@@ -121,7 +126,10 @@ def _memory(config: Config, dataset: Manifest, trainer: Trainer) -> dict[str, in
     weights = _bytes(trainer.variables)
     # Of the whole catalogue each lane has gradients of its own before they are added.
     dense = train.lanes if trainer.sampler is None else 1
-    scores = _COPIES_OF_SCORES * _FLOAT_BYTES * targets
+    at_once = targets
+    if train.loss == "cross_entropy":
+        at_once = min(targets, train.lanes * CASES_AT_ONCE)
+    scores = _COPIES_OF_SCORES * _FLOAT_BYTES * at_once
     largest = max(file.rows for file in dataset.splits["train"].files)
     row = dataset.sequence_length * len(SEQUENCE_ARRAYS) * _FLOAT_BYTES
     return {
@@ -132,6 +140,8 @@ def _memory(config: Config, dataset: Manifest, trainer: Trainer) -> dict[str, in
         "scores of a validation step": _COPIES_OF_SCORES
         * _FLOAT_BYTES
         * max(min(targets * dataset.vocabulary_size, SCORES_AT_ONCE), dataset.vocabulary_size),
+        # The arrays, and the file that is made of them.
+        "a checkpoint, of rank 0": 2 * (weights + _bytes(trainer.optimizer.state())),
         # The one that is read, the one that is cut, and the batches made of it.
         "row groups": 3 * largest * row,
     }

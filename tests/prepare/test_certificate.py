@@ -28,11 +28,11 @@ from recsys.prepare.certificate import (
     time_checks,
     whole_checks,
 )  # fmt: skip
-from recsys.prepare.facts import facts
+from recsys.prepare.facts import NEVER, facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.recount import recounted
 from recsys.prepare.split import SplitTimes
-from recsys.prepare.subjects import Subjects, seen
+from recsys.prepare.subjects import Found, Subjects, seen
 from recsys.prepare.vocabulary_checks import vocabulary_checks
 from recsys.prepare.writing import fingerprint, sums
 from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, SPLITS, VOCABULARY, ddl
@@ -318,26 +318,42 @@ def test_events_that_were_lost_are_seen(spark: SparkSession) -> None:
 @given(st.lists(st.integers(1, 40), max_size=8), st.integers(0, 10**6))
 def test_subjects_are_seen_alike_in_whatever_batches(cuts: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rows = pd.DataFrame({"user_id": np.sort(rng.integers(0, 9, 40)).astype(str)})
+    rows = pd.DataFrame({"user_id": rng.integers(0, 9, 40).astype(str)})
     for name in ("split", "last_step", "first_step", "end_step", "case_steps"):
         rows[name] = rng.integers(0, 4, 40)
     for name in ("first_target_time", "last_time", "start", "events"):
         rows[name] = rng.integers(0, 9, 40)
-    batch, found = pa.RecordBatch.from_pandas(rows, preserve_index=False), []
-    for borders in ([], sorted({cut for cut in cuts if cut < 40})):
-        stream = Subjects()
-        for begin, end in itertools.pairwise([0, *borders, 40]):
-            stream.feed(batch.slice(begin, end - begin))
-        found.append(stream.finish())
-    assert found[0] == found[1]
-    assert found[0].events == rows["events"].sum()
-    of_splits = rows[rows["split"] < 3]
-    sides = of_splits.groupby("user_id")["split"].agg(set)
-    assert found[0].several == sum(len(own) > 1 for own in sides)
-    assert found[0].alone == sum(2 in own and 1 not in own for own in sides)
-    first = of_splits[of_splits["split"] == 1]["user_id"].unique()
-    starts = rows[rows["user_id"].isin(first)].groupby("user_id")["start"].min()
-    assert found[0].first_start[1] == starts.min() if len(starts) else 2**62
+    rows = rows.sort_values(["user_id", "first_step", "last_step"])
+    batch, stream = pa.RecordBatch.from_pandas(rows, preserve_index=False), Subjects()
+    for begin, end in itertools.pairwise([0, *sorted({cut for cut in cuts if cut < 40}), 40]):
+        stream.feed(batch.slice(begin, end - begin))
+    assert stream.finish() == _found_by_hand(rows.to_dict("records"))
+
+
+def _found_by_hand(rows: list[dict[str, Any]]) -> Found:
+    found = Found(0, [0] * 3, 0, 0, 0, [0] * 3, [NEVER] * 3, [-NEVER] * 3)
+    for _, group in itertools.groupby(rows, key=lambda row: row["user_id"]):
+        whole = list(group)
+        own = [[row for row in whole if row["split"] == split] for split in range(3)]
+        for before, row in itertools.pairwise(whole):
+            if row["split"] < 3 and row["first_step"] <= before["last_step"]:
+                found.overlaps[row["split"]] += 1
+        start = min(row["start"] for row in whole)
+        found.events += sum(row["events"] for row in whole)
+        found.several += sum(map(bool, own)) > 1
+        found.alone += bool(own[2]) and not own[1]
+        found.reaching += any(
+            row["end_step"] >= later["first_step"] or row["last_time"] > later["first_target_time"]
+            for split in range(2) for row in own[split]
+            for then in own[split + 1 :] for later in then
+        )  # fmt: skip
+        for split in range(3):
+            cases = sum(row["case_steps"] for row in own[split])
+            found.most_case_steps[split] = max(found.most_case_steps[split], cases)
+            if own[split]:
+                found.first_start[split] = min(found.first_start[split], start)
+                found.last_start[split] = max(found.last_start[split], start)
+    return found
 
 
 # Split, session, user, start of the session in seconds; what is wrong with them as a split by

@@ -12,13 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys import files, manifest
+from recsys import files, manifest, tables
 from recsys.config import Config, EventColumns, Identities
 from recsys.errors import ConfigError, DataError
 from recsys.hashing import Key
 from recsys.manifest import Manifest
-from recsys.prepare import pipeline
+from recsys.prepare import pipeline, removal
+from recsys.prepare.listed import Listed
 from recsys.prepare.removal import forget
+from recsys.prepare.work import Work
 from recsys.schemas import FIRST_ITEM, SEQUENCE_ARRAYS, SPLITS
 from tests.prepare.small import DAY, log_rows, small_config, write_csv
 
@@ -160,6 +162,26 @@ def test_row_groups_stay_equal_and_the_others_where_they_were(
         assert (section.rows, section.fillers) == (weights.count(1), weights.count(0))
         assert section.targets == sum(file.targets for file in section.files)
         assert 0 < section.steps < made.splits[split].steps
+
+
+def test_what_is_lost_of_those_who_stay_is_seen(
+    config: Config, left: Manifest, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_over = removal._carry_over
+
+    def loses(work: Work, former: Manifest, gone: Listed, name: str) -> None:
+        if name != "histories":
+            carry_over(work, former, gone, name)
+            return
+        rows = tables.read_whole(spark, files.join(former.url, name))
+        kept = gone.of(name).left(rows)
+        tables.write(kept.limit(kept.count() - 1), work.url(name), tables.schema_of(rows))
+
+    monkeypatch.setattr(removal, "_carry_over", loses)
+    users = _users(Path(config.paths.dataset).parent, "u5")
+    with pytest.raises(DataError, match=r"events of histories and earlier ones: expected \d+, fou"):
+        forget(spark, config, users)
+    assert manifest.read(config.paths.dataset) == left
 
 
 def test_another_key_or_none_is_refused(

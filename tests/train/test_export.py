@@ -24,7 +24,16 @@ from recsys.train.tower import Catalogue
 from recsys.train.vectors import write_item_vectors
 from tests.datasets import LENGTH
 
-EVENT_INPUTS = ("event_type", "gap", "session_start", "dwell", "platform", "price", "quantity")
+EVENT_INPUTS = (
+    "event_type",
+    "gap",
+    "session_start",
+    "dwell",
+    "platform",
+    "query",
+    "price",
+    "quantity",
+)
 NAMES = (
     "item", "event_type", "gap_seconds", "session_start", "step", "timestamp", "platform", "target"
 )  # fmt: skip
@@ -49,7 +58,7 @@ def _built(
         dataset.event_type_size,
         np.arange(size),
         known_size=known_size,
-        inputs={"platform": FIRST_ITEM + 2, **dict.fromkeys(SCALES, 0)},
+        inputs={"platform": FIRST_ITEM + 2, "query_1": 9, "query_2": 9, **dict.fromkeys(SCALES, 0)},
     )
     if has_features:
         index_V = np.arange(size, dtype=np.int32)
@@ -98,7 +107,7 @@ def rows(dataset: Manifest) -> dict[str, np.ndarray]:
     item = np.array(table["item"])
     table["platform"] = np.where(item > 0, 1 + item % 3, 0)
     found = {name: np.array(table[name], np.int32) for name in NAMES}
-    return {**found, **_numbers(item)}
+    return {**found, **_words(item), **_numbers(item)}
 
 
 def _raw(item: np.ndarray) -> dict[str, np.ndarray]:
@@ -107,6 +116,13 @@ def _raw(item: np.ndarray) -> dict[str, np.ndarray]:
         "price": np.where(item % 4 == 0, np.nan, item / 3),
         "quantity": np.where(item % 5 == 0, np.nan, item % 7),
     }
+
+
+def _words(item: np.ndarray) -> dict[str, np.ndarray]:
+    """One event in three is a search, of one word or of two."""
+    first = np.where((item > 0) & (item % 3 == 0), 1 + item % 8, 0)
+    second = np.where(item % 2 == 0, first, 0)
+    return {"query_1": first.astype(np.int32), "query_2": second.astype(np.int32)}
 
 
 def _numbers(item: np.ndarray) -> dict[str, np.ndarray]:
@@ -161,6 +177,7 @@ def test_raw_events_give_what_the_prepared_arrays_give(
         session_starts=tf.constant(rows["session_start"]),
         prices=tf.constant(_raw(item)["price"]),
         quantities=tf.constant(_raw(item)["quantity"]),
+        **{name: tf.constant(words) for name, words in _words(item).items()},
         k=tf.constant(4),
     )
     scores = ranking.without_reserved(saved_model.load(str(exported)).scores(rows))
@@ -168,6 +185,14 @@ def test_raw_events_give_what_the_prepared_arrays_give(
     expected = [[f"item-{index - FIRST_ITEM}".encode() for index in row] for row in items.numpy()]
     assert found["item_ids"].numpy().tolist() == expected
     np.testing.assert_allclose(found["scores"], values, atol=1e-4)
+
+
+def test_words_of_searches_change_the_vectors(exported: Path, rows: dict[str, np.ndarray]) -> None:
+    ranker, item = saved_model.load(str(exported)), rows["item"]
+    for name in ("query_1", "query_2"):
+        other = np.where((item > 0) & (item % 3 == 0), 1 + rows[name] % 8, 0).astype(np.int32)
+        found = ranker.encode({**rows, name: other})["vectors"].numpy()
+        assert np.abs(found - ranker.encode(rows)["vectors"].numpy()).max() > 1e-3
 
 
 def test_numbers_of_events_change_the_vectors(exported: Path, rows: dict[str, np.ndarray]) -> None:
@@ -189,6 +214,8 @@ def test_what_the_vocabulary_does_not_know_is_the_unknown_item(exported: Path) -
             session_starts=tf.constant([[1]]),
             prices=tf.constant([[2.5]], tf.float64),
             quantities=tf.constant([[math.nan]], tf.float64),
+            query_1=tf.constant([[3]]),
+            query_2=tf.constant([[0]]),
             k=tf.constant(5),
         )
         return found["item_ids"].numpy().tolist()
@@ -211,7 +238,7 @@ def histories(dataset: Manifest) -> dict[str, np.ndarray]:
     """As TFLite takes them, all of one length; the last one is empty."""
     rows = read_rows(dataset, "test", 8)
     rows["platform"] = np.where(rows["item"] > 0, 1 + rows["item"] % 3, 0)
-    rows |= _numbers(rows["item"])
+    rows |= _words(rows["item"]) | _numbers(rows["item"])
     nothing = {name: np.full((1, LENGTH), -1 if name == "step" else 0) for name in rows}
     return {name: np.concatenate([values, nothing[name]]) for name, values in rows.items()}
 

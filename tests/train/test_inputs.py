@@ -53,6 +53,18 @@ def test_only_what_is_asked_for_is_read() -> None:
     assert found[5:] == ("timestamp", "platform")
 
 
+def test_words_of_a_search_add_their_vectors_and_missing_ones_nothing() -> None:
+    inputs = EventInputs(("query",), 3, {"query_1": 9, "query_2": 9}, 4)
+    table = inputs.tables["query"]
+    table.assign(np.random.default_rng(1).normal(size=table.shape))
+    word_2BL = np.array([[[5, 7, 0]], [[8, 0, 0]]], np.int32)
+    batch = {f"query_{number + 1}": tf.constant(own) for number, own in enumerate(word_2BL)}
+    found = inputs.add_vectors(tf.ones([1, 3, 4]), batch).numpy()
+    rows = table.numpy()
+    expected = [1 + rows[5] + rows[8], 1 + rows[7], np.ones(4)]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("train", "message"),
     [
