@@ -165,7 +165,7 @@ def test_plain_tables_have_neither_dictionaries_nor_statistics(
     group = pq.ParquetFile(file).metadata.row_group(0)
     for column in (group.column(place) for place in range(2)):
         assert (column.statistics is not None and column.statistics.has_min_max) is not plain
-        assert any("DICTIONARY" in encoding for encoding in column.encodings) is not plain
+    assert any("DICTIONARY" in encoding for encoding in group.column(0).encodings) is not plain
 
 
 def test_batches_for_python_are_limited_by_rows_or_by_bytes(spark: SparkSession) -> None:
@@ -175,7 +175,7 @@ def test_batches_for_python_are_limited_by_rows_or_by_bytes(spark: SparkSession)
             lambda batches: (
                 pa.RecordBatch.from_pydict({"rows": [len(batch)]}) for batch in batches
             ),
-            "rows int",
+            "rows bigint",
         )
         return [row.rows for row in counted.collect()]
 
