@@ -120,9 +120,12 @@ def read_test(settings: list[str], metrics: dict[str, str], work: Path) -> dict[
         sys.exit(f"{choice}: expected the choice by validation before test is read, found none")
     written, found = json.loads(choice.read_text()), _model(work)["model_version"]
     if written["model_version"] != found:
-        sys.exit(f"{choice}: expected that of model {found}, found {written['model_version']}")
-    if written["settings"] != settings:
-        sys.exit(f"{choice}: expected that of {settings}, found {written['settings']}")
+        sys.exit(
+            f"{choice}: expected the choice of model {found}, found that of "
+            f"{written['model_version']}"
+        )
+    if written.get("settings") != settings:
+        sys.exit(f"{choice}: expected the settings {settings}, found {written.get('settings')}")
     seconds = job([*_SPARK, "jobs/evaluate.py", *settings])
     report = files.current(str(work / "report"), "jobs/evaluate.py")
     of_model = files.read_json(files.join(report, "metrics.json"))["systems"]["model"]

@@ -45,6 +45,18 @@ def test_a_model_that_was_not_chosen_is_not_tested(protocol: ModuleType, tmp_pat
     assert not (tmp_path / "report").exists()
 
 
+def test_what_was_chosen_with_other_settings_is_not_tested(
+    protocol: ModuleType, tmp_path: Path
+) -> None:
+    _publish_model(tmp_path, "first")
+    options = _options(tmp_path, "test")
+    chosen = {"model_version": "first", "settings": protocol._settings("beauty", options, tmp_path)}
+    (tmp_path / "choice.json").write_text(json.dumps(chosen))
+    with pytest.raises(SystemExit, match=r"choice.json: expected the settings .*yoochoose64.yaml"):
+        protocol.run("yoochoose64", {"mrr@20": "mrr@20"}, options)
+    assert not (tmp_path / "report").exists()
+
+
 @pytest.mark.parametrize(("ranks", "targets"), [(1, 1024), (2, 512)])
 def test_ranks_share_the_batch(
     protocol: ModuleType, tmp_path: Path, ranks: int, targets: int
