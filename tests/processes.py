@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-import pytest
 
 ROOT = Path(__file__).parents[1]
 _BIN = Path(sys.executable).parent
@@ -161,10 +160,3 @@ def killed_at_work(processes: Iterable[psutil.Process]) -> psutil.Process | None
                 return process
             process.resume()
     return None
-
-
-# TensorFlow's products take other ways through other processors.
-same_bits = pytest.mark.skipif(
-    "avx512f" not in Path("/proc/cpuinfo").read_text(),
-    reason="without AVX-512 the last bits of a score depend on the batch that it is computed in",
-)

@@ -15,7 +15,6 @@ from recsys import files, manifest
 from recsys.config import Ranking, Rules, Stock
 from recsys.schemas import FIRST_ITEM
 from recsys.score import pipeline
-from tests.processes import same_bits
 from tests.score import brute
 from tests.score.listing import (
     K,
@@ -240,7 +239,6 @@ def test_rows_say_what_arrays_say(
             assert row[name] == of_user[name][place]
 
 
-@same_bits
 def test_neither_partitions_nor_blocks_change_a_list(
     spark: SparkSession, world: World, plain: dict[str, dict]
 ) -> None:
@@ -260,7 +258,6 @@ def test_neither_partitions_nor_blocks_change_a_list(
 @pytest.mark.parametrize(
     "train", [{"readout": "attention", "normalize": True}, {"cell": "lstm", "layers": 2}]
 )
-@same_bits
 def test_partitions_change_no_bit_of_any_models_lists(
     spark: SparkSession, own: World, train: dict[str, Any]
 ) -> None:
@@ -274,7 +271,6 @@ def test_partitions_change_no_bit_of_any_models_lists(
     assert len({about["lists"]["home"]["content"] for about in found}) == 1
 
 
-@same_bits
 def test_partitions_change_no_list_under_rules(spark: SparkSession, world: World) -> None:
     rules = Rules(
         leave_out={"purchase": None, "view": 3}, at_most={"colour": 4, "tags": 5}, diversity=0.3,

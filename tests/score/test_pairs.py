@@ -20,7 +20,6 @@ from recsys.errors import ConfigError, DataError
 from recsys.schemas import FIRST_ITEM, PAIRS, RECOMMENDATION_FOLDERS
 from recsys.score import pipeline, subjects
 from recsys.tables import read
-from tests.processes import same_bits
 from tests.score.brute import INPUTS
 from tests.score.worlds import DAY, ITEMS, USERS, World, write_model
 
@@ -141,7 +140,6 @@ def test_json_lines_hold_the_pairs_of_a_user(version: str) -> None:
         assert found[key][0] == (None if probability is None else pytest.approx(probability))
 
 
-@same_bits
 def test_the_same_whatever_the_parts(
     spark: SparkSession, version: str, buyers: World, asked: list[Pair]
 ) -> None:
@@ -151,7 +149,6 @@ def test_the_same_whatever_the_parts(
     assert len(one["parts"]) > len(other["parts"]) == 1
 
 
-@same_bits
 def test_many_items_of_a_user_are_rows_of_a_few(
     spark: SparkSession, version: str, buyers: World, asked: list[Pair],
     monkeypatch: pytest.MonkeyPatch,

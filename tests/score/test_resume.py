@@ -16,7 +16,6 @@ from recsys.errors import DataError
 from recsys.score import pipeline
 from recsys.score.parts import Part, Run
 from recsys.score.plan import Plan
-from tests.processes import same_bits
 from tests.score.damage import change_a_score, cut, histories_of, spoil
 from tests.score.listing import small
 from tests.score.worlds import USERS, World, write_model
@@ -47,7 +46,6 @@ def test_a_run_that_ended_before_it_was_published_goes_on(
     assert len(files.versions(config.paths.recommendations)) == 1
 
 
-@same_bits
 def test_parts_that_are_damaged_are_not_published_and_scored_again(
     spark: SparkSession, own: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
