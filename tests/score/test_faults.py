@@ -30,8 +30,7 @@ from tests.processes import (
 from tests.score.worlds import World, write_world
 
 PARTS = 12
-# Batches of other sizes may differ in the last bits of their scores.
-SCORE = Score(top_k=6, batch_users=8, users_per_part=1)
+SCORE = Score(top_k=6, batch_users=8)
 
 
 @pytest.fixture
