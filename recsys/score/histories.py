@@ -5,7 +5,7 @@ Shapes: B users, L events of a history.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,10 @@ from recsys.arrays import matrix, pad
 from recsys.config import Rules
 from recsys.encoding import Encoded, Ints, Pairs, Rows
 from recsys.saved_model import Encoder
-from recsys.schemas import FIRST_ITEM, UNKNOWN
+from recsys.schemas import FIRST_ITEM
 from recsys.score.subjects import SECONDS_PER_DAY
 from recsys.score.vectors import require_finite
+from recsys.tiles import TILE
 
 # Room for events, and for steps: the more sizes there are, the less of it is empty, but the more
 # blocks are not full.
@@ -29,11 +30,9 @@ _SIZES = np.array([8, *(size << power for power in range(20) for size in (16, 24
 def read(batch: pa.RecordBatch, users: int, inputs: Iterable[str]) -> Rows:
     """The arrays [B, L] of a batch, filled up to so many users with empty histories.
 
-    The number is always the same, as the last bits of a product may depend on its shape.
-
     Args:
         batch: of histories
-        users: B
+        users: B, in whole tiles
         inputs: the arrays that the model reads
     """
     rows = {}
@@ -63,19 +62,30 @@ def _shapes(step_BL: Ints) -> Ints:
     return np.asarray(_SIZES[np.searchsorted(_SIZES, np.stack([events_B, steps_B], axis=1))])
 
 
-def _encoded(encoder: Encoder, rows: Rows, users: int) -> Encoded:
+def of_one_shape(rows: Rows, users: int) -> Iterator[tuple[npt.NDArray[np.intp], Rows]]:
     """The histories, each among those of its own shape alone, in blocks of always as many.
 
-    Those behind the users, with which the rows are filled up, have vectors of zeros.
+    So a user's last bits do not depend on who else is in the block (recsys.tiles), and thereby not
+    on the partitions.
 
-    The last bits of a product depend on its shape: so they do not on who else is in the block, and
-    thereby not on the partitions.
+    Args:
+        rows: of `read`
+        users: that there are
+
+    Yields:
+        the rows of these users, and their arrays: they are the first of a block
     """
     shape_B2 = _shapes(rows["step"][:users])
-    vectors, pairs = [], []
     for events, steps in np.unique(shape_B2, axis=0):
         row = np.flatnonzero((shape_B2 == (events, steps)).all(axis=1))
-        found = encoding.encode(encoder, _block(rows, row, events, steps))
+        yield row, _block(rows, row, events, steps)
+
+
+def _encoded(encoder: Encoder, rows: Rows, users: int) -> Encoded:
+    """The histories; those with which the rows are filled up have vectors of zeros."""
+    vectors, pairs = [], []
+    for row, block in of_one_shape(rows, users):
+        found = encoding.encode(encoder, block)
         is_own_P = found.pairs.row < len(row)
         own = [values[is_own_P] for values in (found.pairs.row, found.pairs.item)]
         vectors.append((row, found.vectors[: len(row)]))
@@ -87,14 +97,17 @@ def _encoded(encoder: Encoder, rows: Rows, users: int) -> Encoded:
 
 
 def _block(rows: Rows, row: npt.NDArray[np.intp], events: int, steps: int) -> Rows:
-    """Some of the rows in arrays of one shape, which a last row without meaning fills."""
+    """Some of the rows in arrays of one shape, which a last tile without meaning fills.
+
+    What the model says of the items of histories is one list: its last ones are these rows'.
+    """
     block = {}
     for name, values in rows.items():
         own = values[row][:, :events]
-        block[name] = np.full((len(values) + 1, events), pad(name), values.dtype)
+        block[name] = np.full((len(values) + TILE, events), pad(name), values.dtype)
         block[name][: len(row), : own.shape[1]] = own
-    block["item"][-1] = UNKNOWN
-    block["step"][-1] = np.minimum(np.arange(events), steps - 1)
+    block["item"][-TILE:] = FIRST_ITEM
+    block["step"][-TILE:] = np.minimum(np.arange(events), steps - 1)
     return block
 
 

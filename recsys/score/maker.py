@@ -17,14 +17,15 @@ from recsys.score.limits import Room
 from recsys.score.plan import Plan
 from recsys.score.shelf import Shelf
 from recsys.score.vectors import Floats
+from recsys.tiles import TILE
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 
 # So many times a list's length are looked at first where limits may use up the best items.
 _GROWTH = 4
-# Users whose lists go on together, always as many, as last bits may depend on the number.
-_GO_ON_TOGETHER = 64
+# Users whose lists go on together.
+_GO_ON_TOGETHER = 3 * TILE
 
 
 @dataclass(frozen=True)

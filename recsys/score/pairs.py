@@ -1,6 +1,6 @@
 """Probabilities of a purchase for pairs of a user and an item, from the users' histories.
 
-Shapes: B users, P pairs, M pairs at once.
+Shapes: B users, P pairs.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys import tiles
 from recsys.encoding import Ints, Rows
 from recsys.saved_model import Encoder
-from recsys.schemas import PAIR_SOURCES
+from recsys.schemas import FIRST_ITEM, PAIR_SOURCES
 from recsys.score import histories, mapped
 from recsys.score.plan import Plan
 from recsys.score.vectors import require_finite
 
 _MODEL, _NO_HISTORY, _UNKNOWN_ITEM = range(len(PAIR_SOURCES))
-# M is always the same, as the last bits of a product may depend on its shape.
 _PAIRS_AT_ONCE = 4096
 
 
@@ -42,7 +42,7 @@ class Purchases:
             batch: user_id, the arrays of a history, candidate_id and candidate
         """
         plan = self._plan
-        rows = histories.read(batch, plan.score.batch_users, plan.inputs)
+        rows = histories.read(batch, plan.block_rows, plan.inputs)
         candidates = batch.column("candidate")
         row_P = np.repeat(np.arange(batch.num_rows), np.diff(np.asarray(candidates.offsets)))
         item_P = np.asarray(candidates.flatten())
@@ -52,7 +52,7 @@ class Purchases:
         is_asked_P = source_P == _MODEL
         probability_P = np.zeros(len(item_P), np.float32)
         subject = batch.column("user_id").take(pa.array(row_P))
-        asked_P = self._probability(rows, row_P[is_asked_P], item_P[is_asked_P])
+        asked_P = probability(self._encoder, rows, row_P[is_asked_P], item_P[is_asked_P])
         require_finite(asked_P, subject.filter(pa.array(is_asked_P)), "user")
         probability_P[is_asked_P] = asked_P
         columns = [
@@ -64,14 +64,29 @@ class Purchases:
         ]
         return pa.RecordBatch.from_arrays(columns, list(plan.schema))
 
-    def _probability(
-        self, rows: Rows, row_P: npt.NDArray[np.intp], item_P: Ints
-    ) -> npt.NDArray[np.float32]:
-        step_P = rows["step"].max(axis=1)[row_P] + 1
-        found_P = np.zeros(len(row_P), np.float32)
-        for start in range(0, len(row_P), _PAIRS_AT_ONCE):
-            here = slice(start, start + _PAIRS_AT_ONCE)
-            padded = [np.resize(values[here], _PAIRS_AT_ONCE) for values in (row_P, step_P, item_P)]
-            found_M = self._encoder.purchases(rows, *padded).numpy()
-            found_P[here] = found_M[: len(row_P[here])]
-        return found_P
+
+def probability(
+    encoder: Encoder, rows: Rows, row_P: npt.NDArray[np.intp], item_P: Ints
+) -> npt.NDArray[np.float32]:
+    """The probability that an item which comes next is bought [P].
+
+    Args:
+        encoder: the model's
+        rows: of histories.read
+        row_P: of each pair
+        item_P: index in the vocabulary
+    """
+    found_P = np.zeros(len(row_P), np.float32)
+    for users, block in histories.of_one_shape(rows, int(row_P.max(initial=-1)) + 1):
+        step_N = block["step"].max(axis=1) + 1
+        own = np.flatnonzero(np.isin(row_P, users))
+        for start in range(0, len(own), _PAIRS_AT_ONCE):
+            here = own[start : start + _PAIRS_AT_ONCE]
+            row = np.searchsorted(users, row_P[here])
+            # Filled up with a pair at the end of the longest history that there can be, at least
+            # one: further steps than any pair asks for are not looked at.
+            fill = (0, tiles.whole(len(here) + 1) - len(here))
+            row = np.pad(row, fill, constant_values=len(step_N) - 1)
+            item = np.pad(item_P[here], fill, constant_values=FIRST_ITEM)
+            found_P[here] = encoder.purchases(block, row, step_N[row], item).numpy()[: len(here)]
+    return found_P

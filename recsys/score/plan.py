@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from recsys import files
+from recsys import files, tiles
 from recsys.config import Score
 from recsys.schemas import FIRST_ITEM, PAIRS, USER_VECTORS, recommendations
 from recsys.score.arrange import Lists
@@ -145,6 +145,11 @@ class Plan:
     def lists(self, users: int) -> Lists:
         """Empty lists."""
         return Lists(users, self.list_length)
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of the arrays of a block of users."""
+        return tiles.whole(self.score.batch_users)
 
     @property
     def limits(self) -> Limits:

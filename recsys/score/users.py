@@ -34,7 +34,7 @@ class Vectors:
 
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """One row a user of a block of at most batch_users."""
-        rows = histories.read(batch, self._plan.score.batch_users, self._plan.inputs)
+        rows = histories.read(batch, self._plan.block_rows, self._plan.inputs)
         encoded = histories.encode(self._encoder, rows, batch.column("user_id"))
         # The last entry is the 1 that an item's bias is multiplied with.
         vectors_BD = encoded.vectors[: batch.num_rows, :-1]

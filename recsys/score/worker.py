@@ -133,7 +133,7 @@ class Histories:
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The lists of a block of at most batch_users."""
         plan, count = self._plan, batch.num_rows
-        rows = histories.read(batch, plan.score.batch_users, plan.arrays)
+        rows = histories.read(batch, plan.block_rows, plan.arrays)
         encode = partial(
             histories.encode, self._encoder, names=batch.column("user_id"),
             rules=plan.score.rules,
@@ -212,7 +212,7 @@ class Items:
     def lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The lists of a block of at most batch_users items."""
         item = np.asarray(batch.column("item_index"))
-        padded = np.resize(item, self._plan.score.batch_users)
+        padded = np.resize(item, self._plan.block_rows)
         row = np.arange(len(padded), dtype=np.int32)
         itself = Pairs(row, padded, np.full(len(padded), -np.inf, np.float32))
         vectors_BD = self._all[padded - FIRST_ITEM]

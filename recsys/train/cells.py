@@ -46,10 +46,15 @@ class Cell(tf.Module):
         self.input_bias = tf.Variable(tf.zeros([gates * units]), name="input_bias")
         self.recurrent_bias = tf.Variable(tf.zeros([gates * units]), name="recurrent_bias")
 
-    def __call__(self, inputs_BTD: tf.Tensor) -> tf.Tensor:
-        """The state after every step [B, T, U]; the state before the first is zero."""
+    def __call__(self, inputs_BTD: tf.Tensor, by_step: bool = False) -> tf.Tensor:
+        """The state after every step [B, T, U]; the state before the first is zero.
+
+        Args:
+            inputs_BTD: of every step
+            by_step: project those of each step for themselves, in products of B rows (recsys.tiles)
+        """
         inputs_TBD = tf.transpose(inputs_BTD, [1, 0, 2])
-        projected_TBG = self._affine(inputs_TBD, self.input_kernel, self.input_bias)
+        projected_TBG = self._affine(inputs_TBD, self.input_kernel, self.input_bias, by_step)
         kernel_UG = tf.convert_to_tensor(self.recurrent_kernel)
         states_TBU = self._run(projected_TBG, kernel_UG, tf.convert_to_tensor(self.recurrent_bias))
         return tf.transpose(states_TBU, [1, 0, 2])
@@ -140,11 +145,14 @@ class Cell(tf.Module):
         ]
         return products[0] if len(products) == 1 else tf.add_n(products)
 
-    def _affine(self, values_TBU: tf.Tensor, kernel_UG: tf.Tensor, bias_G: tf.Tensor) -> tf.Tensor:
-        """All steps times a kernel, plus a bias [T, B, G], in one product."""
-        product_NG = product(_flat(values_TBU), kernel_UG, self.precision)
+    def _affine(
+        self, values_TBU: tf.Tensor, kernel_UG: tf.Tensor, bias_G: tf.Tensor, by_step: bool = False
+    ) -> tf.Tensor:
+        """All steps times a kernel, plus a bias [T, B, G], in one product or one a step."""
+        values = values_TBU if by_step else _flat(values_TBU)
+        added = tf.nn.bias_add(product(values, kernel_UG, self.precision), bias_G)
         shape = [tf.shape(values_TBU)[0], _rows(values_TBU), bias_G.shape[0]]
-        return tf.reshape(tf.nn.bias_add(product_NG, bias_G), shape)
+        return tf.reshape(added, shape)
 
     def _none(self, rows: tf.Tensor) -> State:
         return (tf.zeros([rows, self.units]),) * self.states
@@ -256,8 +264,8 @@ class Stack(tf.Module):
             CELLS[kind](width, units, seed + at, precision) for at, width in enumerate(widths)
         ]
 
-    def __call__(self, inputs_BTD: tf.Tensor) -> tf.Tensor:
-        """The top layer's state after every step [B, T, U]."""
+    def __call__(self, inputs_BTD: tf.Tensor, by_step: bool = False) -> tf.Tensor:
+        """The top layer's state after every step [B, T, U]; by_step as of a Cell."""
         for layer in self.layers:
-            inputs_BTD = layer(inputs_BTD)
+            inputs_BTD = layer(inputs_BTD, by_step)
         return inputs_BTD

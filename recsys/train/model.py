@@ -83,15 +83,15 @@ class Recommender(tf.Module):
         With noise, which is for training, parts of it are dropped.
         """
         inputs_BTD = self.step_inputs(before(batch, step_C), noise)
-        states_BTE = self.stack(inputs_BTD)
+        states_BTE = self.stack(inputs_BTD, by_step=noise is None)
         if self.attention is not None:
             items_BTD, _ = tf.split(inputs_BTD, [self.tower.width, self.events.numbers], axis=2)
-            states_BTE = self.attention(states_BTE, items_BTD)
+            states_BTE = self.attention(states_BTE, items_BTD, by_row=noise is None)
         before_BTE = tf.pad(states_BTE, [[0, 0], [1, 0], [0, 0]])
         state_CD = tf.gather_nd(before_BTE, tf.stack([row_C, step_C], axis=1))
         state_CD = _drop(state_CD, self.train.state_dropout, noise)
         if self.attention is not None:
-            state_CD = self.attention.project(state_CD)
+            state_CD = self.attention.project(state_CD, by_row=noise is None)
         if not self.train.normalize:
             return state_CD
         return self.train.scale * tf.math.l2_normalize(state_CD, axis=1)

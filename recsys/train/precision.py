@@ -6,6 +6,8 @@ from typing import Literal
 
 import tensorflow as tf
 
+from recsys.tiles import MOST_ROWS
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -27,3 +29,12 @@ def product(
         return tf.matmul(left, right, transpose_a, transpose_b)
     left, right = tf.cast(left, precision), tf.cast(right, precision)
     return tf.cast(tf.matmul(left, right, transpose_a, transpose_b), tf.float32)
+
+
+def in_tiles(left_PK: tf.Tensor, right_KM: tf.Tensor) -> tf.Tensor:
+    """The product [P, M] of any number of rows, so many at a time that bits are alike."""
+    rows, width = tf.shape(left_PK)[0], left_PK.shape[1]
+    filled = tf.pad(left_PK, [[0, -rows % MOST_ROWS], [0, 0]])
+    parts = tf.reshape(filled, [-1, MOST_ROWS, width])
+    found = tf.map_fn(lambda part: tf.matmul(part, right_KM), parts)
+    return tf.reshape(found, [-1, right_KM.shape[1]])[:rows]

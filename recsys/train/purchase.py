@@ -13,6 +13,7 @@ from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL
 from recsys.train.batch import Batch
+from recsys.train.precision import in_tiles
 
 
 def check_labels(dataset: Manifest, train: Train) -> None:
@@ -80,8 +81,8 @@ class PurchaseHead(tf.Module):
             bias_P: of the item
         """
         inputs_PI = tf.concat([state_PD, vector_PD, state_PD * vector_PD], axis=1)
-        counted_PH = tf.matmul(tf.math.log1p(count_PE), self.type_kernel)
-        hidden_PH = tf.nn.relu(tf.matmul(inputs_PI, self.kernel) + counted_PH + self.bias)
+        counted_PH = in_tiles(tf.math.log1p(count_PE), self.type_kernel)
+        hidden_PH = tf.nn.relu(in_tiles(inputs_PI, self.kernel) + counted_PH + self.bias)
         return bias_P + tf.linalg.matvec(hidden_PH, self.weights)
 
     def earlier(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from recsys.train.precision import in_tiles
+
 # Of a step that has not happened yet.
 _HIDDEN = -1e9
 
@@ -34,16 +36,28 @@ class Attention(tf.Module):
         # The projection starts from the state, and little else.
         self.kernel = tf.Variable(tf.concat([tf.eye(width), *others], axis=0), name="kernel")
 
-    def __call__(self, states_BTD: tf.Tensor, inputs_BTD: tf.Tensor) -> tf.Tensor:
-        """State, context and input of every step [B, T, 3 D]."""
+    def __call__(
+        self, states_BTD: tf.Tensor, inputs_BTD: tf.Tensor, by_row: bool = False
+    ) -> tf.Tensor:
+        """State, context and input of every step [B, T, 3 D].
+
+        Args:
+            states_BTD: of every step
+            inputs_BTD: of every step
+            by_row: make each row's queries for themselves, in products of T steps (recsys.tiles)
+        """
         steps = tf.shape(states_BTD)[1]
-        query_BTD = tf.tensordot(states_BTD, self.query_kernel, 1)
+        if by_row:
+            query_BTD = tf.matmul(states_BTD, self.query_kernel)
+        else:
+            query_BTD = tf.tensordot(states_BTD, self.query_kernel, 1)
         scores_BTT = tf.matmul(query_BTD, states_BTD, transpose_b=True)
         is_past_TT = tf.linalg.band_part(tf.ones([steps, steps], tf.bool), -1, 0)
         shares_BTT = tf.nn.softmax(tf.where(is_past_TT, scores_BTT, _HIDDEN))
         context_BTD = tf.matmul(shares_BTT, states_BTD)
         return tf.concat([states_BTD, context_BTD, inputs_BTD], axis=2)
 
-    def project(self, together_CE: tf.Tensor) -> tf.Tensor:
-        """State, context and input [C, 3 D] as one vector [C, D]."""
-        return tf.matmul(together_CE, self.kernel)
+    def project(self, together_CE: tf.Tensor, by_row: bool = False) -> tf.Tensor:
+        """State, context and input [C, 3 D] as one vector [C, D]; by_row so that bits are alike."""
+        multiply = in_tiles if by_row else tf.matmul
+        return multiply(together_CE, self.kernel)

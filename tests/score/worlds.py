@@ -190,7 +190,7 @@ def write_model(
     from recsys.train.catalogue import read_catalogue, read_item_ids
     from recsys.train.model import Recommender
 
-    config = Config(train=Train(embedding_size=8, **train))
+    config = Config(train=Train(**{"embedding_size": 8, **train}))
     catalogue, item_ids = read_catalogue(dataset, config, ("train",)), read_item_ids(dataset)
     model = Recommender(config.train, catalogue, seed)
     rng = np.random.default_rng(seed)

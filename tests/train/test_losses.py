@@ -84,7 +84,7 @@ def test_the_gradients_of_the_fused_cross_entropy_are_those_of_the_whole_one(
     monkeypatch: pytest.MonkeyPatch, at_once: int, cases: int
 ) -> None:
     """Of baskets of none to two targets, where some candidates are targets and gain by repeats."""
-    monkeypatch.setattr(cross_entropy, "_CASES_AT_ONCE", at_once)
+    monkeypatch.setattr(cross_entropy, "CASES_AT_ONCE", at_once)
     rng = np.random.default_rng(2)
     case_P = np.sort(rng.integers(0, cases, size=9)) if cases else np.zeros(0, int)
     place_O2 = np.column_stack([case_P, rng.integers(0, 5, size=len(case_P))])

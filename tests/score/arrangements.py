@@ -1,0 +1,96 @@
+"""What models say of some users, who come in one order and company after the other.
+
+    python -m tests.score.arrangements MODEL_VERSION ...
+
+prints, as JSON, each version with the users whose vectors, scores or probabilities have other bits
+in one of them: the processor's kernels that TensorFlow calls are those of the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from recsys import saved_model
+from recsys.arrays import pad
+from recsys.encoding import Rows
+from recsys.saved_model import ITEM_READS, PAIR_READS, Encoder
+from recsys.schemas import FIRST_ITEM
+from recsys.score import histories, pairs
+from recsys.score.shelf import ExactShelf
+from recsys.tiles import whole
+from tests.datasets import random_rows
+from tests.score.worlds import ITEMS
+
+_USERS = 300
+_CANDIDATES = 7
+# Items of a shelf of a thousand: there products of many rows and of few have different kernels.
+_ON_SHELF = 1000
+
+
+def main(versions: list[str]) -> None:
+    print(json.dumps({version: _others(version) for version in versions}))
+
+
+def _others(version: str) -> list[int]:
+    rng = np.random.default_rng(0)
+    ranker = saved_model.load(f"{version}/export")
+    found = ranker.of_items(np.arange(FIRST_ITEM + ITEMS, dtype=np.int32))
+    reads = [np.asarray(found[name]) for name in (ITEM_READS, PAIR_READS)]
+    encoder, width = Encoder(f"{version}/encoder", *reads), found["vectors"].shape[1]
+    items = np.arange(FIRST_ITEM, FIRST_ITEM + _ON_SHELF, dtype=np.int32)
+    drawn = rng.normal(size=(_ON_SHELF, width)).astype(np.float32)
+    shelf = ExactShelf(items, drawn, _ON_SHELF, FIRST_ITEM + _ON_SHELF)
+    rows = random_rows(rng, _USERS, ITEMS, 3)
+    rows["platform"] = np.where(rows["step"] >= 0, FIRST_ITEM, 0)
+    candidate_UK = rng.integers(FIRST_ITEM, FIRST_ITEM + ITEMS, size=(_USERS, _CANDIDATES))
+    said = partial(_said, encoder, shelf, rows, candidate_UK.astype(np.int32))
+    first, *others = [said(users, at_once) for users, at_once in _arrangements(rng)]
+    different = {user for here in others for user in here if here[user] != first[user]}
+    return sorted(different)
+
+
+def _arrangements(rng: np.random.Generator) -> Iterator[tuple[np.ndarray, int]]:
+    yield np.arange(_USERS), 240
+    for at_once in (240, 240, 24, 100, 7):
+        yield rng.permutation(_USERS), at_once
+
+
+def _said(
+    encoder: Encoder,
+    shelf: ExactShelf,
+    rows: Rows,
+    candidate_UK: np.ndarray,
+    users: np.ndarray,
+    at_once: int,
+) -> dict[int, bytes]:
+    """All that is said of each user, as bytes."""
+    found = {}
+    for start in range(0, len(users), at_once):
+        user_B = users[start : start + at_once]
+        block = {name: _filled(values[user_B], name, at_once) for name, values in rows.items()}
+        names = pa.array([f"user-{user}" for user in user_B])
+        encoded = histories.encode(encoder, block, names)
+        score_BM, item_BM = shelf.best(encoded.vectors, encoded.pairs, 20)
+        row_P = np.repeat(np.arange(len(user_B)), _CANDIDATES)
+        probability_P = pairs.probability(encoder, block, row_P, candidate_UK[user_B].ravel())
+        probability_BK = probability_P.reshape(len(user_B), _CANDIDATES)
+        for row, user in enumerate(user_B):
+            own = encoded.pairs.of_rows(np.array([row]), len(encoded.vectors))
+            parts = (encoded.vectors[row], own.item, own.score, score_BM[row], item_BM[row])
+            found[int(user)] = b"".join(each.tobytes() for each in (*parts, probability_BK[row]))
+    return found
+
+
+def _filled(values: np.ndarray, name: str, at_once: int) -> np.ndarray:
+    fill = ((0, whole(at_once) - len(values)), (0, 0))
+    return np.pad(values, fill, constant_values=pad(name))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
