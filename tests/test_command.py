@@ -99,6 +99,7 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
          "events.latest: expected a date or time in ISO 8601, found 'soon'"),
         (["--score.active_since", "soon"], "score.active_since: expected a date or time in"),
         (["--score.as_of", "soon"], "score.as_of: expected a date or time in ISO 8601"),
+        (["--score.batch_users=256"], "score.batch_users: expected at most 216, found 256"),
         (["--events.event_types={view: ''}"], "events.event_types: expected names"),
     ],
 )  # fmt: skip

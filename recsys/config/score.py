@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recsys.config.checks import require, require_instant
-from recsys.tiles import MOST_ROWS
+from recsys.tiles import MOST_USERS
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ class Score:
         json_lines: also write the lists as JSON lines of a key and a value
         user_vectors: also write the vectors of those who get lists, as item_vectors.parquet of the
             model has those of the items
-        batch_users: users that a worker scores at once, at most 240: of more, a score's last bits
-            may depend on who else is scored with its user
+        batch_users: users that a worker scores at once, at most 216, so that no score's last bits
+            depend on who else is scored with its user
         block_items: items that are scored at once
         users_per_part: users (of similar, items) after which what is done is safe from a failure,
             at least; a part is whole files of histories
@@ -201,7 +201,7 @@ class Score:
     neighbours: Neighbours = field(default_factory=Neighbours)
     json_lines: bool = False
     user_vectors: bool = False
-    batch_users: int = 240
+    batch_users: int = 216
     block_items: int = 65536
     users_per_part: int = 100_000
 
@@ -211,8 +211,8 @@ class Score:
         for key in ("top_k", "batch_users", "block_items", "users_per_part"):
             value = getattr(self, key)
             require(value > 0, f"score.{key}", "a positive number", value)
-        few = self.batch_users <= MOST_ROWS
-        require(few, "score.batch_users", f"at most {MOST_ROWS}", self.batch_users)
+        few = self.batch_users <= MOST_USERS
+        require(few, "score.batch_users", f"at most {MOST_USERS}", self.batch_users)
         asked = bool(self.pairs.path) or "pairs" not in self.lists
         require(asked, "score.pairs.path", "files or folders, for the list pairs", self.pairs.path)
         known = len(set(self.lists)) == len(self.lists) > 0

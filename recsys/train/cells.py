@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from recsys.train.precision import Precision, product
+from recsys.train.precision import Precision, one_by_one, product
 
 State = tuple[tf.Tensor, ...]
 
 
 class Cell(tf.Module):
-    """One layer. The inputs of all steps are projected by one matrix product, which leaves only
-    the recurrent half of the work to the loop over steps. Both have a few gates times the units.
+    """One layer. In training the inputs of all steps are projected by one matrix product, which
+    leaves only the recurrent half of the work to the loop over steps. Both have a few gates times
+    the units.
 
     What a step does after the two products is elementwise in the units. So its derivatives can be
     had for all steps at once when the states are known; back through the steps goes one product a
@@ -51,7 +52,8 @@ class Cell(tf.Module):
 
         Args:
             inputs_BTD: of every step
-            by_step: project those of each step for themselves, in products of B rows (recsys.tiles)
+            by_step: project those of each step for themselves, in products of B rows, so that a
+                row's last bits are its own (recsys.tiles)
         """
         inputs_TBD = tf.transpose(inputs_BTD, [1, 0, 2])
         projected_TBG = self._affine(inputs_TBD, self.input_kernel, self.input_bias, by_step)
@@ -149,10 +151,12 @@ class Cell(tf.Module):
         self, values_TBU: tf.Tensor, kernel_UG: tf.Tensor, bias_G: tf.Tensor, by_step: bool = False
     ) -> tf.Tensor:
         """All steps times a kernel, plus a bias [T, B, G], in one product or one a step."""
-        values = values_TBU if by_step else _flat(values_TBU)
-        added = tf.nn.bias_add(product(values, kernel_UG, self.precision), bias_G)
+        if by_step:
+            found = one_by_one(values_TBU, kernel_UG, self.precision)
+        else:
+            found = product(_flat(values_TBU), kernel_UG, self.precision)
         shape = [tf.shape(values_TBU)[0], _rows(values_TBU), bias_G.shape[0]]
-        return tf.reshape(added, shape)
+        return tf.reshape(tf.nn.bias_add(found, bias_G), shape)
 
     def _none(self, rows: tf.Tensor) -> State:
         return (tf.zeros([rows, self.units]),) * self.states

@@ -78,14 +78,19 @@ class Ensemble(Recommender):
         return tf.concat([member.pair_reads(item_K) for member in self.members], axis=1)
 
     def purchase_logits(
-        self, batch: Batch, pairs: Cases, state_CD: tf.Tensor, reads_PR: tf.Tensor | None = None
+        self,
+        batch: Batch,
+        pairs: Cases,
+        state_CD: tf.Tensor,
+        reads_PR: tf.Tensor | None = None,
+        tiled: bool = False,
     ) -> tf.Tensor:
         """The mean of the purchase heads' logits [P]."""
         count = len(self.members)
         states = tf.split(count * state_CD, count, axis=1)
         reads = [None] * count if reads_PR is None else tf.split(reads_PR, count, axis=1)
         parts = zip(self.members, states, reads, strict=True)
-        return _mean([member.purchase_logits(batch, pairs, *own) for member, *own in parts])
+        return _mean([member.purchase_logits(batch, pairs, *own, tiled) for member, *own in parts])
 
 
 def _mean(values: Sequence[tf.Tensor]) -> tf.Tensor:

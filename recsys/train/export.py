@@ -185,7 +185,7 @@ class Export(tf.Module):
         state_PD = self.model.encode(batch, row_P, step_P)
         item_P = self.model.known_only(item_P)
         pairs = Cases(row_P, step_P, tf.range(tf.size(item_P)), item_P)
-        return tf.sigmoid(self.model.purchase_logits(batch, pairs, state_PD, reads_PR))
+        return tf.sigmoid(self.model.purchase_logits(batch, pairs, state_PD, reads_PR, tiled=True))
 
     def from_raw(
         self,

@@ -86,12 +86,12 @@ class Recommender(tf.Module):
         states_BTE = self.stack(inputs_BTD, by_step=noise is None)
         if self.attention is not None:
             items_BTD, _ = tf.split(inputs_BTD, [self.tower.width, self.events.numbers], axis=2)
-            states_BTE = self.attention(states_BTE, items_BTD, by_row=noise is None)
+            states_BTE = self.attention(states_BTE, items_BTD, by_step=noise is None)
         before_BTE = tf.pad(states_BTE, [[0, 0], [1, 0], [0, 0]])
         state_CD = tf.gather_nd(before_BTE, tf.stack([row_C, step_C], axis=1))
         state_CD = _drop(state_CD, self.train.state_dropout, noise)
         if self.attention is not None:
-            state_CD = self.attention.project(state_CD, by_row=noise is None)
+            state_CD = self.attention.project(state_CD, tiled=noise is None)
         if not self.train.normalize:
             return state_CD
         return self.train.scale * tf.math.l2_normalize(state_CD, axis=1)
@@ -220,7 +220,12 @@ class Recommender(tf.Module):
         return tf.concat([self.output_tower(item_K), bias_K[:, None]], axis=1)
 
     def purchase_logits(
-        self, batch: Batch, pairs: Cases, state_CD: tf.Tensor, reads_PR: tf.Tensor | None = None
+        self,
+        batch: Batch,
+        pairs: Cases,
+        state_CD: tf.Tensor,
+        reads_PR: tf.Tensor | None = None,
+        tiled: bool = False,
     ) -> tf.Tensor:
         """The purchase head's logits [P] for items that come at the given steps.
 
@@ -229,6 +234,7 @@ class Recommender(tf.Module):
             pairs: of steps and items, which need not be targets
             state_CD: before the steps
             reads_PR: pair_reads of the pairs' items, where somebody looked them up already
+            tiled: multiply in_tiles, so that a pair's last bits are its own
 
         Raises:
             ValueError: the model has no such head
@@ -241,7 +247,7 @@ class Recommender(tf.Module):
         state_PD = tf.gather(state_CD, pairs.case_P)
         if reads_PR is None:
             reads_PR = self.pair_reads(pairs.item_P)
-        return self.purchase(state_PD, reads_PR[:, :-1], count_PE, reads_PR[:, -1])
+        return self.purchase(state_PD, reads_PR[:, :-1], count_PE, reads_PR[:, -1], tiled)
 
     def vectors_to_learn(self, candidates: Candidates) -> tuple[tf.Tensor, tf.Tensor]:
         """Vectors [K, D] and biases [K] of the candidates, corrected if asked."""

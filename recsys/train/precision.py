@@ -31,10 +31,17 @@ def product(
     return tf.cast(tf.matmul(left, right, transpose_a, transpose_b), tf.float32)
 
 
+def one_by_one(left_NPK: tf.Tensor, right_KM: tf.Tensor, precision: Precision) -> tf.Tensor:
+    """Products [N, P, M], each for itself: together they might be made as one (recsys.tiles)."""
+    return tf.map_fn(lambda left_PK: product(left_PK, right_KM, precision), left_NPK)
+
+
 def in_tiles(left_PK: tf.Tensor, right_KM: tf.Tensor) -> tf.Tensor:
     """The product [P, M] of any number of rows, so many at a time that bits are alike."""
+    if left_PK.shape[0] is not None:  # and so always the same
+        return tf.matmul(left_PK, right_KM)
     rows, width = tf.shape(left_PK)[0], left_PK.shape[1]
     filled = tf.pad(left_PK, [[0, -rows % MOST_ROWS], [0, 0]])
-    parts = tf.reshape(filled, [-1, MOST_ROWS, width])
-    found = tf.map_fn(lambda part: tf.matmul(part, right_KM), parts)
-    return tf.reshape(found, [-1, right_KM.shape[1]])[:rows]
+    parts_NPK = tf.reshape(filled, [-1, MOST_ROWS, width])
+    found_NPM = one_by_one(parts_NPK, right_KM, "float32")
+    return tf.reshape(found_NPM, [-1, right_KM.shape[1]])[:rows]

@@ -70,7 +70,12 @@ class PurchaseHead(tf.Module):
         self.item_bias = tf.Variable(tf.zeros([vocabulary_size]), name="item_bias")
 
     def __call__(
-        self, state_PD: tf.Tensor, vector_PD: tf.Tensor, count_PE: tf.Tensor, bias_P: tf.Tensor
+        self,
+        state_PD: tf.Tensor,
+        vector_PD: tf.Tensor,
+        count_PE: tf.Tensor,
+        bias_P: tf.Tensor,
+        tiled: bool = False,
     ) -> tf.Tensor:
         """The logits [P]: their sigmoid is the probability.
 
@@ -79,10 +84,12 @@ class PurchaseHead(tf.Module):
             vector_PD: of the item
             count_PE: events of the item in the history, by type
             bias_P: of the item
+            tiled: multiply in_tiles
         """
+        multiply = in_tiles if tiled else tf.matmul
         inputs_PI = tf.concat([state_PD, vector_PD, state_PD * vector_PD], axis=1)
-        counted_PH = in_tiles(tf.math.log1p(count_PE), self.type_kernel)
-        hidden_PH = tf.nn.relu(in_tiles(inputs_PI, self.kernel) + counted_PH + self.bias)
+        counted_PH = multiply(tf.math.log1p(count_PE), self.type_kernel)
+        hidden_PH = tf.nn.relu(multiply(inputs_PI, self.kernel) + counted_PH + self.bias)
         return bias_P + tf.linalg.matvec(hidden_PH, self.weights)
 
     def earlier(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from recsys.train.precision import in_tiles
+from recsys.train.precision import in_tiles, one_by_one
 
 # Of a step that has not happened yet.
 _HIDDEN = -1e9
@@ -37,18 +37,20 @@ class Attention(tf.Module):
         self.kernel = tf.Variable(tf.concat([tf.eye(width), *others], axis=0), name="kernel")
 
     def __call__(
-        self, states_BTD: tf.Tensor, inputs_BTD: tf.Tensor, by_row: bool = False
+        self, states_BTD: tf.Tensor, inputs_BTD: tf.Tensor, by_step: bool = False
     ) -> tf.Tensor:
         """State, context and input of every step [B, T, 3 D].
 
         Args:
             states_BTD: of every step
             inputs_BTD: of every step
-            by_row: make each row's queries for themselves, in products of T steps (recsys.tiles)
+            by_step: make the queries of each step for themselves, in products of B rows
         """
         steps = tf.shape(states_BTD)[1]
-        if by_row:
-            query_BTD = tf.matmul(states_BTD, self.query_kernel)
+        if by_step:
+            states_TBD = tf.transpose(states_BTD, [1, 0, 2])
+            query_TBD = one_by_one(states_TBD, self.query_kernel, "float32")
+            query_BTD = tf.transpose(query_TBD, [1, 0, 2])
         else:
             query_BTD = tf.tensordot(states_BTD, self.query_kernel, 1)
         scores_BTT = tf.matmul(query_BTD, states_BTD, transpose_b=True)
@@ -57,7 +59,7 @@ class Attention(tf.Module):
         context_BTD = tf.matmul(shares_BTT, states_BTD)
         return tf.concat([states_BTD, context_BTD, inputs_BTD], axis=2)
 
-    def project(self, together_CE: tf.Tensor, by_row: bool = False) -> tf.Tensor:
-        """State, context and input [C, 3 D] as one vector [C, D]; by_row so that bits are alike."""
-        multiply = in_tiles if by_row else tf.matmul
+    def project(self, together_CE: tf.Tensor, tiled: bool = False) -> tf.Tensor:
+        """State, context and input [C, 3 D] as one vector [C, D]; tiled as of in_tiles."""
+        multiply = in_tiles if tiled else tf.matmul
         return multiply(together_CE, self.kernel)
