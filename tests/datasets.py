@@ -16,15 +16,13 @@ from recsys.schemas import FIRST_ITEM, SCHEMA_VERSION, SEQUENCE_ARRAYS, SPLITS, 
 LENGTH = 12
 
 
-def random_rows(
-    rng: np.random.Generator, rows: int, items: int, step_events: int, length: int = LENGTH
-) -> dict:
+def random_rows(rng: np.random.Generator, rows: int, items: int, step_events: int) -> dict:
     """Rows of random steps; of each row the steps from the second on are targets."""
-    arrays = {name: np.zeros((rows, length), np.int64) for name in SEQUENCE_ARRAYS}
+    arrays = {name: np.zeros((rows, LENGTH), np.int64) for name in SEQUENCE_ARRAYS}
     arrays["step"] -= 1
     for row in range(rows):
         place, step = 0, 0
-        while place < length - step_events and rng.random() > 0.1:
+        while place < LENGTH - step_events and rng.random() > 0.1:
             size = int(rng.integers(1, step_events + 1))
             here = slice(place, place + size)
             # An item is often followed by its neighbour, so that there is something to learn.

@@ -23,8 +23,7 @@ from recsys.saved_model import ITEM_READS, PAIR_READS, Encoder
 from recsys.schemas import FIRST_ITEM
 from recsys.score import histories, pairs
 from recsys.score.shelf import ExactShelf
-from recsys.tiles import MOST_USERS, whole
-from tests.datasets import random_rows
+from recsys.tiles import whole
 from tests.score.worlds import ITEMS
 
 _USERS = 250
@@ -47,15 +46,28 @@ def _others(version: str) -> list[int]:
     items = np.arange(FIRST_ITEM, FIRST_ITEM + _ON_SHELF, dtype=np.int32)
     drawn = rng.normal(size=(_ON_SHELF, width)).astype(np.float32)
     shelf = ExactShelf(items, drawn, _ON_SHELF, FIRST_ITEM + _ON_SHELF)
-    rows = random_rows(rng, _USERS, ITEMS, 3, _LENGTH)
-    rows["platform"] = np.where(rows["step"] >= 0, FIRST_ITEM, 0)
+    rows = _histories(rng)
     candidate_UK = rng.integers(FIRST_ITEM, FIRST_ITEM + ITEMS, size=(_USERS, _CANDIDATES))
     said = partial(_said, encoder, shelf, rows, candidate_UK.astype(np.int32))
     different: set[int] = set()
-    for at_once in (MOST_USERS, 70):
+    for at_once in (168, 70):
         first, *others = [said(users, at_once) for users in _arrangements(rng)]
         different |= {user for here in others for user in here if here[user] != first[user]}
     return sorted(different)
+
+
+def _histories(rng: np.random.Generator) -> Rows:
+    """Of an event a step: most of them of about 16, so many that a product's last rows are few."""
+    some, any_U = rng.integers(15, 17, _USERS), rng.integers(1, _LENGTH + 1, _USERS)
+    length_U1 = np.where(rng.random(_USERS) < 0.75, some, any_U)[:, None]
+    step_UL = np.tile(np.arange(_LENGTH), (_USERS, 1))
+    item_UL = rng.integers(FIRST_ITEM, FIRST_ITEM + ITEMS, step_UL.shape)
+    rows = {
+        "item": item_UL, "event_type": np.full_like(step_UL, FIRST_ITEM), "step": step_UL,
+        "gap_seconds": 3600 * (step_UL > 0), "session_start": 1 * (step_UL == 0),
+        "timestamp": 3600 * step_UL, "platform": np.full_like(step_UL, FIRST_ITEM),
+    }  # fmt: skip
+    return {name: np.where(step_UL < length_U1, own, pad(name)) for name, own in rows.items()}
 
 
 def _arrangements(rng: np.random.Generator) -> Iterator[np.ndarray]:
