@@ -90,7 +90,12 @@ class Ensemble(Recommender):
         states = tf.split(count * state_CD, count, axis=1)
         reads = [None] * count if reads_PR is None else tf.split(reads_PR, count, axis=1)
         parts = zip(self.members, states, reads, strict=True)
-        return _mean([member.purchase_logits(batch, pairs, *own, tiled) for member, *own in parts])
+        return _mean(
+            [
+                member.purchase_logits(batch, pairs, state_CD, reads_PR, tiled)
+                for member, state_CD, reads_PR in parts
+            ]
+        )
 
 
 def _mean(values: Sequence[tf.Tensor]) -> tf.Tensor:
