@@ -24,7 +24,7 @@ Longs = npt.NDArray[np.int64]
 
 # So many times a list's length are looked at first where limits may use up the best items.
 _GROWTH = 4
-# Users whose lists go on together.
+# Users whose lists go on together, always as many (recsys.tiles).
 _GO_ON_TOGETHER = 3 * TILE
 
 
