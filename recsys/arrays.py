@@ -5,6 +5,7 @@ Shapes: B rows, L entries, N entries of all rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from recsys.schemas import PADDING
 
 # What row groups of sequences hold.
 EVEN = "expected lists of one length without nulls"
+_ARROW = {
+    "string": pa.string(), "binary": pa.binary(), "int": pa.int32(), "bigint": pa.int64(),
+    "float": pa.float32(), "double": pa.float64(), "decimal(30,0)": pa.decimal128(30),
+}  # fmt: skip
 # Of arrays that are not filled up with PADDING.
 PADS = {"step": -1}
 
@@ -22,6 +27,29 @@ PADS = {"step": -1}
 def pad(name: str) -> int:
     """What stands where an array of that name has no entry."""
     return PADS.get(name, PADDING)
+
+
+def arrow_schema(schema: Mapping[str, str]) -> pa.Schema:
+    """Of a table of schemas.py.
+
+    >>> arrow_schema({"user_id": "string", "item": "array<int>"})
+    user_id: string
+    item: list<item: int32>
+      child 0, item: int32
+    """
+
+    def kind_of(kind: str) -> pa.DataType:
+        if kind.startswith("array<"):
+            return pa.list_(kind_of(kind.removeprefix("array<").removesuffix(">")))
+        return _ARROW[kind]
+
+    return pa.schema([(name, kind_of(kind)) for name, kind in schema.items()])
+
+
+def with_columns(batch: pa.RecordBatch, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """The batch with more columns, or with others in place of its own."""
+    own = {name: batch.column(name) for name in batch.schema.names}
+    return pa.RecordBatch.from_pydict({**own, **columns})
 
 
 class Filling:

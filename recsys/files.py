@@ -179,6 +179,11 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return fs, str(path)
 
 
+def is_local(url: str) -> bool:
+    """Whether a URL names a place on a local disk."""
+    return _is_of(filesystem(url)[0], ("file",))
+
+
 def exists(url: str) -> bool:
     """Whether a file or folder is there."""
     fs, path = filesystem(url)
@@ -213,8 +218,13 @@ def read_bytes(url: str) -> bytes:
         raise DataError(f"{url}: expected a file, found none") from None
 
 
-def write_bytes(url: str, content: bytes) -> None:
+def write_bytes(url: str, content: bytes, attempt: str = "") -> None:
     """Writes a whole file; on a local disk a reader never sees half of it.
+
+    Args:
+        url: of the file
+        content: all of it
+        attempt: tells several apart that may write the file at once
 
     Raises:
         DataError: the disk is full
@@ -223,7 +233,7 @@ def write_bytes(url: str, content: bytes) -> None:
     try:
         fs.makedirs(posixpath.dirname(path), exist_ok=True)
         if _is_of(fs, ("file",)):
-            _write_local(fs, path, content)
+            _write_local(fs, path, content, f"{path}{attempt}{_DRAFT}")
         else:
             fs.pipe_file(path, content)
     except OSError as error:
@@ -232,14 +242,14 @@ def write_bytes(url: str, content: bytes) -> None:
         raise DataError(f"{url}: expected room to write, found a full disk") from error
 
 
-def _write_local(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+def _write_local(fs: fsspec.AbstractFileSystem, path: str, content: bytes, draft: str) -> None:
     try:
-        fs.pipe_file(path + _DRAFT, content)
+        fs.pipe_file(draft, content)
     except OSError:
         with suppress(OSError):
-            fs.rm(path + _DRAFT)
+            fs.rm(draft)
         raise
-    fs.mv(path + _DRAFT, path)
+    fs.mv(draft, path)
 
 
 def _is_of(fs: fsspec.AbstractFileSystem, protocols: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """The steps of the cleaning that look at several events: duplicates, bots, repeats, support.
 
 All of them walk over the events in the order of users and time, which is made once. What they
-leave is staged in that order, one file a partition, so that whoever reads it finds it so.
+leave is staged in that order, one file a partition, so that whoever reads it finds it so: as bytes,
+and where passes in Python are not all that reads it, as rows, too.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from recsys.prepare.behaviour import (
 )
 from recsys.prepare.events import present, with_absent
 from recsys.prepare.ordering import in_order
+from recsys.prepare.seen import Seen
 from recsys.prepare.sessions import Rules, named_schema, naming, naming_rules
-from recsys.prepare.split import split_times
+from recsys.prepare.split import are_walked, split_times
 from recsys.prepare.support import Gone, ItemCounts, supported
-from recsys.prepare.walk import Pass, Walk
+from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
 from recsys.schemas import EVENTS
 
@@ -42,7 +44,7 @@ class Left:
 
     Args:
         events: EVENTS, in order; with SESSION_TIME where sessions are named
-        rows: how many
+        seen: of them
         steps: of the manifest
         named: whether sessions.naming() went over them
         walk: to the same events, without the columns that the log lacks
@@ -50,7 +52,7 @@ class Left:
     """
 
     events: DataFrame
-    rows: int
+    seen: Seen
     steps: tuple[Step, ...]
     named: bool
     walk: Walk
@@ -84,16 +86,19 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
     gone, rounds = Gone(bots, end=_end(prepare, marks)), 0
     if clean.min_item_events is not None:
         gone, rounds = _with_rare(clean, walked, gone)
-    schema = {name: EVENTS[name] for name in names}
-    schema = named_schema(schema) if rules else schema
-    walk = Walk(walked, _staying(clean, gone, rules))
-    left = work.stage_in_order(walk.then(iter, schema), "left", schema)
+    kept = bundles.left(walked, _staying(clean, gone, rules))
+    left = work.stage_in_order(kept, "left", bundles.BUNDLES, large_rows=True)
+    seen = Seen.of_marks(bundles.marks(left))
     if clean.asks_support:
-        before, count = count, left.count()
         decision = f"{_support(clean)}: {len(gone.rare)} items in {rounds} rounds"
-        steps.append(Step("support", before, count, decision))
-        _require_some(work, count, steps)
-    return Left(with_absent(left), count, tuple(steps), rules is not None, walk, bots)
+        steps.append(Step("support", count, seen.events, decision))
+        _require_some(work, seen.events, steps)
+    walk, schema = Walk(left), {name: EVENTS[name] for name in names}
+    schema = named_schema(schema) if rules else schema
+    rows_left = walk.frame(schema)
+    if not are_walked(prepare):
+        rows_left = work.stage_in_order(rows_left, "rows_left", schema)
+    return Left(with_absent(rows_left), seen, tuple(steps), rules is not None, walk, bots)
 
 
 def _require_some(work: Work, count: int, steps: Sequence[Step]) -> None:
@@ -191,13 +196,13 @@ def _counts(clean: Clean, walked: DataFrame, gone: Gone) -> DataFrame:
     return bundles.events(walked).mapInArrow(counted, "item_id string, count bigint")
 
 
-def _staying(clean: Clean, gone: Gone, rules: Rules | None) -> Pass:
+def _staying(clean: Clean, gone: Gone, rules: Rules | None) -> bundles.Stay:
     """Events of users that have enough; their sessions named in the same pass, where rules are."""
     least = clean.min_user_events
     name = naming(rules) if rules else iter
 
-    def stay(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        left = supported(map(gone.left, bundles.opened(batches)), least, gone.end)
+    def stay(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
+        left = supported(map(gone.left, tables), least, gone.end)
         return name(batch for events in left for batch in events.to_batches())
 
     return stay

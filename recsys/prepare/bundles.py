@@ -5,26 +5,29 @@ Spark moves the values of a row one by one, into Parquet, out of it and to Pytho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys.arrays import arrow_schema
 from recsys.config import Clean
 from recsys.prepare.behaviour import Mark, Scan
+from recsys.prepare.seen import Days
 from recsys.schemas import ddl
 
 # A bundle of events and how many they are, or a Mark, whose `what` is not null.
 BUNDLES: dict[str, str] = {
     "what": "string",
-    "user_id": "string",
+    "of": "string",
     "count": "bigint",
     "events": "binary",
 }
-_SCHEMA = pa.schema(
-    {"what": pa.string(), "user_id": pa.string(), "count": pa.int64(), "events": pa.binary()}
-)
+_SCHEMA = arrow_schema(BUNDLES)
+# Gives those of the events of bundles that stay, in their order.
+Stay = Callable[[Iterable[pa.Table]], Iterator[pa.RecordBatch]]
+
 _PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
@@ -45,10 +48,28 @@ def scanned(events: DataFrame, clean: Clean) -> DataFrame:
     return events.mapInArrow(scan, ddl(BUNDLES))
 
 
+def left(bundles: DataFrame, stay: Stay) -> DataFrame:
+    """BUNDLES of the events that stay, and the marks of Seen.
+
+    Args:
+        bundles: BUNDLES, in order
+        stay: says which
+    """
+
+    def keep(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        days = Days()
+        for kept in stay(opened(batches)):
+            days.feed(kept.column("timestamp").to_numpy())
+            yield _bundle(kept)
+        yield _marks(days.finish())
+
+    return events(bundles).mapInArrow(keep, ddl(BUNDLES))
+
+
 def marks(bundles: DataFrame) -> list[Mark]:
     """The marks among BUNDLES."""
-    found = bundles.where(F.col("what").isNotNull()).select("what", "user_id", "count")
-    return [(row.what, row.user_id, row["count"]) for row in found.collect()]
+    found = bundles.where(F.col("what").isNotNull()).select("what", "of", "count")
+    return [tuple(row) for row in found.collect()]
 
 
 def events(bundles: DataFrame) -> DataFrame:
@@ -62,22 +83,27 @@ def opened(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     Args:
         batches: of one column, as_bytes()
     """
-    options = pa.ipc.IpcReadOptions(use_threads=False)
     for batch in batches:
         for content in batch.column(0):
-            with pa.ipc.open_stream(content.as_buffer(), options=options) as reader:
-                yield reader.read_all()
+            yield as_table(content.as_buffer())
 
 
-def as_bytes(table: pa.Table) -> bytes:
-    """For opened()."""
+def as_table(content: bytes | pa.Buffer) -> pa.Table:
+    """What as_bytes() made bytes of."""
+    options = pa.ipc.IpcReadOptions(use_threads=False)
+    with pa.ipc.open_stream(content, options=options) as reader:
+        return reader.read_all()
+
+
+def as_bytes(table: pa.Table | pa.RecordBatch) -> bytes:
+    """For as_table(), and opened()."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=_PACKED) as writer:
         writer.write(table)
     return bytes(sink.getvalue())
 
 
-def _bundle(events: pa.Table) -> pa.RecordBatch:
+def _bundle(events: pa.Table | pa.RecordBatch) -> pa.RecordBatch:
     none = pa.nulls(1, pa.string())
     content = pa.array([as_bytes(events)], pa.binary())
     return pa.RecordBatch.from_arrays([none, none, [len(events)], content], schema=_SCHEMA)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsys.config import Prepare
 from recsys.errors import DataError
+from recsys.prepare.cutting import changes
 from recsys.prepare.facts import spans
 from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.ordering import may_be_target
 from recsys.prepare.parts import Parted
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.subjects import Found
-from recsys.schemas import SPLITS
+from recsys.prepare.walk import Pass, Walk, frame_of
+from recsys.schemas import EVENTS, SPLITS
 
 # How ties in time are treated.
 _TIES = (
@@ -92,7 +97,7 @@ def row_checks(splits: dict[str, Row], planned: dict[str, int]) -> list[Check]:
 def input_check(
     splits: dict[str, Row],
     on_disk: DataFrame,
-    events: DataFrame,
+    events: DataFrame | Walk,
     subject: str,
     targets: tuple[str, ...] = (),
 ) -> Check:
@@ -104,7 +109,7 @@ def input_check(
     Args:
         splits: of writing.sums()
         on_disk: FACTS
-        events: clean events
+        events: clean events; those of a walk are in order of the subject
         subject: the column of what a sequence is of
         targets: event types that may be predicted; none means all
     """
@@ -115,7 +120,11 @@ def input_check(
     of_subject = F.col("user_id").alias(subject)
     rows = spans(on_disk, "user_id", "targets_in_input").where("targets_in_input > 0")
     whose = rows.groupBy(of_subject).agg(F.sum("targets_in_input").alias("found")).persist()
-    own = events.where(F.col("item_id").isNotNull()).join(F.broadcast(whose), subject, "left_semi")
+    columns = {name: EVENTS[name] for name in (subject, "item_id", "event_type", "timestamp")}
+    if isinstance(events, Walk):
+        events = events.beginning_with(_within_a_second(subject))
+    known = frame_of(events, columns).where(F.col("item_id").isNotNull())
+    own = known.join(F.broadcast(whose), subject, "left_semi")
     same = (subject, "item_id", second.alias("second"))
     of_instant = own.groupBy(*same, "timestamp").agg(
         F.count_if(may_be_target(targets)).alias("targets")
@@ -129,6 +138,23 @@ def input_check(
     whose.unpersist()
     words = f"<= {allowed}, of an item that came again within a second"
     return Check(name, words, f"{found}", found <= allowed)
+
+
+def _within_a_second(subject: str) -> Pass:
+    """Of events in order, those with another one of the subject in their second: few, mostly.
+
+    The first and the last one of a batch may be such.
+    """
+
+    def near(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            second = batch.column("timestamp").to_numpy() // MICROSECONDS_PER_SECOND
+            opens = changes(batch.column(subject)) | (np.diff(second, prepend=-1) != 0)
+            alone = opens & np.append(opens[1:], True)
+            alone[[0, -1]] = False
+            yield batch.filter(pa.array(~alone))
+
+    return near
 
 
 def time_checks(splits: dict[str, Row], times: SplitTimes) -> list[Check]:

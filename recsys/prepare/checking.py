@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys import hashing, tables
 from recsys.config import Config, Events, Items
 from recsys.errors import DataError
 from recsys.manifest import Day, Step
-from recsys.prepare import days, events, instants, quarantine
+from recsys.prepare import days, events, instants, quarantine, seen
 from recsys.prepare.catalogue import ROWS, catalogue
 from recsys.prepare.days import Former
 from recsys.prepare.identities import identities, merged
 from recsys.prepare.rules import DROPPED_BY, IMPRESSIONS, apply_rules, rules
+from recsys.prepare.seen import Seen
 from recsys.schemas import EVENTS, catalogue_schema
 
 _CHECKED = {**events.CHECKED, DROPPED_BY: "int"}
 _EXAMPLES = 100
-# Since the epoch.
-_DAY = "day"
 
 # Computes a table once and gives it back; a plan computes it again instead.
 Stage = Callable[[DataFrame, str, dict[str, str]], DataFrame]
@@ -172,21 +171,6 @@ def _items(spark: SparkSession, items: Items, stage: Stage) -> tuple[DataFrame |
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was seen of events.
-
-    Args:
-        first_event: microseconds
-        last_event: microseconds
-        days: date to events, by rising date
-    """
-
-    first_event: int
-    last_event: int
-    days: dict[str, int]
-
-
-@dataclass(frozen=True)
 class _Counts:
     rows: int
     faults: dict[str, int]
@@ -194,40 +178,12 @@ class _Counts:
     kept: Seen
 
 
-def seen(events: DataFrame) -> Seen:
-    """Reads the events for it."""
-    return _seen(events.groupBy(_day().alias(_DAY)).agg(*_seen_columns()).collect())
-
-
-def _day() -> Column:
-    return F.floor(F.col("timestamp") / instants.MICROSECONDS_PER_DAY)
-
-
-def _seen_columns() -> list[Column]:
-    first, last = F.min("timestamp"), F.max("timestamp")
-    return [F.count(F.lit(1)).alias("rows"), first.alias("first"), last.alias("last")]
-
-
-def _seen(of_days: Sequence[Row]) -> Seen:
-    if not of_days:
-        return Seen(0, 0, {})
-    return Seen(
-        first_event=min(row["first"] for row in of_days),
-        last_event=max(row["last"] for row in of_days),
-        days={instants.date(row[_DAY]): row["rows"] for row in sorted(of_days, key=_day_of)},
-    )
-
-
-def _day_of(row: Row) -> int:
-    return int(row[_DAY])
-
-
 def _counts(staged: DataFrame) -> _Counts:
     """All that is counted of checked and marked events, in one aggregation."""
     stays = F.col("reason").isNull() & (F.col(DROPPED_BY) == 0)
     # What goes may be of any day at all.
-    by_fate = staged.groupBy("reason", DROPPED_BY, F.when(stays, _day()).alias(_DAY))
-    found = by_fate.agg(*_seen_columns()).collect()
+    by_fate = staged.groupBy("reason", DROPPED_BY, F.when(stays, seen.day()).alias(seen.DAY))
+    found = by_fate.agg(*seen.columns()).collect()
     faults: dict[str, int] = {}
     for row in found:
         if row.reason is not None:
@@ -237,7 +193,7 @@ def _counts(staged: DataFrame) -> _Counts:
         rows=sum(row.rows for row in found),
         faults=faults,
         dropped={row[DROPPED_BY]: row.rows for row in sound if row[DROPPED_BY]},
-        kept=_seen([row for row in sound if not row[DROPPED_BY]]),
+        kept=Seen.of_rows([row for row in sound if not row[DROPPED_BY]]),
     )
 
 

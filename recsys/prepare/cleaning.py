@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from recsys.manifest import Day, Step
 from recsys.prepare import days
 from recsys.prepare.across import look_across
-from recsys.prepare.checking import checked, seen
+from recsys.prepare.checking import checked
 from recsys.prepare.days import Former
 from recsys.prepare.identities import platforms_apart
 from recsys.prepare.walk import Walk
@@ -86,7 +86,7 @@ def clean(work: Work, former: Former | None = None) -> Clean:
     if looks_across:
         left = look_across(work, events, rows)
         named, walk = left.named, left.walk
-        events, rows, steps, about = left.events, left.rows, steps + left.steps, seen(left.events)
+        events, rows, steps, about = left.events, left.seen.events, steps + left.steps, left.seen
         if impressions is not None and work.config.prepare.clean.duplicates:
             impressions = impressions.dropDuplicates()
         if impressions is not None and left.bots:

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys.prepare.cutting import Bools
-from recsys.prepare.split import PART, SplitTimes
+from recsys.prepare.split import PART
 from recsys.schemas import FIRST_ITEM, UNKNOWN
 
 Int32s = npt.NDArray[np.int32]
@@ -33,8 +33,6 @@ class Encoder:
         inputs: further columns that go on: platform as its index, others as they are
         subject: column of what a sequence is of
         with_sessions: whether session_id goes on
-        times: the borders of the splits, for events without PART; none where all have it
-        clock: column of the time that decides between them
     """
 
     items: Broadcast[dict[str, int]]
@@ -44,8 +42,6 @@ class Encoder:
     inputs: tuple[str, ...]
     subject: str
     with_sessions: bool
-    times: SplitTimes | None
-    clock: str
 
     def read(self, events: DataFrame) -> DataFrame:
         """What is encoded of events with PART."""
@@ -57,7 +53,7 @@ class Encoder:
         """As RowStream takes it.
 
         Args:
-            events: in order of the subject, with PART, or with the clock where there are times
+            events: in order of the subject, with PART
         """
         item_id, event_type = events.column("item_id"), events.column("event_type")
         index, identity = self._items_of(item_id)
@@ -69,7 +65,7 @@ class Encoder:
             "item": pa.array(index),
             "event_type": pa.array(_indexed(event_type, types)),
             "is_target": pa.array(self._may_be_target(item_id, event_type)),
-            PART: self._part(events),
+            PART: events.column(PART),
             **{name: events.column(name) for name in self.inputs},
         }
         if "platform" in self.inputs:
@@ -94,14 +90,6 @@ class Encoder:
             return np.asarray(has_item)
         is_one = _indexed(event_type, dict.fromkeys(self.targets, FIRST_ITEM)) == FIRST_ITEM
         return np.asarray(has_item & is_one)
-
-    def _part(self, events: pa.RecordBatch) -> pa.Array:
-        if self.times is None:
-            return events.column(PART)
-        clock, time = (
-            events.column(name).to_numpy(zero_copy_only=False) for name in (self.clock, "timestamp")
-        )
-        return pa.array(self.times.parts(clock, time))
 
 
 def _places(encoded: pa.DictionaryArray) -> Int64s:

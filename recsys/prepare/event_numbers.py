@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys.arrays import with_columns
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Step
@@ -92,8 +93,8 @@ def _fit(name: str, counts: pa.Table, config: Config) -> Fitted:
 
 def normalized(batch: pa.RecordBatch, scales: Mapping[str, Scale]) -> pa.RecordBatch:
     """The batch with its numbers clipped and normalized."""
-    columns = {name: batch.column(name) for name in batch.schema.names}
+    columns = {}
     for name, scale in scales.items():
-        values = columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values = batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
         columns[name] = pa.array(scale.normalized(values))
-    return pa.RecordBatch.from_pydict(columns) if scales else batch
+    return with_columns(batch, columns) if scales else batch

@@ -12,7 +12,7 @@ from pandas.util import hash_array
 from pyspark.sql import DataFrame
 
 from recsys import tables
-from recsys.arrays import pad
+from recsys.arrays import arrow_schema, pad
 from recsys.errors import DataError
 from recsys.prepare.bundles import as_bytes, opened
 from recsys.prepare.cutting import Bools, Ints
@@ -129,10 +129,7 @@ def _facts_of(rows: pa.Table, split: str, url: str) -> pa.RecordBatch:
     found["split"] = np.full(len(rows), SPLITS.index(split), np.int32)
     of_rows = {name: pa.array(found[name]) for name in SPANS if name != "user_id"}
     of_file["spans"] = as_bytes(pa.table({"user_id": rows["user_id"].combine_chunks(), **of_rows}))
-    kinds = {"string": pa.string(), "bigint": pa.int64(), "binary": pa.binary(),
-             "decimal(30,0)": pa.decimal128(30)}  # fmt: skip
-    schema = pa.schema([(name, kinds[kind]) for name, kind in FACTS.items()])
-    return pa.RecordBatch.from_pylist([of_file], schema=schema)
+    return pa.RecordBatch.from_pylist([of_file], schema=arrow_schema(FACTS))
 
 
 def _of_rows(rows: pa.Table, values: Mapping[str, Ints]) -> dict[str, Ints]:

@@ -19,14 +19,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
+from recsys import tables
 from recsys.arrays import Filling
 from recsys.prepare.bundles import opened
 from recsys.prepare.cutting import Ints, ranges
 from recsys.prepare.packed import ARRAYS, Packing
 from recsys.prepare.placing import Layout, Placing
 from recsys.prepare.rows import COUNTS, MOST
+from recsys.schemas import ddl
 
 
 def drawn(rows: DataFrame, seed: int) -> DataFrame:
@@ -159,7 +160,7 @@ def widths(sizes: pd.DataFrame, plan: Layout) -> NDArray[np.int64]:
     return np.where(rows > 0, length[of_last], 1)
 
 
-def unpacked(
+def in_group_files(
     rows: DataFrame,
     schema: dict[str, str],
     packing: Packing,
@@ -167,7 +168,7 @@ def unpacked(
     plan: Layout,
     tasks: int,
 ) -> DataFrame:
-    """Rows with their arrays, and fillers, which have weight 0.
+    """A file for each group: rows with their arrays, and fillers, which have weight 0.
 
     Args:
         rows: of grouped(), packed
@@ -176,7 +177,11 @@ def unpacked(
         widths: up to which the arrays of each group are filled
         plan: of the split
         tasks: partitions
+
+    Returns:
+        tables.FILES, in order
     """
+    in_files = tables.in_files(schema, plan.group_rows)
 
     def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         placing = None
@@ -189,8 +194,12 @@ def unpacked(
             placed = placing.finish()
             yield _wide(placed.taken(batch), placed.group, schema, packing, widths)
 
+    def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return in_files(unpack(batches))
+
     scalars = [name for name in schema if name in packing.schema]
-    return rows.select(*scalars, ARRAYS, "task", "start").mapInArrow(unpack, _without_nulls(schema))
+    packed = rows.select(*scalars, ARRAYS, "task", "start")
+    return packed.mapInArrow(make, ddl(tables.FILES))
 
 
 def _wide(
@@ -218,25 +227,19 @@ def _wide(
     return pa.RecordBatch.from_arrays([columns[name] for name in schema], names=list(schema))
 
 
-def histories(bundled: DataFrame, schema: dict[str, str]) -> DataFrame:
-    """The histories that sequences.packed() put together.
+def in_history_files(bundled: DataFrame, schema: dict[str, str]) -> DataFrame:
+    """Files of the histories that sequences.packed() put together.
 
     Args:
         bundled: rows of them
         schema: HISTORIES, with_inputs()
+
+    Returns:
+        tables.FILES
     """
+    in_files = tables.in_files(schema)
 
-    def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for table in opened(batches):
-            yield from table.to_batches()
+    def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return in_files(opened(batches))
 
-    return bundled.select(ARRAYS).mapInArrow(unpack, _without_nulls(schema))
-
-
-def _without_nulls(schema: dict[str, str]) -> T.StructType:
-    """Where Spark knows that a list has no nulls, Parquet needs fewer levels for it."""
-    kinds = [T.DataType.fromDDL(kind) for kind in schema.values()]
-    for kind in kinds:
-        if isinstance(kind, T.ArrayType):
-            kind.containsNull = False
-    return T.StructType([T.StructField(*field) for field in zip(schema, kinds, strict=True)])
+    return bundled.select(ARRAYS).mapInArrow(make, ddl(tables.FILES))

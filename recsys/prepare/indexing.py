@@ -16,12 +16,15 @@ from recsys.prepare import dense, features, tfidf
 from recsys.prepare.catalogue import check as check_items
 from recsys.prepare.days import Former
 from recsys.prepare.events import input_arrays, input_columns
+from recsys.prepare.parts import Parted
+from recsys.prepare.split import PART
 from recsys.prepare.statistics import KINDS as STATISTICS
 from recsys.prepare.statistics import TALLIED, statistics
-from recsys.prepare.tally import tally, tally_schema
+from recsys.prepare.tally import met, tally, tally_schema
 from recsys.prepare.vocabulary import came_with_valid, train_counts, vocabulary
+from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work, together
-from recsys.schemas import CATEGORIES, EVENT_NUMBERS, FIRST_ITEM, VOCABULARY, items_schema
+from recsys.schemas import CATEGORIES, EVENT_NUMBERS, FIRST_ITEM, NO_SPLIT, VOCABULARY, items_schema
 
 # Of event types, and of platforms.
 _MOST_NAMES = 200
@@ -37,6 +40,7 @@ class Indexes:
         used: those of it that sequences know: not what has become too rare since days are added
         event_types: from index FIRST_ITEM on
         by_type: events of each of them, of all splits and of none
+        of_no_split: events
         platforms: from index FIRST_ITEM on
         inputs: the arrays of events that not every dataset has, with the number of their indexes,
             which is 0 where they are numbers
@@ -52,6 +56,7 @@ class Indexes:
     used: DataFrame
     event_types: tuple[str, ...]
     by_type: dict[str, int]
+    of_no_split: int
     platforms: tuple[str, ...]
     inputs: dict[str, int]
     step: Step
@@ -62,13 +67,13 @@ class Indexes:
 
 
 def index(
-    work: Work, events: DataFrame, catalogue: DataFrame | None, former: Former | None = None
+    work: Work, parted: Parted, catalogue: DataFrame | None, former: Former | None = None
 ) -> Indexes:
     """Counts train, and writes vocabulary, categories and items.
 
     Args:
         work: where to
-        events: with PART
+        parted: events with PART
         catalogue: item_id and the attributes, or none
         former: the version whose indexes stay, or none
 
@@ -78,12 +83,13 @@ def index(
     """
     prepare = work.config.prepare
     columns = TALLIED if prepare.item_statistics else ("item_id", "event_type")
-    tallied = work.stage(tally(events, *columns), "tally", tally_schema(*columns))
+    tallied = work.stage(tally(parted.source, *columns), "tally", tally_schema(*columns))
     found = vocabulary(tallied, catalogue, prepare, former.vocabulary if former else None)
     has_platforms = "platform" in input_columns(work.config)
-    types, platforms, known = together(
+    types, platforms, of_no_split, known = together(
         lambda: _names(tallied, "event_type", former.manifest.event_types if former else ()),
-        lambda: _platforms(events, former) if has_platforms else (),
+        lambda: _platforms(parted.source, former) if has_platforms else (),
+        lambda: tallied.agg(met(F.col(PART) == NO_SPLIT)).collect()[0][0] or 0,
         lambda: work.keep(found, "vocabulary.parquet", VOCABULARY),
     )
     for key in ("target_event_types", "purchase_event_types"):
@@ -125,6 +131,7 @@ def index(
         used=known.where(F.col("train_count") >= least) if former else known,
         event_types=tuple(types),
         by_type={name: own.events for name, own in types.items()},
+        of_no_split=of_no_split,
         platforms=platforms,
         inputs=_inputs(work.config, platforms),
         step=step,
@@ -148,7 +155,7 @@ class _Count(NamedTuple):
     events: int
 
 
-def _platforms(events: DataFrame, former: Former | None) -> tuple[str, ...]:
+def _platforms(events: DataFrame | Walk, former: Former | None) -> tuple[str, ...]:
     before = former.manifest.platforms if former else ()
     return tuple(_names(tally(events, "platform"), "platform", before))
 

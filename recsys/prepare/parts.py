@@ -27,7 +27,15 @@ from recsys.prepare.events import input_columns
 from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
 from recsys.prepare.ordering import in_order, may_be_target
 from recsys.prepare.sessions import SESSION_TIME
-from recsys.prepare.split import PART, TEST, TRAIN, VALID, SplitTimes, split_times
+from recsys.prepare.split import (
+    PART,
+    TEST,
+    TRAIN,
+    VALID,
+    SplitTimes,
+    are_walked,
+    split_times,
+)
 from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
 from recsys.schemas import EVENTS, NO_SPLIT
@@ -46,7 +54,7 @@ class Parted:
         named: whether session_id is every event's session
         in_order: whether they are in_order() of the subject
         times: the borders, where they are those of all
-        walk: to the same events in order of the subject, without PART; none where there is none
+        walk: to the same events in order of the subject, with PART; none where there is none
     """
 
     events: DataFrame
@@ -60,6 +68,11 @@ class Parted:
     def subject(self) -> str:
         """The column of what a sequence is of."""
         return "session_id" if self.by_session else "user_id"
+
+    @property
+    def source(self) -> DataFrame | Walk:
+        """The events for a pass in Python that asks for no order."""
+        return self.walk or self.events
 
     @property
     def clock(self) -> str:
@@ -104,7 +117,10 @@ def part(work: Work, cleaned: Clean) -> Parted:
         parted = events.join(borders, on=key, how="left").withColumn(PART, _by_borders(clock))
         events = work.stage(parted.drop(*_BORDERS), "parted", {**found.schema, PART: "int"})
         ordered = False
-    walk = cleaned.walk if ordered and times is not None else None
+    walk = None
+    if cleaned.walk is not None and times is not None and ordered and are_walked(prepare):
+        parting = times.parting(SESSION_TIME if by_session else "timestamp")
+        walk = cleaned.walk.beginning_with(parting)
     return Parted(events, by_session, found.named, ordered, times, walk)
 
 

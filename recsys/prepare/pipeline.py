@@ -43,12 +43,13 @@ from recsys.prepare.sequences import cut, encode_impressions
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import PART
 from recsys.prepare.vocabulary_checks import vocabulary_checks
+from recsys.prepare.walk import frame_of
 from recsys.prepare.weighting import Weighting, mean_check, weighting
 from recsys.prepare.work import Work, drafted, together
 from recsys.schemas import (
+    EVENTS,
     FIRST_ITEM,
     IMPRESSIONS,
-    NO_SPLIT,
     OWNERS,
     SCHEMA_VERSION,
     SPLITS,
@@ -85,7 +86,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     if sessions.are_named_by_log(work.config):
         owners = parted.events.select(*OWNERS).distinct()
         work.keep(owners, "owners", OWNERS)
-    indexes = index(work, parted.events, cleaned.items, former)
+    indexes = index(work, parted, cleaned.items, former)
     weights = weighting(parted.events, work.config)
     numbers = fitted(parted.events, work.config)
     rows = _cut(work, cleaned, parted, indexes, weights, numbers)
@@ -97,10 +98,12 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
     on_disk = writing.read_back(work)
+    own_rows = sum(plan.rows for plan in written.plans.values())
+    buckets = subjects.buckets_of(written.users + own_rows)
     sums, targets, found, of_whole = together(
         lambda: writing.sums(on_disk),
         lambda: writing.file_targets(on_disk),
-        lambda: subjects.seen(on_disk, writing.stored(work)),
+        lambda: subjects.seen(on_disk, writing.stored(work, buckets), buckets),
         lambda: certificate.whole_checks(on_disk, parted, prepare),
     )
     if "train" not in sums:
@@ -112,7 +115,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     checks = certificate.row_checks(sums, written.planned_steps)
     checks.append(
         certificate.input_check(
-            sums, on_disk, parted.events, parted.subject, prepare.target_event_types
+            sums, on_disk, parted.source, parted.subject, prepare.target_event_types
         )
     )
     if parted.times is not None:
@@ -139,10 +142,12 @@ def _train_checks(
     former: Former | None,
 ) -> list[certificate.Check]:
     """Of what train alone may decide."""
-    prepare, events = work.config.prepare, placed_again(parted)
-    counted = recounted(events, indexes.event_types, prepare)
+    prepare, placed = work.config.prepare, placed_again(parted)
+    counted = recounted(placed, indexes.event_types, prepare)
     everything = work.stage(counted, "recounted", tables.schema_of(counted))
     counts = everything.where(F.col("item_id").isNotNull())
+    inputs = {name: EVENTS[name] for name in input_columns(work.config)}
+    events = frame_of(placed, {PART: "int", **inputs})
     before = former.vocabulary if former else None
     checks = vocabulary_checks(indexes.vocabulary, counts, cleaned.items, prepare, before)
     types, platforms = (
@@ -201,7 +206,7 @@ def _manifest(
         steps=(
             *cleaned.steps,
             _limited_steps(work, cleaned, written),
-            *_split_step(cleaned, parted, written),
+            *_split_step(cleaned, parted, indexes, written),
             indexes.step,
         ),
         quarantine=cleaned.faults,
@@ -240,10 +245,12 @@ def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> mani
     )
 
 
-def _split_step(cleaned: Clean, parted: Parted, written: writing.Written) -> list[manifest.Step]:
+def _split_step(
+    cleaned: Clean, parted: Parted, indexes: Indexes, written: writing.Written
+) -> list[manifest.Step]:
     if parted.times is None:
         return []
-    gone = parted.events.where(F.col(PART) == NO_SPLIT).count() + written.stray_events
+    gone = indexes.of_no_split + written.stray_events
     decision = "of no split: the embargo, and what a session goes on with behind its split's end"
     return [manifest.Step("split", cleaned.rows, cleaned.rows - gone, decision)] if gone else []
 
@@ -267,7 +274,6 @@ def _cut(
         whole_sessions=parted.times is not None,
         numbers={name: own.scale for name, own in numbers.items()},
     )
-    walk = None if weights else parted.walk
     encoder = Encoder(
         items=_item_indexes(work, indexes),
         event_types=indexes.event_types,
@@ -276,12 +282,10 @@ def _cut(
         inputs=(*input_columns(work.config), *([VALUE_WEIGHT] if weights else [])),
         subject=parted.subject,
         with_sessions=cutting.sessions is None and not cutting.by_session,
-        times=parted.times if walk else None,
-        clock=parted.clock,
     )
     schema, make = cutting.packing.schema, cut(encoder, cutting)
-    if walk is not None:
-        rows = walk.then(make, schema)
+    if parted.walk is not None:
+        rows = parted.walk.then(make, schema)
     else:
         rows = _in_order(work, cleaned, parted, weights, encoder).mapInArrow(make, ddl(schema))
     return work.stage(rows, "rows", schema, partition_by=("kind",), by_bytes=True)

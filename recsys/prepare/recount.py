@@ -1,13 +1,13 @@
 """The certificate's second count of what vocabulary and features rest on.
 
-By another route than the first. Of items (recsys.prepare.statistics) events are counted by item and
-price in one aggregation, and all that follows is NumPy's; of the numbers of events, which NumPy
-counts first (recsys.prepare.event_numbers), all is Spark's.
+By another route than the first. Of items (recsys.prepare.tally and statistics) events are placed in
+their splits anew and counted by item and price, and all that follows is NumPy's; of the numbers of
+events, which NumPy counts first (recsys.prepare.event_numbers), all is Spark's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsys.arrays import arrow_schema, with_columns
 from recsys.config import Config, Prepare
 from recsys.prepare import statistics, tfidf
 from recsys.prepare.certificate import Check
@@ -23,15 +24,19 @@ from recsys.prepare.cutting import Bools
 from recsys.prepare.dense import Numbers
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.parts import Parted
-from recsys.prepare.split import PART, TRAIN, VALID
+from recsys.prepare.split import PART, TRAIN, VALID, SplitTimes
+from recsys.prepare.totals import Totals
+from recsys.prepare.walk import Pass, Walk, passed
 from recsys.scale import Floats, Scale, shares, spread
-from recsys.schemas import NO_SPLIT
+from recsys.schemas import EVENTS, NO_SPLIT
 
 # Written vectors are float32; and what is 0 may be so up to rounding alone.
 _RELATIVE, _ABSOLUTE = 2e-7, 1e-9
 
 
-def recounted(events: DataFrame, event_types: tuple[str, ...], prepare: Prepare) -> DataFrame:
+def recounted(
+    events: DataFrame | Walk, event_types: tuple[str, ...], prepare: Prepare
+) -> DataFrame:
     """What the splits say of each item (and price, where there are statistics), in one pass.
 
     What has no item is counted as such.
@@ -45,31 +50,63 @@ def recounted(events: DataFrame, event_types: tuple[str, ...], prepare: Prepare)
         item_id, train and valid: how many events; of train the number of each type as type_0,
         type_1, …; and where there are statistics price and last
     """
-    is_train, is_valid = F.col(PART) == TRAIN, F.col(PART) == VALID
-    counts = [F.count_if(is_train).alias("train"), F.count_if(is_valid).alias("valid")]
-    counts += [
-        F.count_if(is_train & (F.col("event_type") == name)).alias(f"type_{place}")
-        for place, name in enumerate(event_types)
-    ]
-    if not prepare.item_statistics:
-        return events.groupBy("item_id").agg(*counts)
-    last = F.max(F.when(is_train, F.col("timestamp"))).alias("last")
-    return events.groupBy("item_id", "price").agg(*counts, last)
+    keys = ["item_id", "price"] if prepare.item_statistics else ["item_id"]
+    of_types = {f"type_{place}": name for place, name in enumerate(event_types)}
+    how = dict.fromkeys(("train", "valid", *of_types), "sum")
+    if prepare.item_statistics:
+        how["last"] = "max"
+    schema = {name: EVENTS[name] for name in keys} | dict.fromkeys(how, "bigint")
+
+    def recount(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        totals = Totals(arrow_schema(schema), how)
+        for batch in batches:
+            is_train, is_valid = (pc.equal(batch.column(PART), part) for part in (TRAIN, VALID))
+            found = {name: batch.column(name) for name in keys}
+            found |= {"train": is_train, "valid": is_valid}
+            for column, name in of_types.items():
+                of_type = pc.fill_null(pc.equal(batch.column("event_type"), name), False)
+                found[column] = pc.and_(is_train, of_type)
+            if prepare.item_statistics:
+                found["last"] = pc.if_else(is_train, batch.column("timestamp"), None)
+            yield from totals.feed(pa.table(found).cast(totals.schema)).to_batches()
+        yield from totals.finish().to_batches()
+
+    if isinstance(events, DataFrame):
+        times = ["timestamp"] if prepare.item_statistics else []
+        events = events.select(*keys, PART, *(["event_type"] if of_types else []), *times)
+    sums = [getattr(F, add)(name).alias(name) for name, add in how.items()]
+    return passed(events, recount, schema).groupBy(*keys).agg(*sums)
 
 
-def placed_again(parted: Parted) -> DataFrame:
+def placed_again(parted: Parted) -> DataFrame | Walk:
     """The events with PART as their own instants say, where all have the same borders.
 
     By this the first count is checked, which is of the column that part() made.
     """
     times = parted.times
     if times is None:
-        return parted.events
+        return parted.source
+    if parted.walk is not None:
+        return parted.walk.beginning_with(_placing(times, parted.clock))
     own, clock = F.col("timestamp"), F.col(parted.clock)
     is_train = own < times.valid_start - times.embargo
     is_valid = (clock >= times.valid_start) & (own < times.test_start - times.embargo)
     split = F.when(is_train, TRAIN).when(is_valid, VALID).otherwise(NO_SPLIT)
     return parted.events.withColumn(PART, split)
+
+
+def _placing(times: SplitTimes, clock: str) -> Pass:
+    """The same of events in bundles."""
+
+    def place(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            own, deciding = (batch.column(name).to_numpy() for name in ("timestamp", clock))
+            is_train = own < times.valid_start - times.embargo
+            is_valid = (deciding >= times.valid_start) & (own < times.test_start - times.embargo)
+            part = np.where(is_train, TRAIN, np.where(is_valid, VALID, NO_SPLIT)).astype(np.int32)
+            yield with_columns(batch, {PART: pa.array(part)})
+
+    return place
 
 
 def type_check(types: tuple[str, ...], before: tuple[str, ...], counts: DataFrame) -> Check:

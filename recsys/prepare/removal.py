@@ -31,7 +31,7 @@ from recsys.prepare.listed import GONE, WHOSE, Listed, listed, names
 from recsys.prepare.placing import Layout
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.work import Work, drafted
-from recsys.schemas import QUARANTINE, SPLITS
+from recsys.schemas import QUARANTINE, SPLITS, ddl
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,8 @@ def _write(work: Work, former: Manifest, placed: DataFrame, split: str) -> tuple
         "weight": F.lit(0),
     }
     columns = []
-    for name, kind in _of_sequences(placed).items():
+    schema = _of_sequences(placed)
+    for name, kind in schema.items():
         blank = nothing.get(name, F.transform(name, partial(_pad, pad(name))))
         column = F.when(F.col(GONE), blank.cast(kind)).otherwise(F.col(name))
         columns.append(column.alias(name))
@@ -222,7 +223,8 @@ def _write(work: Work, former: Manifest, placed: DataFrame, split: str) -> tuple
     rows = dataclasses.replace(plan, rows=former.splits[split].rows)
     tasks = writing.group_tasks(work, rows)
     grouped = in_groups(wide, plan.groups, tasks).drop("group", "rank", "key")
-    return writing.write_groups(work, grouped, split, plan)
+    made = grouped.mapInArrow(tables.in_files(schema, plan.group_rows), ddl(tables.FILES))
+    return writing.write_groups(work, made, schema, split, plan)
 
 
 def _of_sequences(placed: DataFrame) -> dict[str, str]:
@@ -241,7 +243,8 @@ def _certificate(
     """Made anew for what is about rows; what is about the vocabulary was, and is kept."""
     prepare = work.config.prepare
     checks = certificate.row_checks(sums, planned)
-    found = subjects.seen(on_disk, writing.stored(work))
+    buckets = subjects.buckets_of(former.users + sum(row.rows for row in sums.values()))
+    found = subjects.seen(on_disk, writing.stored(work, buckets), buckets)
     checks += certificate.subject_checks(found, events, sums, prepare)
     if former.valid_start is not None and former.test_start is not None:
         embargo = int(prepare.embargo_days * MICROSECONDS_PER_DAY)

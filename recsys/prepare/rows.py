@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from recsys.arrays import arrow_schema
 from recsys.prepare.cutting import Limits
 from recsys.prepare.packed import Packing
 from recsys.prepare.purchases import Purchases
@@ -105,11 +106,4 @@ class Cutting:
 
 def empty(schema: Mapping[str, str] = ROWS) -> pa.RecordBatch:
     """No rows."""
-    kinds = {
-        "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(),
-        "array<int>": pa.list_(pa.int32()), "array<bigint>": pa.list_(pa.int64()),
-        "array<float>": pa.list_(pa.float32()),
-    }  # fmt: skip
-    return pa.RecordBatch.from_pylist(
-        [], schema=pa.schema([(name, kinds[kind]) for name, kind in schema.items()])
-    )
+    return pa.RecordBatch.from_pylist([], schema=arrow_schema(schema))

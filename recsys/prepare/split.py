@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
+from recsys.arrays import with_columns
 from recsys.config import Prepare
 from recsys.errors import ConfigError, DataError
 from recsys.prepare import instants
@@ -20,6 +22,11 @@ TRAIN, VALID, TEST = range(len(SPLITS))
 
 # (minute since the epoch, events or sessions of it), by rising minute.
 Minutes = Sequence[tuple[int, int]]
+
+
+def are_walked(prepare: Prepare) -> bool:
+    """Whether passes in Python over the events in order see each one's split and weight at once."""
+    return prepare.split == "time" and not prepare.weight_by_value
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,20 @@ class SplitTimes:
             for times in (clock, time)
         )
         return np.where(side == own, side, NO_SPLIT).astype(np.int32)
+
+    def parting(self, clock: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+        """A pass that adds PART, or replaces it.
+
+        Args:
+            clock: the column of the time that decides
+        """
+
+        def part(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                times = (batch.column(name).to_numpy() for name in (clock, "timestamp"))
+                yield with_columns(batch, {PART: pa.array(self.parts(*times))})
+
+        return part
 
     def __str__(self) -> str:
         valid, test = instants.iso(self.valid_start), instants.iso(self.test_start)

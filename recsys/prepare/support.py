@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from recsys.prepare.behaviour import changes
 from recsys.prepare.cutting import ends, starts
+from recsys.prepare.totals import Totals
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,13 @@ class ItemCounts:
 
     Args:
         end: events from this instant on do not count; none for no such instant
-        most: counts that are kept before they are added up; and given, if that leaves more than
-            half of them
+        most: counts that are kept, as of Totals
     """
 
     def __init__(self, end: int | None, most: int = 1_000_000) -> None:
-        self._end, self._most = end, most
-        self._parts: list[pa.Table] = []
+        self._end = end
+        schema = pa.schema([("item_id", pa.string()), ("count", pa.int64())])
+        self._totals = Totals(schema, {"count": "sum"}, most)
 
     def feed(self, events: pa.Table) -> pa.Table:
         """item_id and count of those that were kept for long enough; an item may come again."""
@@ -131,16 +132,8 @@ class ItemCounts:
             events = events.filter(pc.less(events["timestamp"], self._end))
         counted = events["item_id"].drop_null().value_counts()
         names, counts = counted.field("values"), counted.field("counts")
-        self._parts.append(pa.table({"item_id": names, "count": counts}))
-        if sum(map(len, self._parts)) <= self._most:
-            return self._parts[0].slice(0, 0)
-        self._parts = [self.finish()]
-        return self.finish() if 2 * len(self._parts[0]) > self._most else self._parts[0].slice(0, 0)
+        return self._totals.feed(pa.table({"item_id": names, "count": counts}))
 
     def finish(self) -> pa.Table:
         """The others."""
-        schema = pa.schema([("item_id", pa.string()), ("count", pa.int64())])
-        table = pa.concat_tables([schema.empty_table(), *self._parts])
-        self._parts = []
-        counts = table.group_by("item_id").aggregate([("count", "sum")])
-        return pa.table({"item_id": counts["item_id"], "count": counts["count_sum"]})
+        return self._totals.finish()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys.arrays import arrow_schema
 from recsys.prepare.split import PART
+from recsys.prepare.totals import Totals
+from recsys.prepare.walk import Walk, passed
 from recsys.schemas import EVENTS
 
 # Of a kind of events in a split: how many there are, and the last instant.
 EVENTS_MET, LAST_MET = "events_met", "last_met"
+_NUMBERS = {EVENTS_MET: "sum", LAST_MET: "max"}
 
 
-def tally(events: DataFrame, *columns: str) -> DataFrame:
+def tally(events: DataFrame | Walk, *columns: str) -> DataFrame:
     """A row for each of the values that the columns have together, and each PART.
 
         item_id  part  events_met  last_met
@@ -23,9 +31,22 @@ def tally(events: DataFrame, *columns: str) -> DataFrame:
         events: EVENTS with PART
         columns: what tells kinds apart
     """
-    return events.groupBy(*columns, PART).agg(
-        F.count(F.lit(1)).alias(EVENTS_MET), F.max("timestamp").alias(LAST_MET)
-    )
+    schema = tally_schema(*columns)
+
+    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        totals = Totals(arrow_schema(schema), _NUMBERS)
+        for batch in batches:
+            found = {name: batch.column(name) for name in (*columns, PART)}
+            found[EVENTS_MET] = pa.array(np.ones(len(batch), np.int64))
+            found[LAST_MET] = batch.column("timestamp")
+            yield from totals.feed(pa.table(found)).to_batches()
+        yield from totals.finish().to_batches()
+
+    if isinstance(events, DataFrame):
+        events = events.select(*columns, PART, "timestamp")
+    return passed(events, count, schema).groupBy(*columns, PART).agg(
+        F.sum(EVENTS_MET).alias(EVENTS_MET), F.max(LAST_MET).alias(LAST_MET)
+    )  # fmt: skip
 
 
 def tally_schema(*columns: str) -> dict[str, str]:

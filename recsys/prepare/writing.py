@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +13,17 @@ from pyspark.sql import functions as F
 from recsys import files, tables
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
+from recsys.prepare import subjects
 from recsys.prepare.events import input_arrays, sequence_arrays
 from recsys.prepare.facts import FACTS, LEAST, MOST, SUMS, facts
-from recsys.prepare.groups import bucket_sizes, drawn, grouped, histories, unpacked, widths
+from recsys.prepare.groups import (
+    bucket_sizes,
+    drawn,
+    grouped,
+    in_group_files,
+    in_history_files,
+    widths,
+)
 from recsys.prepare.placing import Layout, layout
 from recsys.prepare.rows import EARLIER, HISTORY, packing
 from recsys.prepare.work import Work, together
@@ -26,10 +34,6 @@ _FILES_PER_TASK = 500
 
 # Folders of what belongs to no split, by its kind.
 STORED = {HISTORY: "histories", EARLIER: "earlier"}
-
-# Without dictionaries arrays of numbers take a third less time to write, and a sixth more room.
-# Statistics of them nobody asks for.
-write_numbers = partial(tables.write, plain=True)
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,14 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         tasks = group_tasks(work, plan)
         placed = grouped(in_order.where(F.col("kind") == split), of_split, plan, tasks)
         schema = with_inputs(SEQUENCES, arrays)
-        wide = unpacked(placed, schema, packed, widths(of_split, plan), plan, tasks)
+        made = in_group_files(placed, schema, packed, widths(of_split, plan), plan, tasks)
         plans[split] = plan
-        writes.append(partial(write_groups, work, wide, split, plan))
+        writes.append(partial(write_groups, work, made, schema, split, plan))
     schema = with_inputs(HISTORIES, input_arrays(work.config))
     for kind, folder in STORED.items():
         together_in_rows = work.staged("rows", packed.schema).where(F.col("kind") == kind)
-        whole = histories(together_in_rows, schema)
-        writes.append(partial(write_numbers, whole, work.url(folder), schema))
+        made = in_history_files(together_in_rows, schema)
+        writes.append(partial(tables.write_files, made, work.url(folder), schema))
     group_files = dict(zip(SPLITS, together(*writes), strict=False))
     latest_sizes = sizes[sizes["kind"] == HISTORY]
     return Written(
@@ -129,12 +133,15 @@ def group_tasks(work: Work, plan: Layout) -> int:
     return min(max(work.tasks(entries), plan.groups // _FILES_PER_TASK + 1), plan.groups)
 
 
-def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple[str, ...]:
+def write_groups(
+    work: Work, made: DataFrame, schema: Mapping[str, str], split: str, plan: Layout
+) -> tuple[str, ...]:
     """Writes a split's groups; their paths in order.
 
     Args:
         work: where to
-        wide: SEQUENCES in partitions of whole groups, in order
+        made: tables.FILES of groups, in order
+        schema: SEQUENCES, with_inputs()
         split: its name
         plan: says how many rows a group has
 
@@ -142,8 +149,7 @@ def write_groups(work: Work, wide: DataFrame, split: str, plan: Layout) -> tuple
         DataError: a file that is not one row group of the planned size
     """
     folder = f"sequences/split={split}"
-    schema = tables.schema_of(wide)
-    write_numbers(wide, work.url(folder), schema, rows_per_file=plan.group_rows)
+    tables.write_files(made, work.url(folder), schema)
     found = tables.row_groups(work.url(folder))
     if list(found.values()) != [[plan.group_rows]] * plan.groups:
         raise DataError(
@@ -161,18 +167,25 @@ def read_back(work: Work) -> DataFrame:
         return work.stage_in_order(facts(written), "facts", FACTS, large_rows=True)
 
 
-def stored(work: Work) -> DataFrame:
+def stored(work: Work, buckets: int) -> DataFrame:
     """What the rows of histories and of what was before them hold, as they are on disk.
 
+    Args:
+        work: where they are
+        buckets: into which they go
+
     Returns:
-        user_id, start: of the first event, in seconds, and events: how many
+        subjects.SCATTERED rows of user_id, start: of the first event, in seconds, and events: how
+        many
     """
     schema = with_inputs(HISTORIES, input_arrays(work.config))
     spark = tables.with_batches_by_rows(work.spark)
     latest, earlier = (tables.read(spark, work.url(name), schema) for name in STORED.values())
-    return latest.unionAll(earlier).select(
+    rows = latest.unionAll(earlier).select(
         "user_id", F.array_min("timestamp").alias("start"), F.size("timestamp").alias("events")
     )
+    pieces = subjects.scattered(rows, buckets)
+    return work.stage_in_order(pieces, "stored", subjects.SCATTERED, large_rows=True)
 
 
 def sums(on_disk: DataFrame) -> dict[str, Row]:

@@ -30,10 +30,13 @@ from recsys.tables.stored import (
     write,
     write_json_lines,
 )
+from recsys.tables.whole import FILES, in_files, write_files
 
 __all__ = [
+    "FILES",
     "ROW",
     "UNREADABLE",
+    "in_files",
     "of_file",
     "read",
     "read_events",
@@ -55,5 +58,6 @@ __all__ = [
     "with_batches_by_rows",
     "with_batches_of",
     "write",
+    "write_files",
     "write_json_lines",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from pyspark.sql import functions as F
 from recsys import tables
 from recsys.config import Prepare
 from recsys.errors import DataError
+from recsys.prepare import subjects
+from recsys.prepare.bundles import as_table
 from recsys.prepare.certificate import (
     Check,
     certificate,
@@ -32,7 +36,7 @@ from recsys.prepare.facts import NEVER, facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.recount import recounted
 from recsys.prepare.split import SplitTimes
-from recsys.prepare.subjects import Found, Subjects, seen
+from recsys.prepare.subjects import Found, found_in
 from recsys.prepare.vocabulary_checks import vocabulary_checks
 from recsys.prepare.writing import fingerprint, sums
 from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, SPLITS, VOCABULARY, ddl
@@ -82,8 +86,12 @@ def written(spark: SparkSession, rows: dict[str, dict[str, Any]]) -> DataFrame:
 STORED = "user_id string, start bigint, events bigint"
 
 
+def seen_of(on_disk: DataFrame, stored: DataFrame) -> Found:
+    return subjects.seen(on_disk, subjects.scattered(stored, buckets=2), buckets=2)
+
+
 def of_subjects(spark: SparkSession, on_disk: DataFrame, prepare: Prepare) -> list[Check]:
-    found = seen(on_disk, spark.createDataFrame([("ann", 10, 7)], STORED))
+    found = seen_of(on_disk, spark.createDataFrame([("ann", 10, 7)], STORED))
     return subject_checks(found, 7, sums(on_disk), prepare)
 
 
@@ -309,25 +317,30 @@ def test_a_leak_of_leave_one_out_is_seen(spark: SparkSession, plant: Any, words:
 
 def test_events_that_were_lost_are_seen(spark: SparkSession) -> None:
     stored = spark.createDataFrame([("ann", 10, 4), ("ann", 40, 2)], STORED)
-    found = seen(written(spark, sound()), stored)
+    found = seen_of(written(spark, sound()), stored)
     certificate(subject_checks(found, 6, {}, Prepare()))
     with pytest.raises(DataError, match="events of histories and earlier ones: expected 7, found"):
         certificate(subject_checks(found, 7, {}, Prepare()))
 
 
-@given(st.lists(st.integers(1, 40), max_size=8), st.integers(0, 10**6))
-def test_subjects_are_seen_alike_in_whatever_batches(cuts: list[int], seed: int) -> None:
+@given(st.lists(st.integers(1, 40), max_size=8), st.integers(0, 10**6), st.integers(1, 5))
+def test_subjects_are_seen_alike_in_whatever_pieces(
+    cuts: list[int], seed: int, buckets: int
+) -> None:
     rng = np.random.default_rng(seed)
     rows = pd.DataFrame({"user_id": rng.integers(0, 9, 40).astype(str)})
     for name in ("split", "last_step", "first_step", "end_step", "case_steps"):
         rows[name] = rng.integers(0, 4, 40)
     for name in ("first_target_time", "last_time", "start", "events"):
         rows[name] = rng.integers(0, 9, 40)
-    rows = rows.sort_values(["user_id", "first_step", "last_step"])
-    batch, stream = pa.RecordBatch.from_pandas(rows, preserve_index=False), Subjects()
+    table, pieces = pa.Table.from_pandas(rows, preserve_index=False), defaultdict(list)
     for begin, end in itertools.pairwise([0, *sorted({cut for cut in cuts if cut < 40}), 40]):
-        stream.feed(batch.slice(begin, end - begin))
-    assert stream.finish() == _found_by_hand(rows.to_dict("records"))
+        for batch in subjects._scatter([table.slice(begin, end - begin)], buckets):
+            for piece in batch.to_pylist():
+                pieces[piece["bucket"]].append(as_table(piece["rows"]))
+    found = [found_in(own) for own in pieces.values()]
+    by_hand = rows.sort_values(["user_id", "first_step", "last_step"])
+    assert reduce(Found.and_those, found) == _found_by_hand(by_hand.to_dict("records"))
 
 
 def _found_by_hand(rows: list[dict[str, Any]]) -> Found:
@@ -396,7 +409,7 @@ def test_what_stays_whole_is_on_one_side(
         sequences[name] = sequence(side, name, [7, 3], [0, 1], time, [0, 1])
     on_disk = written(spark, sequences)
     parted = Parted(events, by_session=True, named=True, in_order=False, times=times)
-    found = seen(on_disk, stored)
+    found = seen_of(on_disk, stored)
     checks = subject_checks(found, len(began), sums(on_disk), prepare, times)
     checks += whole_checks(on_disk, parted, prepare)
     assert checks

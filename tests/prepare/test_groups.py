@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
+import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,9 +24,9 @@ from recsys.prepare.groups import (
     bucket_sizes,
     drawn,
     grouped,
+    in_group_files,
     murmur3,
     partition_keys,
-    unpacked,
     widths,
 )
 from recsys.prepare.packed import ARRAYS
@@ -73,9 +74,17 @@ def _frame(spark: SparkSession, rows: list[dict[str, object]]) -> DataFrame:
     return spark.createDataFrame(batch.to_pylist(), ddl(PACKING.schema))
 
 
-def _wide(frame: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int) -> DataFrame:
+def _written(
+    frame: DataFrame, plan: Layout, tasks: int, place: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each file, by its name, in order."""
+    sizes = bucket_sizes(frame)
     placed = grouped(frame, sizes, plan, tasks)
-    return unpacked(placed, SEQUENCES, PACKING, widths(sizes, plan), plan, tasks)
+    made = in_group_files(placed, SEQUENCES, PACKING, widths(sizes, plan), plan, tasks)
+    tables.write_files(made, f"file://{place}", SEQUENCES)
+    found = tables.row_groups(f"file://{place}")
+    assert list(found.values()) == [[plan.group_rows]] * plan.groups
+    return {path: pq.read_table(place / path).to_pylist() for path in found}
 
 
 def _rows(count: int, most: int) -> list[dict[str, object]]:
@@ -96,12 +105,7 @@ def test_files_are_groups_in_the_order_of_lengths(
     rows = _rows(count, most=6)
     frame = drawn(_frame(spark, rows), seed=1)
     plan = layout(count, 5, 2)
-    sizes = bucket_sizes(frame)
-    wide = _wide(frame, sizes, plan, min(tasks, plan.groups))
-    tables.write(wide, str(tmp_path / "rows"), SEQUENCES, rows_per_file=plan.group_rows)
-    found = tables.row_groups(f"file://{tmp_path}/rows")
-    assert list(found.values()) == [[plan.group_rows]] * plan.groups
-    groups = [pq.read_table(tmp_path / "rows" / path).to_pylist() for path in found]
+    groups = [*_written(frame, plan, min(tasks, plan.groups), tmp_path / "rows").values()]
     real = [row for group in groups for row in group if row["weight"] == 1]
     assert sorted(row["user_id"] for row in real) == sorted(str(row["user_id"]) for row in rows)
     by_name = {row["user_id"]: row for row in rows}
@@ -122,17 +126,17 @@ def test_files_are_groups_in_the_order_of_lengths(
     assert all(set(row["item"]) == {0} and set(row["step"]) == {-1} for row in empty)
 
 
-def test_what_two_partitions_share_is_in_one_of_them(spark: SparkSession) -> None:
+def test_what_two_partitions_share_is_in_one_of_them(spark: SparkSession, tmp_path: Path) -> None:
     count, tasks = 3000, 7
     frame = drawn(_frame(spark, _rows(count, most=3)), seed=1)
     sizes, plan = bucket_sizes(frame), layout(count, 100, 2)
     assert (sizes["rows"].cumsum() % 100).between(1, 99).mean() > 0.9  # they lie across borders
-    wide = _wide(frame, sizes, plan, tasks).withColumn("task", F.spark_partition_id())
-    found = wide.where("weight > 0").collect()
+    written = _written(frame, plan, tasks, tmp_path / "rows")
+    found = [row["sequence_id"] for rows in written.values() for row in rows if row["weight"]]
     in_order = frame.orderBy("length", "draw", "sequence_id").collect()
-    assert [row.sequence_id for row in found] == [row.sequence_id for row in in_order]
-    groups = [rank // 100 for rank in range(count)]
-    assert [row.task for row in found] == [group * tasks // plan.groups for group in groups]
+    assert found == [row.sequence_id for row in in_order]
+    task_of = [int(path.split("-")[1]) for path in written]
+    assert task_of == [group * tasks // plan.groups for group in range(plan.groups)]
 
 
 @given(
@@ -188,14 +192,16 @@ def test_histories_travel_together() -> None:
     assert found.to_pylist() == [{name: rows[1][name] for name in HISTORIES}]
 
 
-def test_the_order_is_that_of_the_seed_and_not_of_the_input(spark: SparkSession) -> None:
+def test_the_order_is_that_of_the_seed_and_not_of_the_input(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     rows = _rows(40, most=4)
 
     def order(seed: int, partitions: int) -> list[str]:
         frame = drawn(_frame(spark, rows).repartition(partitions), seed)
         plan = layout(40, 7, 2)
-        wide = _wide(frame, bucket_sizes(frame), plan, 1)
-        return [row.sequence_id for row in wide.where("weight > 0").collect()]
+        written = _written(frame, plan, 1, tmp_path / uuid.uuid4().hex)
+        return [row["sequence_id"] for rows in written.values() for row in rows if row["weight"]]
 
     assert order(1, 1) == order(1, 3)
     assert order(1, 1) != order(2, 1)

@@ -16,10 +16,11 @@ from pyspark.sql import functions as F
 
 from recsys import config as config_of
 from recsys import files, manifest
+from recsys.arrays import with_columns
 from recsys.config import Config, Prepare
 from recsys.errors import DataError
 from recsys.manifest import Manifest
-from recsys.prepare import parts, pipeline
+from recsys.prepare import pipeline
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.indexing import Indexes
 from recsys.prepare.parts import Parted
@@ -53,9 +54,11 @@ def made(spark: SparkSession, config: Config) -> Manifest:
 def _in_index(change: Change) -> Plant:
     """Plants into the events of which the vocabulary is made."""
     own = pipeline.index
-    return lambda patch: patch.setattr(
-        pipeline, "index", lambda work, events, *others: own(work, change(events), *others)
-    )
+
+    def changed(work: Work, parted: Parted, *others: Any) -> Indexes:
+        return own(work, replace(parted, events=change(parted.events), walk=None), *others)
+
+    return lambda patch: patch.setattr(pipeline, "index", changed)
 
 
 def _in_cutting(change: Change) -> Plant:
@@ -103,10 +106,18 @@ def _types_by_name(patch: pytest.MonkeyPatch) -> None:
 
 def _borders_of_all(patch: pytest.MonkeyPatch) -> None:
     """What decides of vocabulary and statistics takes validation for train; rows are sound."""
-    patch.setattr(
-        parts, "by_times",
-        lambda clock, times: F.when(clock < times.test_start, TRAIN).otherwise(TEST),
-    )  # fmt: skip
+    own = pipeline.index
+
+    def train_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            part = batch.column(PART).to_numpy()
+            yield with_columns(batch, {PART: pa.array(np.where(part == VALID, TRAIN, part))})
+
+    def changed(work: Work, parted: Parted, *others: Any) -> Indexes:
+        assert parted.walk is not None
+        return own(work, replace(parted, walk=parted.walk.beginning_with(train_of)), *others)
+
+    patch.setattr(pipeline, "index", changed)
 
 
 def _moved(where: str, split: int) -> Change:
