@@ -7,8 +7,9 @@ and where passes in Python are not all that reads it, as rows, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -32,10 +33,10 @@ from recsys.prepare.ordering import in_order
 from recsys.prepare.seen import Seen
 from recsys.prepare.sessions import Rules, named_schema, naming, naming_rules
 from recsys.prepare.split import are_walked, split_times
-from recsys.prepare.support import Gone, ItemCounts, supported
+from recsys.prepare.support import ITEM_COUNTS, Gone, ItemCounts, supported
 from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
-from recsys.schemas import EVENTS
+from recsys.schemas import EVENTS, ddl
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,16 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
     _require_some(work, count, steps)
     bots = _bots(marks)
     gone, rounds = Gone(bots, end=_end(prepare, marks)), 0
-    if clean.min_item_events is not None:
-        gone, rounds = _with_rare(clean, walked, gone)
-    kept = bundles.left(walked, _staying(clean, gone, rules))
-    left = work.stage_in_order(kept, "left", bundles.BUNDLES, large_rows=True)
+
+    def stage(gone: Gone, number: int, counted: bool) -> DataFrame:
+        counting = partial(ItemCounts, gone.end) if counted else None
+        kept = bundles.left(walked, _staying(clean, gone, rules), counting)
+        return work.stage_in_order(kept, f"left_{number}", bundles.BUNDLES, large_rows=True)
+
+    if clean.min_item_events is None:
+        left = stage(gone, rounds, False)
+    else:
+        left, gone, rounds = _without_rare(clean, walked, gone, stage)
     seen = Seen.of_marks(bundles.marks(left))
     if clean.asks_support:
         decision = f"{_support(clean)}: {len(gone.rare)} items in {rounds} rounds"
@@ -169,17 +176,40 @@ def _support(clean: Clean) -> str:
     )
 
 
-def _with_rare(clean: Clean, walked: DataFrame, gone: Gone) -> tuple[Gone, int]:
-    """Adds the items that have too few events of users that have enough; in how many rounds."""
-    rounds = 0
-    while True:
+def _without_rare(
+    clean: Clean, walked: DataFrame, gone: Gone, stage: Callable[[Gone, int, bool], DataFrame]
+) -> tuple[DataFrame, Gone, int]:
+    """What is left without items that have too few events of users that have enough.
+
+    What a round leaves is written and counted at once, since mostly it is what stays in the end.
+
+    Args:
+        clean: how many are enough
+        walked: BUNDLES
+        gone: before
+        stage: what is left without whom, in which round, and whether its items are counted
+
+    Returns:
+        BUNDLES, whose events are gone, and in how many rounds
+    """
+    rounds, rare = 1, _below(clean, _counts(clean, walked, gone))
+    while rare:
+        gone = replace(gone, rare=gone.rare.union(rare))
+        if clean.min_user_events is None:
+            break
         rounds += 1
-        counts = _counts(clean, walked, gone).groupBy("item_id").agg(F.sum("count").alias("count"))
-        below = counts.where(F.col("count") < F.lit(clean.min_item_events)).select("item_id")
-        more = below.toArrow()["item_id"].to_pylist()
-        gone = replace(gone, rare=gone.rare.union(more))
-        if not more or clean.min_user_events is None:
-            return gone, rounds
+        left = stage(gone, rounds, True)
+        rare = _below(clean, bundles.item_counts(left))
+        if not rare:
+            return left, gone, rounds
+    return stage(gone, rounds, False), gone, rounds
+
+
+def _below(clean: Clean, counts: DataFrame) -> list[str]:
+    """The items that have too few events, of counts in parts."""
+    total = counts.groupBy("item_id").agg(F.sum("count").alias("count"))
+    below = total.where(F.col("count") < F.lit(clean.min_item_events)).select("item_id")
+    return list(below.toArrow()["item_id"].to_pylist())
 
 
 def _counts(clean: Clean, walked: DataFrame, gone: Gone) -> DataFrame:
@@ -193,7 +223,7 @@ def _counts(clean: Clean, walked: DataFrame, gone: Gone) -> DataFrame:
             yield from counts.feed(events).to_batches()
         yield from counts.finish().to_batches()
 
-    return bundles.events(walked).mapInArrow(counted, "item_id string, count bigint")
+    return bundles.events(walked).mapInArrow(counted, ddl(ITEM_COUNTS))
 
 
 def _staying(clean: Clean, gone: Gone, rules: Rules | None) -> bundles.Stay:

@@ -15,9 +15,10 @@ from recsys.arrays import arrow_schema
 from recsys.config import Clean
 from recsys.prepare.behaviour import Mark, Scan
 from recsys.prepare.seen import Days
+from recsys.prepare.support import ITEM_COUNTS, ItemCounts
 from recsys.schemas import ddl
 
-# A bundle of events and how many they are, or a Mark, whose `what` is not null.
+# A bundle of events and how many they are, or a Mark, whose `what` is not null; or ITEMS.
 BUNDLES: dict[str, str] = {
     "what": "string",
     "of": "string",
@@ -25,6 +26,9 @@ BUNDLES: dict[str, str] = {
     "events": "binary",
 }
 _SCHEMA = arrow_schema(BUNDLES)
+# The mark of counts of items, which stand in place of events.
+ITEMS = "items"
+
 # Gives those of the events of bundles that stay, in their order.
 Stay = Callable[[Iterable[pa.Table]], Iterator[pa.RecordBatch]]
 
@@ -48,28 +52,45 @@ def scanned(events: DataFrame, clean: Clean) -> DataFrame:
     return events.mapInArrow(scan, ddl(BUNDLES))
 
 
-def left(bundles: DataFrame, stay: Stay) -> DataFrame:
+def left(bundles: DataFrame, stay: Stay, counting: Callable[[], ItemCounts] | None) -> DataFrame:
     """BUNDLES of the events that stay, and the marks of Seen.
 
     Args:
         bundles: BUNDLES, in order
         stay: says which
+        counting: counts their items for item_counts(), in the same pass; none where nobody asks
     """
 
     def keep(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        days = Days()
+        days, counts = Days(), counting() if counting else None
         for kept in stay(opened(batches)):
             days.feed(kept.column("timestamp").to_numpy())
             yield _bundle(kept)
+            if counts is not None:
+                yield from _counted(counts.feed(pa.Table.from_batches([kept])))
         yield _marks(days.finish())
+        if counts is not None:
+            yield from _counted(counts.finish())
 
     return events(bundles).mapInArrow(keep, ddl(BUNDLES))
 
 
 def marks(bundles: DataFrame) -> list[Mark]:
     """The marks among BUNDLES."""
-    found = bundles.where(F.col("what").isNotNull()).select("what", "of", "count")
+    is_mark = F.col("what").isNotNull() & (F.col("what") != ITEMS)
+    found = bundles.where(is_mark).select("what", "of", "count")
     return [tuple(row) for row in found.collect()]
+
+
+def item_counts(bundles: DataFrame) -> DataFrame:
+    """item_id and count, in parts, of what left() has counted."""
+
+    def open_all(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for table in opened(batches):
+            yield from table.to_batches()
+
+    counted = bundles.where(F.col("what") == ITEMS).select("events")
+    return counted.mapInArrow(open_all, ddl(ITEM_COUNTS))
 
 
 def events(bundles: DataFrame) -> DataFrame:
@@ -107,6 +128,12 @@ def _bundle(events: pa.Table | pa.RecordBatch) -> pa.RecordBatch:
     none = pa.nulls(1, pa.string())
     content = pa.array([as_bytes(events)], pa.binary())
     return pa.RecordBatch.from_arrays([none, none, [len(events)], content], schema=_SCHEMA)
+
+
+def _counted(counts: pa.Table) -> Iterator[pa.RecordBatch]:
+    if len(counts):
+        row = {"what": ITEMS, "events": as_bytes(counts)}
+        yield pa.RecordBatch.from_pylist([row], schema=_SCHEMA)
 
 
 def _marks(marks: list[Mark]) -> pa.RecordBatch:

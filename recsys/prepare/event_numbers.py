@@ -16,7 +16,9 @@ from recsys.errors import DataError
 from recsys.manifest import Step
 from recsys.prepare.events import number_columns
 from recsys.prepare.split import PART, TRAIN
+from recsys.prepare.walk import Walk, frame_of
 from recsys.scale import Scale
+from recsys.schemas import EVENTS
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Fitted:
         return Step(f"{name} of events", rows, rows, f"{decision}; {self.missing} have none")
 
 
-def fitted(events: DataFrame, config: Config) -> dict[str, Fitted]:
+def fitted(events: DataFrame | Walk, config: Config) -> dict[str, Fitted]:
     """How the numbers that the configuration asks for are normalized.
 
     Args:
@@ -61,9 +63,10 @@ def fitted(events: DataFrame, config: Config) -> dict[str, Fitted]:
     return {name: _fit(name, _counts(events, name), config) for name in number_columns(config)}
 
 
-def _counts(events: DataFrame, name: str) -> pa.Table:
+def _counts(events: DataFrame | Walk, name: str) -> pa.Table:
     """Each value, how often train has it, and how often all events do."""
-    by_value = events.groupBy(F.col(name).alias("value")).agg(
+    own = frame_of(events, {name: EVENTS[name], PART: "int"})
+    by_value = own.groupBy(F.col(name).alias("value")).agg(
         F.count_if(F.col(PART) == TRAIN).alias("train"), F.count(F.lit(1)).alias("all")
     )
     return by_value.toArrow()

@@ -88,7 +88,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         work.keep(owners, "owners", OWNERS)
     indexes = index(work, parted, cleaned.items, former)
     weights = weighting(parted.events, work.config)
-    numbers = fitted(parted.events, work.config)
+    numbers = fitted(parted.source, work.config)
     rows = _cut(work, cleaned, parted, indexes, weights, numbers)
     if cleaned.impressions is not None:
         impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)

@@ -13,9 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.arrays import arrow_schema
 from recsys.prepare.behaviour import changes
 from recsys.prepare.cutting import ends, starts
 from recsys.prepare.totals import Totals
+
+ITEM_COUNTS: dict[str, str] = {"item_id": "string", "count": "bigint"}
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,7 @@ class ItemCounts:
 
     def __init__(self, end: int | None, most: int = 1_000_000) -> None:
         self._end = end
-        schema = pa.schema([("item_id", pa.string()), ("count", pa.int64())])
-        self._totals = Totals(schema, {"count": "sum"}, most)
+        self._totals = Totals(arrow_schema(ITEM_COUNTS), {"count": "sum"}, most)
 
     def feed(self, events: pa.Table) -> pa.Table:
         """item_id and count of those that were kept for long enough; an item may come again."""
