@@ -224,16 +224,20 @@ def write_bytes(url: str, content: bytes, attempt: str = "") -> None:
     Args:
         url: of the file
         content: all of it
-        attempt: tells several apart that may write the file at once
+        attempt: tells several apart that may write the file at once, to a folder that is there
 
     Raises:
         DataError: the disk is full
     """
     fs, path = filesystem(url)
     try:
-        fs.makedirs(posixpath.dirname(path), exist_ok=True)
+        folder, name = posixpath.split(path)
+        if not attempt:
+            fs.makedirs(folder, exist_ok=True)
         if _is_of(fs, ("file",)):
-            _write_local(fs, path, content, f"{path}{attempt}{_DRAFT}")
+            # What an attempt leaves is hidden from Spark, which reads all that a folder shows.
+            draft = f".{name}{attempt}{_DRAFT}" if attempt else f"{name}{_DRAFT}"
+            _write_local(fs, path, content, posixpath.join(folder, draft))
         else:
             fs.pipe_file(path, content)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys import tables
+from recsys import files, tables
 from recsys.config import EventColumns, Events, Items
 from recsys.errors import ConfigError, DataError
+from recsys.schemas import ddl
 from recsys.tables.session import session_with
 
 CSV = Events(
@@ -195,6 +197,55 @@ def test_row_groups_are_counted_from_the_footers(tmp_path: Path) -> None:
     (tmp_path / "_SUCCESS").touch()
     found = tables.row_groups(f"file://{tmp_path}")
     assert found == {"a.parquet": [10], "part=x/b.parquet": [4, 4, 2]}
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_files_that_python_makes_are_read_by_whoever_reads_parquet(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_local: bool
+) -> None:
+    monkeypatch.setattr(files, "is_local", lambda url: is_local)
+    schema = {"user_id": "string", "item": "array<int>", "when": "array<bigint>"}
+    rows = [
+        {"user_id": f"u{number}", "item": [number] * (number % 4), "when": [2**40] * (number % 4)}
+        for number in range(11)
+    ]
+    frame = spark.createDataFrame(rows, ddl(schema)).coalesce(1)
+    made = frame.mapInArrow(tables.in_files(schema, rows=4), ddl(tables.FILES))
+    url = f"file://{tmp_path}/made"
+    tables.write_files(made, url, schema)
+    found = tables.row_groups(url)
+    assert list(found.values()) == [[4], [4], [3]]
+    table = pa.concat_tables(pq.read_table(tmp_path / "made" / name) for name in found)
+    assert table.to_pylist() == rows
+    assert not table.schema.field("item").type.value_field.nullable
+    by_spark = tables.read(spark, url, schema).orderBy("user_id").collect()
+    assert [row.asDict() for row in by_spark] == sorted(rows, key=lambda row: str(row["user_id"]))
+    with pytest.raises(DataError, match=r"/made: expected nothing there"):
+        tables.write_files(made, url, schema)
+
+    nothing = frame.where("user_id = ''").mapInArrow(tables.in_files(schema), ddl(tables.FILES))
+    tables.write_files(nothing, f"file://{tmp_path}/nothing", schema)
+    assert tables.read(spark, f"file://{tmp_path}/nothing", schema).count() == 0
+    hidden = ("_", ".")
+    assert all(
+        path.suffix == ".parquet" for path in tmp_path.glob("*/*") if path.name[0] not in hidden
+    )
+
+
+def test_what_a_killed_attempt_left_is_no_part_of_a_table(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    schema = {"user_id": "string"}
+
+    def attempts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        files.write_bytes(f"file://{tmp_path}/made/.part.parquet.7.writing", b"half", attempt=".8")
+        yield from tables.in_files(schema)(batches)
+
+    frame = spark.createDataFrame([("ann",)], "user_id string").coalesce(1)
+    tables.write_files(
+        frame.mapInArrow(attempts, ddl(tables.FILES)), f"file://{tmp_path}/made", schema
+    )
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["part-00000-00000.parquet"]
 
 
 def test_a_worker_that_loads_tensorflow_loads_no_keras(spark: SparkSession) -> None:

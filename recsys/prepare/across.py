@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys.arrays import arrow_schema, with_columns
 from recsys.config import Clean, Prepare
 from recsys.errors import DataError
 from recsys.manifest import Step
@@ -37,6 +38,8 @@ from recsys.prepare.support import ITEM_COUNTS, Gone, ItemCounts, supported
 from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
 from recsys.schemas import EVENTS, ddl
+
+_FIRST_LEFT = 2  # round of rare items that leaves something
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
     def stage(gone: Gone, number: int, counted: bool) -> DataFrame:
         counting = partial(ItemCounts, gone.end) if counted else None
         kept = bundles.left(walked, _staying(clean, gone, rules), counting)
+        if counted and number > _FIRST_LEFT:
+            work.unstage(f"left_{number - 1}")
         return work.stage_in_order(kept, f"left_{number}", bundles.BUNDLES, large_rows=True)
 
     if clean.min_item_events is None:
@@ -100,12 +105,22 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
         decision = f"{_support(clean)}: {len(gone.rare)} items in {rounds} rounds"
         steps.append(Step("support", count, seen.events, decision))
         _require_some(work, seen.events, steps)
-    walk, schema = Walk(left), {name: EVENTS[name] for name in names}
+    walk, schema = Walk(left, _with_nulls), {name: EVENTS[name] for name in names}
     schema = named_schema(schema) if rules else schema
     rows_left = walk.frame(schema)
     if not are_walked(prepare):
         rows_left = work.stage_in_order(rows_left, "rows_left", schema)
     return Left(with_absent(rows_left), seen, tuple(steps), rules is not None, walk, bots)
+
+
+def _with_nulls(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The columns of EVENTS that are not there, as nulls."""
+    kinds = arrow_schema(EVENTS)
+    for batch in batches:
+        absent = [field for field in kinds if field.name not in batch.schema.names]
+        yield with_columns(
+            batch, {field.name: pa.nulls(len(batch), field.type) for field in absent}
+        )
 
 
 def _require_some(work: Work, count: int, steps: Sequence[Step]) -> None:

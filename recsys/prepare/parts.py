@@ -71,7 +71,7 @@ class Parted:
 
     @property
     def source(self) -> DataFrame | Walk:
-        """The events for a pass in Python that asks for no order."""
+        """The events, as they cost a pass in Python least; walked ones are in order."""
         return self.walk or self.events
 
     @property

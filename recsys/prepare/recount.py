@@ -1,8 +1,9 @@
 """The certificate's second count of what vocabulary and features rest on.
 
 By another route than the first. Of items (recsys.prepare.tally and statistics) events are placed in
-their splits anew and counted by item and price, and all that follows is NumPy's; of the numbers of
-events, which NumPy counts first (recsys.prepare.event_numbers), all is Spark's.
+their splits anew and counted by item and price, from which NumPy and Spark's windows compute the
+statistics; of the numbers of events, which NumPy counts first (recsys.prepare.event_numbers), all
+is Spark's.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def recounted(
                 found[column] = pc.and_(is_train, of_type)
             if prepare.item_statistics:
                 found["last"] = pc.if_else(is_train, batch.column("timestamp"), None)
-            yield from totals.feed(pa.table(found).cast(totals.schema)).to_batches()
+            yield from totals.feed(pa.table(found)).to_batches()
         yield from totals.finish().to_batches()
 
     if isinstance(events, DataFrame):

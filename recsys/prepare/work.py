@@ -52,11 +52,9 @@ class Work:
         cores = self.spark.sparkContext.defaultParallelism
         return max(cores, -(-entries // _ENTRIES_PER_TASK))
 
-    def keep(
-        self, frame: DataFrame, name: str, schema: Mapping[str, str], rows_per_file: int = 0
-    ) -> DataFrame:
+    def keep(self, frame: DataFrame, name: str, schema: Mapping[str, str]) -> DataFrame:
         """Writes a table of the version, and reads it back."""
-        tables.write(frame, self.url(name), schema, rows_per_file=rows_per_file)
+        tables.write(frame, self.url(name), schema)
         return tables.read(self.spark, self.url(name), schema)
 
     def stage(
@@ -86,6 +84,10 @@ class Work:
         """Like stage(), but what is read back has the partitions and the order of its rows."""
         self._stage(frame, name, schema, large_rows=large_rows)
         return tables.read_in_order(self.spark, self._staging(name), schema, large_rows)
+
+    def unstage(self, name: str) -> None:
+        """Removes what stage_in_order() wrote, and nobody reads any more."""
+        files.remove(self._staging(name))
 
     def staged(self, name: str, schema: Mapping[str, str]) -> DataFrame:
         """What stage() wrote, for passes over its large rows."""

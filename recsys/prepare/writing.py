@@ -29,7 +29,7 @@ from recsys.prepare.rows import EARLIER, HISTORY, packing
 from recsys.prepare.work import Work, together
 from recsys.schemas import HISTORIES, SEQUENCES, SPLITS, with_inputs
 
-# Spark numbers the files of one task with three digits; more would not sort by name.
+# Spark numbers the files of a task with three digits; more would not sort by name.
 _FILES_PER_TASK = 500
 
 # Folders of what belongs to no split, by its kind.

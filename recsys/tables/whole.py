@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from recsys import files
 from recsys.arrays import arrow_schema
 from recsys.errors import DataError
+from recsys.tables.failures import reading
 
 # One row a file, without its last four bytes, which are the same in every Parquet file.
 FILES: dict[str, str] = {"file": "binary"}
@@ -121,7 +122,14 @@ def _write_local(made: DataFrame, url: str) -> None:
                 number += 1
         yield pa.RecordBatch.from_pydict({"files": pa.array([number], pa.int64())})
 
-    made.mapInArrow(put, "files bigint").collect()
+    # A worker that ends late must not bring back a folder that was removed.
+    fs, root = files.filesystem(url)
+    fs.makedirs(root)
+    with reading(url, to=url):
+        made.mapInArrow(put, "files bigint").collect()
+    for path in fs.find(root):  # of attempts that were killed
+        if not path.endswith(_PARQUET):
+            fs.rm(path)
 
 
 def _write_as_text(made: DataFrame, url: str) -> None:

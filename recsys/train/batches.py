@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -180,48 +181,43 @@ def _reader(
 def _cut(
     reader: Any, counts: npt.NDArray[np.int64], seed: int | None, names: Sequence[str]
 ) -> tf.data.Dataset:
-    """The batches of a reader's groups, as many of each as counts says."""
-    from petastorm.tf_utils import make_petastorm_dataset
+    """The batches of a reader's groups, as many of each as counts says.
 
-    counts_G = tf.constant(counts, tf.int32)
+    They are cut by NumPy: what tf.data cuts it traces anew for every epoch.
+    """
 
-    def cut(number: tf.Tensor, group: object) -> tf.data.Dataset:
-        # XLA compiles no shapes that depend on values.
-        with tf.xla.experimental.jit_scope(compile_ops=False):
-            return _batches(number, group, counts_G[number], seed, names)
+    def batches() -> Iterator[dict[str, npt.NDArray[Any]]]:
+        for number, group in enumerate(reader):
+            draw = None if seed is None else np.random.default_rng([seed, number])
+            columns = {
+                name: getattr(group, name).astype(spec(name).dtype.as_numpy_dtype, copy=False)
+                for name in names
+            }
+            yield from _batches(columns, int(counts[number]), draw)
 
-    return make_petastorm_dataset(reader).enumerate().flat_map(cut)
+    signature = {name: spec(name) for name in names}
+    return tf.data.Dataset.from_generator(batches, output_signature=signature)
 
 
 def _batches(
-    number: tf.Tensor,
-    group: object,
-    count: tf.Tensor,
-    seed: int | None,
-    names: Sequence[str],
-) -> tf.data.Dataset:
-    # Slices of whole columns: row by row, tf.data would cost more than the model.
-    columns = {name: tf.cast(getattr(group, name), spec(name).dtype) for name in names}
-    rows = tf.shape(columns["item"], tf.int64)[0]
-    if seed is not None:
-        draws = tf.random.stateless_uniform([rows], tf.stack([tf.constant(seed, tf.int64), number]))
-        order = tf.argsort(draws)
-        columns = {name: tf.gather(values, order) for name, values in columns.items()}
-    targets_B = tf.reduce_sum(columns["target"], axis=1)
-    total = tf.reduce_sum(targets_B)
+    columns: dict[str, npt.NDArray[Any]], count: int, draw: np.random.Generator | None
+) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """The rows of a group in so many batches of about equally many targets, some without rows.
+
+    Args:
+        columns: [B, L]
+        count: of the batches
+        draw: gives the order of the rows; none keeps it
+    """
+    if draw is not None:
+        order = draw.permutation(len(columns["item"]))
+        columns = {name: values[order] for name, values in columns.items()}
+    targets_B = columns["target"].sum(axis=1, dtype=np.int64)
     # A row is in the batch in which its first target falls, if all batches had equally many.
-    before_B = tf.cumsum(targets_B, exclusive=True)
-    # In 64 bits: targets times batches of a large group are more than 32 hold.
-    place_B = tf.cast(before_B, tf.int64) * tf.cast(count, tf.int64)
-    place_B //= tf.cast(tf.maximum(total, 1), tf.int64)
-    batch_B = tf.minimum(tf.cast(place_B, tf.int32), count - 1)
-    number_N = tf.range(count)
-    begin_N = tf.searchsorted(batch_B, number_N, side="left")
-    end_N = tf.searchsorted(batch_B, number_N, side="right")
-    slices = tf.data.Dataset.from_tensor_slices((begin_N, end_N))
-    return slices.map(
-        lambda begin, end: {name: values[begin:end] for name, values in columns.items()}
-    )
+    place_B = (np.cumsum(targets_B) - targets_B) * count // max(1, targets_B.sum())
+    borders = np.searchsorted(np.minimum(place_B, count - 1), np.arange(count + 1))
+    for begin, end in pairwise(borders):
+        yield {name: values[begin:end] for name, values in columns.items()}
 
 
 def read_rows(

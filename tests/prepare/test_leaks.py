@@ -203,6 +203,18 @@ def test_without_a_leak_the_certificate_holds(
     assert all(made.splits[split].targets for split in ("train", "valid", "test"))
 
 
+@pytest.mark.parametrize("clean", [config_of.Clean(), config_of.Clean(duplicates=True)])
+def test_items_have_statistics_where_the_log_has_no_prices(
+    spark: SparkSession, config: Config, tmp_path: Path, clean: config_of.Clean
+) -> None:
+    paths = replace(config.paths, dataset=str(tmp_path / "dataset"))
+    events = replace(config.events, columns=replace(config.events.columns, price=None))
+    prepare = replace(config.prepare, item_statistics=True, clean=clean)
+    made = pipeline.run(spark, replace(config, paths=paths, events=events, prepare=prepare))
+    assert made.certificate["holds"]
+    assert made.features["price_rank"]
+
+
 def test_the_last_purchases_count_at_instants_of_many_views(
     spark: SparkSession, tmp_path: Path
 ) -> None:
