@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
 COLUMNS = (*INPUTS, "target")
 # What its second head learns from, too.
 LABEL = "purchase"
+
+Columns = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,15 @@ def open_epoch(
     reader = _reader(manifest, own_files(manifest, splits, shard), seed, names)
     counts = np.array(_batch_counts(_files(manifest, splits), shard, batch_targets))
     counts = counts[_order(len(counts), seed)]
-    length = manifest.sequence_length
-    nothing = {name: tf.zeros([0, length], spec(name).dtype) for name in names}
-    more = tf.data.Dataset.from_tensors(nothing).repeat()
     steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
-    epoch = _cut(reader, counts, seed, names).concatenate(more).take(steps).prefetch(4)
+    signature = {name: spec(name) for name in names}
+    nothing = {name: np.zeros([0, manifest.sequence_length], _dtype(name)) for name in names}
+
+    def read() -> Iterator[Columns]:
+        return islice(chain(_cut(reader, counts, seed, names), repeat(nothing)), steps)
+
+    # Cut by NumPy: what tf.data cuts is traced anew for every epoch.
+    epoch = tf.data.Dataset.from_generator(read, output_signature=signature).prefetch(4)
     try:
         yield epoch.with_options(_untuned())
     finally:
@@ -178,30 +184,21 @@ def _reader(
         return read_groups(urls, names, seed)
 
 
+def _dtype(name: str) -> npt.DTypeLike:
+    return np.dtype(spec(name).dtype.as_numpy_dtype)
+
+
 def _cut(
     reader: Any, counts: npt.NDArray[np.int64], seed: int | None, names: Sequence[str]
-) -> tf.data.Dataset:
-    """The batches of a reader's groups, as many of each as counts says.
-
-    They are cut by NumPy: what tf.data cuts it traces anew for every epoch.
-    """
-
-    def batches() -> Iterator[dict[str, npt.NDArray[Any]]]:
-        for number, group in enumerate(reader):
-            draw = None if seed is None else np.random.default_rng([seed, number])
-            columns = {
-                name: getattr(group, name).astype(spec(name).dtype.as_numpy_dtype, copy=False)
-                for name in names
-            }
-            yield from _batches(columns, int(counts[number]), draw)
-
-    signature = {name: spec(name) for name in names}
-    return tf.data.Dataset.from_generator(batches, output_signature=signature)
+) -> Iterator[Columns]:
+    """The batches of a reader's groups, as many of each as counts says."""
+    for number, group in enumerate(reader):
+        draw = None if seed is None else np.random.default_rng([seed, number])
+        columns = {name: getattr(group, name).astype(_dtype(name), copy=False) for name in names}
+        yield from _batches(columns, int(counts[number]), draw)
 
 
-def _batches(
-    columns: dict[str, npt.NDArray[Any]], count: int, draw: np.random.Generator | None
-) -> Iterator[dict[str, npt.NDArray[Any]]]:
+def _batches(columns: Columns, count: int, draw: np.random.Generator | None) -> Iterator[Columns]:
     """The rows of a group in so many batches of about equally many targets, some without rows.
 
     Args:
