@@ -141,7 +141,7 @@ def figures(folder: Path, events: int, compare: str | None) -> dict[str, float]:
         found["times_polars"] = round(middle.seconds / by_hand(folder, 5_000_000), 2)
     if compare == "all":
         large = run.usage if events == 20_000_000 else job(folder, 20_000_000).usage
-        tenth = job(folder, 2_000_000).usage
+        tenth = run.usage if events == 2_000_000 else job(folder, 2_000_000).usage
         heavy = job(folder / "heavy", 2_000_000, heavy_share=0.2).usage
         ratio = (large.cpu_seconds - small.cpu_seconds) / (tenth.cpu_seconds - small.cpu_seconds)
         found["cost_ratio_10x"] = round(ratio, 2)

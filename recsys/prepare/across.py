@@ -51,7 +51,7 @@ class Left:
         seen: of them
         steps: of the manifest
         named: whether sessions.naming() went over them
-        walk: to the same events, without the columns that the log lacks
+        walk: to the same events
         bots: users of whom nothing is left
     """
 

@@ -1,8 +1,8 @@
 """What is written of each subject, in all splits and of its whole history.
 
-Rows are some hundred bytes each, of a subject one for ten events or so. They go in pieces, as
+Rows are some hundred bytes each, of a subject as many as its sequences have. They go in pieces, as
 bytes, to the bucket of their subject, which is looked at at once: to sort them one by one took
-Spark three times as long.
+Spark twice as long.
 
 Shapes: U subjects, S splits.
 """
