@@ -1,8 +1,8 @@
 """What is written of each subject, in all splits and of its whole history.
 
-Rows are some hundred bytes each, of a subject as many as its sequences have. They go in pieces, as
-bytes, to the bucket of their subject, which is looked at at once: to sort them one by one took
-Spark twice as long.
+Rows go in pieces, as bytes, to the bucket of their subject: to sort them one by one took Spark
+twice as long. A bucket is looked at at once, but for subjects of very many steps, of which it sees
+so many at a time.
 
 Shapes: U subjects, S splits.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from operator import add
+from operator import add, itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -43,8 +43,10 @@ _EMPTY: dict[str, int] = {
     **{name: empty for name, (_, empty) in (_OF_SPLITS | _STORED).items()}, "first_step": -1,
 }  # fmt: skip
 
-# Rows of some of a bucket's users, as bytes.
-SCATTERED: dict[str, str] = {"bucket": "int", "rows": "binary"}
+# Rows of some of a bucket's users, as bytes; of those that ask for something, those whose first
+# target step is in the chunk.
+SCATTERED: dict[str, str] = {"bucket": "int", "chunk": "int", "rows": "binary"}
+_CHUNK = 2**16  # steps
 _AT_ONCE = 250_000  # rows that become pieces
 _OF_BUCKET = 500_000  # rows, about
 
@@ -132,13 +134,15 @@ def seen(on_disk: DataFrame, stored: DataFrame, buckets: int) -> Found:
 
     def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         pieces = (row for batch in batches for row in batch.to_pylist())
-        for _, bucket in itertools.groupby(pieces, key=lambda row: row["bucket"]):
-            found = found_in([as_table(row["rows"]) for row in bucket])
-            yield pa.RecordBatch.from_pylist([asdict(found)])
+        for _, of_bucket in itertools.groupby(pieces, key=itemgetter("bucket")):
+            bucket = Bucket()
+            for _, of_chunk in itertools.groupby(of_bucket, key=itemgetter("chunk")):
+                bucket.feed([as_table(row["rows"]) for row in of_chunk])
+            yield pa.RecordBatch.from_pylist([asdict(bucket.finish())])
 
     # The left one decides of the size of batches: pieces come one by one.
     pieces = on_disk.select("spans").mapInArrow(scatter, ddl(SCATTERED)).unionAll(stored)
-    together = pieces.repartition("bucket").sortWithinPartitions("bucket")
+    together = pieces.repartition("bucket").sortWithinPartitions("bucket", "chunk")
     found = _NOTHING
     for row in together.mapInArrow(look, ddl(_FOUND)).collect():
         found = found.and_those(Found(**row.asDict()))
@@ -158,40 +162,81 @@ def _scatter(tables: Iterable[pa.Table], buckets: int) -> Iterator[pa.RecordBatc
 
 
 def _pieces(table: pa.Table, buckets: int) -> Iterator[pa.RecordBatch]:
-    users = table["user_id"].to_numpy()
-    bucket = (hash_array(users, categorize=False) % buckets).astype(np.int32)
-    order = np.argsort(bucket, kind="stable")
-    in_order, sorted_rows = bucket[order], table.take(order).combine_chunks()
-    for begin, end in itertools.pairwise(
-        [*np.flatnonzero(np.diff(in_order, prepend=-1)).tolist(), len(order)]
-    ):
-        piece = {"bucket": int(in_order[begin]),
-                 "rows": as_bytes(sorted_rows.slice(begin, end - begin))}  # fmt: skip
+    bucket = hash_array(table["user_id"].to_numpy(), categorize=False) % buckets
+    chunk = np.maximum(_column(table, "first_step", 0), 0) // _CHUNK
+    order = np.lexsort((chunk, bucket))
+    in_order, rows = np.stack([bucket, chunk]).astype(np.int32)[:, order], table.take(order)
+    opens = (np.diff(in_order, axis=1, prepend=-1) != 0).any(axis=0)
+    for begin, end in itertools.pairwise([*np.flatnonzero(opens).tolist(), len(rows)]):
+        piece = dict(zip(SCATTERED, in_order[:, begin].tolist(), strict=False))
+        piece["rows"] = as_bytes(rows.slice(begin, end - begin).combine_chunks())
         yield pa.RecordBatch.from_pylist([piece], schema=arrow_schema(SCATTERED))
 
 
-def found_in(tables: Sequence[pa.Table]) -> Found:
-    """What is found of subjects all of whose rows are there, in any order.
+class Bucket:
+    """Feed it all rows of some subjects, chunk by chunk, then finish it."""
 
-    Args:
-        tables: SPANS, or start and events, each with user_id
+    def __init__(self) -> None:
+        self._overlaps = np.zeros(len(SPLITS), np.int64)
+        self._users: list[pa.Array] = []
+        self._tables: list[_Table] = []
+        self._last: dict[str, int] = {}  # of each subject before the last chunk: of its last row
+        self._of_last_chunk: tuple[pa.Array, Ints] | None = None
+
+    def feed(self, tables: Sequence[pa.Table]) -> None:
+        """Looks at the rows of a chunk, in any order.
+
+        Args:
+            tables: SPANS, or start and events, each with user_id
+        """
+        names, code, columns = _in_order([table for table in tables if len(table)])
+        begin = np.flatnonzero(np.diff(code, prepend=-1))
+        users = names.take(pa.array(code[begin]))
+        first, last, split = (columns[name] for name in ("first_step", "last_step", "split"))
+        before = np.append(-1, last[:-1])
+        before[begin] = self._last_of(users)
+        again = (first <= before) & (split < NO_SPLIT)
+        self._overlaps += np.bincount(split[again], minlength=len(SPLITS))
+        self._users.append(users)
+        self._tables.append(_together(columns, begin))
+        self._of_last_chunk = users, last[np.append(begin[1:], len(last)) - 1]
+
+    def _last_of(self, users: pa.Array) -> Ints:
+        """The last target step of each one's last row in the chunks before; or -1."""
+        if self._of_last_chunk is None:
+            return np.full(len(users), -1)
+        known, last = self._of_last_chunk
+        self._last.update(zip(known.to_pylist(), last.tolist(), strict=True))
+        return np.array([self._last.get(user, -1) for user in users.to_pylist()], np.int64)
+
+    def finish(self) -> Found:
+        """What was found of all of them."""
+        users = pa.chunked_array(self._users).combine_chunks().dictionary_encode()
+        code = users.indices.to_numpy()
+        order = np.argsort(code, kind="stable")
+        begin = np.flatnonzero(np.diff(code[order], prepend=-1))
+        table = {
+            name: how.reduceat(np.concatenate([own[name] for own in self._tables])[order], begin)
+            for name, (how, _) in (_OF_SPLITS | _STORED).items()
+        }
+        return _found(table, self._overlaps.tolist())
+
+
+def _in_order(tables: Sequence[pa.Table]) -> tuple[pa.Array, Ints, _Table]:
+    """The names of subjects, the place of each row's among them, and its numbers.
+
+    Sorted by subject, first and last target step.
     """
-    tables = [table for table in tables if len(table)]
-    if not tables:
-        return _NOTHING
     users = pa.concat_tables([table.select(["user_id"]) for table in tables])["user_id"]
-    code = users.combine_chunks().dictionary_encode().indices.to_numpy()
+    encoded = users.combine_chunks().dictionary_encode()
+    code = encoded.indices.to_numpy()
     columns = {
         name: np.concatenate([_column(table, name, empty) for table in tables])
         for name, empty in _EMPTY.items()
     }
     order = np.lexsort((columns["last_step"], columns["first_step"], code))
-    code, columns = code[order], {name: column[order] for name, column in columns.items()}
-    opens = np.diff(code, prepend=-1) != 0
-    first, last, split = (columns[name] for name in ("first_step", "last_step", "split"))
-    again = ~opens & (first <= np.append(-1, last[:-1])) & (split < NO_SPLIT)
-    overlaps = np.bincount(split[again], minlength=len(SPLITS)).tolist()
-    return _found(_together(columns, np.flatnonzero(opens)), overlaps)
+    in_order = {name: column[order] for name, column in columns.items()}
+    return encoded.dictionary, code[order], in_order
 
 
 def _column(table: pa.Table, name: str, empty: int) -> Ints:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from functools import reduce
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from recsys.prepare.facts import NEVER, facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.recount import recounted
 from recsys.prepare.split import SplitTimes
-from recsys.prepare.subjects import Found, found_in
+from recsys.prepare.subjects import Bucket, Found
 from recsys.prepare.vocabulary_checks import vocabulary_checks
 from recsys.prepare.writing import fingerprint, sums
 from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, SPLITS, VOCABULARY, ddl
@@ -323,9 +324,12 @@ def test_events_that_were_lost_are_seen(spark: SparkSession) -> None:
         certificate(subject_checks(found, 7, {}, Prepare()))
 
 
-@given(st.lists(st.integers(1, 40), max_size=8), st.integers(0, 10**6), st.integers(1, 5))
+@given(
+    st.lists(st.integers(1, 40), max_size=8), st.integers(0, 10**6), st.integers(1, 5),
+    st.sampled_from([1, 2, 2**16]),
+)  # fmt: skip
 def test_subjects_are_seen_alike_in_whatever_pieces(
-    cuts: list[int], seed: int, buckets: int
+    cuts: list[int], seed: int, buckets: int, steps_of_chunk: int
 ) -> None:
     rng = np.random.default_rng(seed)
     rows = pd.DataFrame({"user_id": rng.integers(0, 9, 40).astype(str)})
@@ -333,14 +337,19 @@ def test_subjects_are_seen_alike_in_whatever_pieces(
         rows[name] = rng.integers(0, 4, 40)
     for name in ("first_target_time", "last_time", "start", "events"):
         rows[name] = rng.integers(0, 9, 40)
-    table, pieces = pa.Table.from_pandas(rows, preserve_index=False), defaultdict(list)
-    for begin, end in itertools.pairwise([0, *sorted({cut for cut in cuts if cut < 40}), 40]):
-        for batch in subjects._scatter([table.slice(begin, end - begin)], buckets):
-            for piece in batch.to_pylist():
-                pieces[piece["bucket"]].append(as_table(piece["rows"]))
-    found = [found_in(own) for own in pieces.values()]
+    table, pieces = pa.Table.from_pandas(rows, preserve_index=False), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subjects, "_CHUNK", steps_of_chunk)
+        for begin, end in itertools.pairwise([0, *sorted({cut for cut in cuts if cut < 40}), 40]):
+            for batch in subjects._scatter([table.slice(begin, end - begin)], buckets):
+                pieces += batch.to_pylist()
+    found = defaultdict(Bucket)
+    pieces.sort(key=itemgetter("bucket", "chunk"))
+    for (bucket, _), own in itertools.groupby(pieces, key=itemgetter("bucket", "chunk")):
+        found[bucket].feed([as_table(piece["rows"]) for piece in own])
     by_hand = rows.sort_values(["user_id", "first_step", "last_step"])
-    assert reduce(Found.and_those, found) == _found_by_hand(by_hand.to_dict("records"))
+    together = reduce(Found.and_those, (bucket.finish() for bucket in found.values()))
+    assert together == _found_by_hand(by_hand.to_dict("records"))
 
 
 def _found_by_hand(rows: list[dict[str, Any]]) -> Found:

@@ -63,13 +63,14 @@ def test_a_driver_that_is_killed_leaves_what_was_there(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("table", ["staging/scanned", "sequences/split=train"])
 def test_an_executor_that_is_killed_changes_nothing(
-    config: Config, undisturbed: manifest.Manifest, tmp_path: Path
+    config: Config, undisturbed: manifest.Manifest, tmp_path: Path, table: str
 ) -> None:
     elsewhere = replace(config, paths=replace(config.paths, dataset=str(tmp_path / "dataset")))
     log = tmp_path / "job.log"
     with started("local-cluster[2,1,1024]", arguments(elsewhere, tmp_path), log) as job:
-        wait_for(lambda: staged(elsewhere, "staging/scanned", set()), job)
+        wait_for(lambda: staged(elsewhere, table, set()), job)
         os.kill(executors(job)[0].pid, signal.SIGKILL)
         assert _ended(job) == 0, log.read_text()[-3000:]
     assert "Lost executor" in log.read_text()
