@@ -42,8 +42,9 @@ class Prepare:
             last_sessions (of each user), users (drawn, each as a whole)
         valid_start: first instant of validation (ISO 8601, UTC); null counts back from the end
         test_start: first instant of test (ISO 8601, UTC); null counts back from the end
-        valid_days: length of validation in days, where valid_start is null
-        test_days: length of test in days, where test_start is null
+        valid_days: length of validation in days, where valid_start is null; null takes 7, or a
+            fifth of the log's time where that is less
+        test_days: length of test in days, where test_start is null; likewise
         embargo_days: what happens so long before valid and test starts is no target and counts in
             no statistics, and is input alone; where split is time
         valid_share: share of the users; or, in place of valid_days, of the events (or sessions)
@@ -90,8 +91,8 @@ class Prepare:
     split: Literal["time", "leave_one_out", "last_sessions", "users"] = "time"
     valid_start: str | None = None
     test_start: str | None = None
-    valid_days: float = 7
-    test_days: float = 7
+    valid_days: float | None = None
+    test_days: float | None = None
     embargo_days: float = 0
     valid_share: float | None = None
     test_share: float | None = None
@@ -120,7 +121,8 @@ class Prepare:
                     "groups_multiple_of", "query_tokens", "query_buckets",
                     "text_width"):  # fmt: skip
             value = getattr(self, key)
-            require(value > 0, f"prepare.{key}", "a positive number", value)
+            positive = value is None or value > 0
+            require(positive, f"prepare.{key}", "a positive number", value)
         hour, most = self.session_day_boundary_hour, self.session_max_events
         an_hour = hour is None or 0 <= hour < 24
         require(an_hour, "prepare.session_day_boundary_hour", "an hour from 0 to below 24", hour)

@@ -20,6 +20,9 @@ from recsys.schemas import NO_SPLIT, SPLITS
 PART = "part"
 TRAIN, VALID, TEST = range(len(SPLITS))
 
+# Where nobody says how long validation and test are: of a log of weeks, and of a shorter one.
+_MOST_DAYS, _PARTS = 7, 5
+
 # (minute since the epoch, events or sessions of it), by rising minute.
 Minutes = Sequence[tuple[int, int]]
 
@@ -86,9 +89,11 @@ def split_times(
 ) -> SplitTimes:
     """The instants as configured, counted back from the last event, or by share.
 
-    >>> days = Prepare(valid_days=1, test_days=2)
-    >>> split_times(days, 0, 5 * MICROSECONDS_PER_DAY, lambda before: [])
+    >>> days, five_days = Prepare(valid_days=1, test_days=2), 5 * MICROSECONDS_PER_DAY
+    >>> split_times(days, 0, five_days, lambda before: [])
     SplitTimes(valid_start=172800000000, test_start=259200000000, embargo=0)
+    >>> split_times(Prepare(), 0, five_days, lambda before: [])
+    SplitTimes(valid_start=259200000000, test_start=345600000000, embargo=0)
 
     Args:
         prepare: the section of the configuration
@@ -105,13 +110,13 @@ def split_times(
     elif prepare.test_share is not None:
         test_start = last_share(minutes(None), prepare.test_share)
     else:
-        test_start = last_event - int(prepare.test_days * MICROSECONDS_PER_DAY)
+        test_start = last_event - _length(prepare.test_days, last_event - first_event)
     if prepare.valid_start is not None:
         valid_start = instants.micros("prepare.valid_start", prepare.valid_start)
     elif prepare.valid_share is not None:
         valid_start = last_share(minutes(test_start), prepare.valid_share)
     else:
-        valid_start = test_start - int(prepare.valid_days * MICROSECONDS_PER_DAY)
+        valid_start = test_start - _length(prepare.valid_days, last_event - first_event)
     if valid_start >= test_start:
         raise ConfigError(
             f"prepare.valid_start: expected an instant before the start of test, "
@@ -130,6 +135,13 @@ def split_times(
             f"to train on, found the first at {instants.iso(first_event)}"
         )
     return SplitTimes(valid_start, test_start, embargo)
+
+
+def _length(days: float | None, log: int) -> int:
+    """Of validation, or of test, where a log takes so long; microseconds."""
+    if days is not None:
+        return int(days * MICROSECONDS_PER_DAY)
+    return max(1, min(_MOST_DAYS * MICROSECONDS_PER_DAY, log // _PARTS))
 
 
 def last_share(minutes: Minutes, share: float) -> int:

@@ -16,6 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsys import files
+from recsys.config import Prepare
 from recsys.manifest import Manifest
 from recsys.prepare import pipeline
 from recsys.prepare.sessions import Rules
@@ -51,14 +52,13 @@ Instants = list[tuple[int, Counter[tuple[str | None, str]]]]
 
 
 def prepared(spark: SparkSession, folder: Path, log: Log, *settings: str) -> Manifest:
-    """The dataset of a log, by its mapping and the days that a week of log can hold out."""
+    """The dataset of a log, by its mapping."""
     path, columns, types = log
     tabs = [] if path.endswith(".csv") else ["--events.options={header: 'true', sep: '\\t'}"]
     config = configuration(
         f"--events.path=[{data(path)}]", "--events.format=csv", *tabs,
         *[f"--events.columns.{ours}={theirs}" for ours, theirs in columns.items()],
         f"--events.event_types={types}", "--events.timestamp_unit=s",
-        "--prepare.valid_days=1", "--prepare.test_days=1", "--prepare.vocabulary_min_count=1",
         f"--paths.dataset={folder}", *settings,
     )  # fmt: skip
     return pipeline.run(spark, config)
@@ -162,7 +162,8 @@ def test_sessions(
         own = [event for event in events if bisect(borders, event.timestamp) == side]
         steps[SPLITS[side]] += len({event.timestamp for event in own}) - 1
         counts.update(event.item_id for event in own if SPLITS[side] == "train")
-    in_order = sorted(counts, key=lambda item: (-counts[item], item))
+    frequent = [item for item, count in counts.items() if count >= Prepare().vocabulary_min_count]
+    in_order = sorted(frequent, key=lambda item: (-counts[item], item))
     assert list(vocabulary(made).values()) == in_order
     assert {split: made.splits[split].steps for split in SPLITS} == steps
     assert all(steps.values())
