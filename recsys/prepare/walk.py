@@ -1,4 +1,4 @@
-"""A way through events that lie in bundles, in order: what a pass over them in Python goes."""
+"""A way through events that lie in bundles, in order, which passes in Python go."""
 
 from __future__ import annotations
 
