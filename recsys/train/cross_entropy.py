@@ -43,8 +43,10 @@ def cross_entropy_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
 
 
 def _with_gradients(scored: Scored, weight_P: tf.Tensor) -> Tensors:
-    cases = tf.shape(scored.state_CD)[0]
-    blocks = tf.maximum(-(-cases // CASES_AT_ONCE), 1)  # of no cases there is one of none
+    cases, candidates = tf.shape(scored.state_CD)[0], tf.shape(scored.item_KD)[0]
+    # Scores have their places in int32.
+    at_once = tf.clip_by_value(tf.int32.max // tf.maximum(candidates, 1), 1, CASES_AT_ONCE)
+    blocks = tf.maximum(-(-cases // at_once), 1)  # of no cases there is one of none
     rows, targets = (
         tf.TensorArray(tf.float32, blocks, element_shape=shape, infer_shape=False)
         for shape in ([None, scored.state_CD.shape[1]], [None])
@@ -53,8 +55,8 @@ def _with_gradients(scored: Scored, weight_P: tf.Tensor) -> Tensors:
 
     def block(number: tf.Tensor, carried: tuple[Any, ...]) -> tuple[tf.Tensor, tuple[Any, ...]]:
         loss_sum, rows, targets, by_item_KD, by_bias_K, by_added_O = carried
-        first = number * CASES_AT_ONCE
-        found = _block(scored, weight_P, first, tf.minimum(first + CASES_AT_ONCE, cases))
+        first = number * at_once
+        found = _block(scored, weight_P, first, tf.minimum(first + at_once, cases))
         by_added_O = tf.tensor_scatter_nd_update(by_added_O, found["added_o1"], found["by_added_o"])
         return number + 1, (
             loss_sum + found["loss_sum"],
@@ -81,7 +83,7 @@ def _block(
     added_o1 = tf.cast(tf.where((case_O >= first) & (case_O < last)), tf.int32)
     place_o2 = tf.gather(scored.place_O2, added_o1[:, 0]) - [first, 0]
     product_cK = product(state_cD, item_KD, scored.precision, transpose_b=True)
-    scores_cK = tf.tensor_scatter_nd_add(
+    scores_cK = _added(
         tf.nn.bias_add(product_cK, scored.bias_K), place_o2, tf.gather_nd(scored.added_O, added_o1)
     )
     share_cK = tf.nn.softmax(scores_cK)
@@ -104,3 +106,14 @@ def _block(
         "by_added_o": tf.gather_nd(share_cK, place_o2) * of_case_o,
         "by_target_p": -by_margin_p,
     }
+
+
+def _added(fresh_cK: tf.Tensor, place_o2: tf.Tensor, added_o: tf.Tensor) -> tf.Tensor:
+    """Scores that nobody else reads, with more at some places.
+
+    In place: tf.tensor_scatter_nd_add copies all of them, which took a fifth of the loss's time.
+    """
+    shape = tf.shape(fresh_cK)
+    place_o = place_o2[:, 0] * shape[1] + place_o2[:, 1]
+    flat = tf.raw_ops.InplaceAdd(x=tf.reshape(fresh_cK, [-1]), i=place_o, v=added_o)
+    return tf.reshape(flat, shape)

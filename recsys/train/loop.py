@@ -84,7 +84,8 @@ class Trainer:
     def make_graph(self) -> None:
         """Makes that of a step, which takes seconds, before others wait for it."""
         if not tf.config.functions_run_eagerly():
-            self.train_step.get_concrete_function()
+            # Alone it does not look anew at every step what its arguments are.
+            self.train_step = self.train_step.get_concrete_function()
 
     def noise(self) -> Noise:
         """What the next step draws on this rank."""
