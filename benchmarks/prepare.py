@@ -4,7 +4,7 @@ python benchmarks/prepare.py [--events 20000000] [--compare [others]]
 
 On local[2] with 6 GiB: a driver of 4 with JAVA's options, the rest for Python's workers.
 Sequences are sessions, in rows of 20 events, of which 10 are asked for at most. With these steps
-on: mapping, validation and quarantine, duplicates, bots, minimum support, sessions by gap, split by
+on: mapping, validation and quarantine, duplicates, bots, sessions by gap, minimum support, split by
 time, vocabulary, item statistics, sequences and the leakage certificate. The last line is JSON:
     events              of the log (benchmarks/logs.py)
     seconds             from the command to its end, without start_up

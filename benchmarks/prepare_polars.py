@@ -2,8 +2,8 @@
 
 python benchmarks/prepare_polars.py LOG OUTPUT
 
-What benchmarks/prepare.py asks for: mapping, validation and quarantine, duplicates, bots, minimum
-support, sessions by gap, split by time, vocabulary, item statistics, sequences in groups of one
+What benchmarks/prepare.py asks for: mapping, validation and quarantine, duplicates, bots, sessions
+by gap, minimum support, split by time, vocabulary, item statistics, sequences in groups of one
 width, histories, what was before them, and the checks for leakage.
 """
 
@@ -64,12 +64,12 @@ def prepare(log: Path, output: Path, settings: Settings) -> dict[str, Any]:
     last = int(events["timestamp"].max())  # type: ignore[arg-type]
     test_start = last - settings.test_days * DAY_US
     valid_start = test_start - settings.valid_days * DAY_US
+    events = sessions(events, settings.gap_us, valid_start, test_start)
     events = supported(events, valid_start, settings)
     counts = {
         "rows": len(raw), "quarantined": faults, "checked": len(sound), "single": single,
         "bots": bots, "people": people, "supported": len(events),
     }  # fmt: skip
-    events = sessions(events, settings.gap_us, valid_start, test_start)
     vocabulary = vocabulary_of(events, settings)
     vocabulary.write_parquet(output / "vocabulary.parquet")
     types = event_types(events)
@@ -128,8 +128,9 @@ def without_bots(events: pl.DataFrame, settings: Settings) -> tuple[pl.DataFrame
 
 def supported(events: pl.DataFrame, end: int, settings: Settings) -> pl.DataFrame:
     """Items and users with too few events of train lose these, until nothing changes."""
-    later = events.filter(pl.col("timestamp") >= end)
-    train = events.filter(pl.col("timestamp") < end)
+    stays = (events["timestamp"] >= end).to_numpy(writable=True)
+    train = events.with_row_index("row").filter(pl.col("timestamp") < end)
+    train = train.select("row", "user_id", "item_id")
     while True:
         before = len(train)
         for name, least in (
@@ -138,7 +139,8 @@ def supported(events: pl.DataFrame, end: int, settings: Settings) -> pl.DataFram
             enough = train.group_by(name).len().filter(pl.col("len") >= least).select(name)
             train = train.join(enough, on=name, how="semi")
         if len(train) == before:
-            return pl.concat([train, later])
+            stays[train["row"].to_numpy()] = True
+            return events.filter(pl.Series(stays))
 
 
 def sessions(events: pl.DataFrame, gap: int, valid_start: int, test_start: int) -> pl.DataFrame:

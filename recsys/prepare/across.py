@@ -33,7 +33,7 @@ from recsys.prepare.events import present, with_absent
 from recsys.prepare.ordering import in_order
 from recsys.prepare.seen import Seen
 from recsys.prepare.sessions import Rules, named_schema, naming, naming_rules
-from recsys.prepare.split import are_walked, split_times
+from recsys.prepare.split import SplitTimes, are_walked, split_times
 from recsys.prepare.support import ITEM_COUNTS, Gone, ItemCounts, supported
 from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
@@ -53,6 +53,7 @@ class Left:
         named: whether sessions.naming() went over them
         walk: to the same events
         bots: users of whom nothing is left
+        times: the borders by which support told train from the rest; none where it did not
     """
 
     events: DataFrame
@@ -61,6 +62,7 @@ class Left:
     named: bool
     walk: Walk
     bots: frozenset[str]
+    times: SplitTimes | None
 
 
 def look_across(work: Work, events: DataFrame, rows: int) -> Left:
@@ -86,8 +88,8 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
     steps = _noise_steps(clean, rows, marks)
     count = steps[-1].rows_out if steps else rows
     _require_some(work, count, steps)
-    bots = _bots(marks)
-    gone, rounds = Gone(bots, end=_end(prepare, marks)), 0
+    bots, times = _bots(marks), _times(prepare, marks)
+    gone, rounds = Gone(bots, end=times.valid_start - times.embargo if times else None), 0
 
     def stage(gone: Gone, number: int, counted: bool) -> DataFrame:
         counting = partial(ItemCounts, gone.end) if counted else None
@@ -110,7 +112,7 @@ def look_across(work: Work, events: DataFrame, rows: int) -> Left:
     rows_left = walk.frame(schema)
     if not are_walked(prepare):
         rows_left = work.stage_in_order(rows_left, "rows_left", schema)
-    return Left(with_absent(rows_left), seen, tuple(steps), rules is not None, walk, bots)
+    return Left(with_absent(rows_left), seen, tuple(steps), rules is not None, walk, bots, times)
 
 
 def _with_nulls(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -141,14 +143,13 @@ def _bots(marks: Iterable[Mark]) -> frozenset[str]:
     return frozenset(user for what, user, _ in marks if user and what.startswith(BOT_PREFIX))
 
 
-def _end(prepare: Prepare, marks: Sequence[Mark]) -> int | None:
-    """Where support no longer counts."""
+def _times(prepare: Prepare, marks: Sequence[Mark]) -> SplitTimes | None:
+    """The borders, where support counts train alone: what it drops does not move them."""
     if not prepare.clean.asks_support or prepare.clean.min_events_in == "all":
         return None
     first = min(time for what, _, time in marks if what == FIRST)
     last = max(time for what, _, time in marks if what == LAST)
-    times = split_times(prepare, first, last, lambda before: ())
-    return times.valid_start - times.embargo
+    return split_times(prepare, first, last, lambda before: ())
 
 
 def _noise_steps(clean: Clean, rows: int, marks: Iterable[Mark]) -> list[Step]:
@@ -242,12 +243,17 @@ def _counts(clean: Clean, walked: DataFrame, gone: Gone) -> DataFrame:
 
 
 def _staying(clean: Clean, gone: Gone, rules: Rules | None) -> bundles.Stay:
-    """Events of users that have enough; their sessions named in the same pass, where rules are."""
+    """Events of users that have enough; their sessions named in the same pass, where rules are.
+
+    Sessions have their names before rare items go: which these are depends on other users.
+    """
     least = clean.min_user_events
     name = naming(rules) if rules else iter
 
     def stay(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
-        left = supported(map(gone.left, tables), least, gone.end)
-        return name(batch for events in left for batch in events.to_batches())
+        named = name(batch for events in tables for batch in events.to_batches())
+        left = (gone.left(pa.Table.from_batches([events])) for events in named)
+        for events in supported(left, least, gone.end):
+            yield from events.to_batches()
 
     return stay

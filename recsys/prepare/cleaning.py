@@ -13,6 +13,7 @@ from recsys.prepare.across import look_across
 from recsys.prepare.checking import checked
 from recsys.prepare.days import Former
 from recsys.prepare.identities import platforms_apart
+from recsys.prepare.split import SplitTimes
 from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
 from recsys.schemas import QUARANTINE
@@ -39,6 +40,7 @@ class Clean:
         by_day: clean events of each date
         impressions: EVENTS that are kept apart; none where there are none
         walk: to the events that stayed, in order of user_id; none where nothing looked across
+        times: the borders of the splits, where support was judged by them
     """
 
     events: DataFrame
@@ -57,6 +59,7 @@ class Clean:
     by_day: dict[str, int]
     impressions: DataFrame | None = None
     walk: Walk | None = None
+    times: SplitTimes | None = None
 
 
 def clean(work: Work, former: Former | None = None) -> Clean:
@@ -81,11 +84,11 @@ def clean(work: Work, former: Former | None = None) -> Clean:
     if found.added_days:
         kept += days.write(found.added, work.version, found.added_days)
     events, rows, steps, about = found.events, found.rows, found.steps, found.seen
-    named, walk, impressions = False, None, found.kept_apart
+    named, walk, times, impressions = False, None, None, found.kept_apart
     looks_across = work.config.prepare.clean.looks_across
     if looks_across:
         left = look_across(work, events, rows)
-        named, walk = left.named, left.walk
+        named, walk, times = left.named, left.walk, left.times
         events, rows, steps, about = left.events, left.seen.events, steps + left.steps, left.seen
         if impressions is not None and work.config.prepare.clean.duplicates:
             impressions = impressions.dropDuplicates()
@@ -109,4 +112,5 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         by_day=about.days,
         impressions=impressions,
         walk=walk,
+        times=times,
     )

@@ -94,7 +94,7 @@ def part(work: Work, cleaned: Clean) -> Parted:
     clock = F.col(SESSION_TIME if by_session else "timestamp")
     times = None
     if prepare.split == "time":
-        times = split_times(
+        times = cleaned.times or split_times(
             prepare, cleaned.first_event, cleaned.last_event,
             lambda before: _minutes(events, by_session, before),
         )  # fmt: skip

@@ -26,6 +26,7 @@ from recsys.prepare.days import Former
 from recsys.prepare.encoder import Encoder
 from recsys.prepare.event_numbers import Fitted, fitted
 from recsys.prepare.events import input_columns, queries, sequence_arrays
+from recsys.prepare.impressions import keep_impressions
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
@@ -39,7 +40,7 @@ from recsys.prepare.recount import (
     type_check,
 )
 from recsys.prepare.rows import Cutting
-from recsys.prepare.sequences import cut, encode_impressions
+from recsys.prepare.sequences import cut
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import PART
 from recsys.prepare.vocabulary_checks import vocabulary_checks
@@ -49,7 +50,6 @@ from recsys.prepare.work import Work, drafted, together
 from recsys.schemas import (
     EVENTS,
     FIRST_ITEM,
-    IMPRESSIONS,
     OWNERS,
     SCHEMA_VERSION,
     SPLITS,
@@ -90,9 +90,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     weights = weighting(parted.events, work.config)
     numbers = fitted(parted.source, work.config)
     rows = _cut(work, cleaned, parted, indexes, weights, numbers)
-    if cleaned.impressions is not None:
-        impressions = encode_impressions(cleaned.impressions, indexes.vocabulary)
-        work.keep(impressions, "impressions", IMPRESSIONS)
+    shown = keep_impressions(work, cleaned, indexes)
     written, of_train = together(
         lambda: writing.write_rows(work, rows),
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
@@ -127,7 +125,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     forgotten = former.manifest.forgotten_users if former else 0
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)
     steps = made.steps if weights is None else (*made.steps, weights.step(cleaned.rows))
-    steps += tuple(own.step(name, cleaned.rows) for name, own in numbers.items())
+    steps += (*[own.step(name, cleaned.rows) for name, own in numbers.items()], *shown)
     scales = {name: own.scale for name, own in numbers.items()}
     return replace(made, forgotten_users=forgotten, steps=steps, event_numbers=scales)
 

@@ -70,11 +70,13 @@ def rules(config: Config) -> tuple[Rule, ...]:
     if clean.min_value is not None:
         if config.events.columns.value is None:
             raise ConfigError(
-                "events.columns.value: expected a column, for prepare.clean.min_value"
+                "events.columns.value: expected a column, for prepare.clean.min_value, found none"
             )
         found.append(Rule("events of low value", f"dropped: value below {clean.min_value:g}"))
     if config.prepare.weight_by_value and config.events.columns.value is None:
-        raise ConfigError("events.columns.value: expected a column, for prepare.weight_by_value")
+        raise ConfigError(
+            "events.columns.value: expected a column, for prepare.weight_by_value, found none"
+        )
     for name in config.prepare.event_numbers:
         if getattr(config.events.columns, name) is None:
             raise ConfigError(

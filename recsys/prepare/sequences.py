@@ -6,30 +6,14 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recsys.prepare.bundles import as_bytes
 from recsys.prepare.encoder import Encoder
 from recsys.prepare.event_numbers import normalized
-from recsys.prepare.instants import MICROSECONDS_PER_SECOND
 from recsys.prepare.packed import ARRAYS
 from recsys.prepare.rows import COUNTS, EARLIER, HISTORY, MOST, Cutting
 from recsys.prepare.stream import RowStream
 from recsys.prepare.walk import Pass
-from recsys.schemas import UNKNOWN
-
-
-def encode_impressions(events: DataFrame, vocabulary: DataFrame) -> DataFrame:
-    """IMPRESSIONS: the events with indexes in place of items, and seconds."""
-    indexes = F.broadcast(vocabulary.select("item_id", "item_index"))
-    return events.join(indexes, on="item_id", how="left").select(
-        "user_id",
-        "session_id",
-        F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
-        F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND).alias("timestamp"),
-        "position",
-    )
 
 
 def cut(encoder: Encoder, cutting: Cutting) -> Pass:

@@ -135,9 +135,14 @@ def are_named_by_log(config: Config) -> bool:
 
 
 def naming_rules(config: Config) -> Rules | None:
-    """The rules by which sessions get names; none where the log names them or nobody asks."""
+    """The rules by which sessions get names; none where the log names them or nobody asks.
+
+    Where support drops events, too: a session must not end where another user's events, or their
+    lack, made an item rare.
+    """
     prepare = config.prepare
     asked = prepare.split == "last_sessions" or prepare.session_max_events is not None
+    asked = asked or prepare.clean.asks_support
     if config.events.columns.session_id is not None or not (asked or is_by_session(config)):
         return None
     return Rules.of(prepare)

@@ -37,8 +37,8 @@ class Noise:
         """Zeroes a share of the values and scales up the others (Srivastava et al., 2014)."""
         if share == 0:
             return values
-        # Sixteen bits a value: uniform numbers in float32 took two and a half times as long.
-        least = round(share * 2**16)
+        # Sixteen bits a value: uniform numbers in float32 took twice as long.
+        least = min(round(share * 2**16), 2**16 - 1)
         kept = tf.cast(self._words(tf.shape(values)) >= tf.constant(least, tf.uint16), values.dtype)
         return values * (kept * (2**16 / (2**16 - least)))
 

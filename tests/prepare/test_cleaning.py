@@ -15,9 +15,11 @@ from recsys.config import Clean, Config, Prepare
 from recsys.errors import ConfigError, DataError
 from recsys.prepare import across, cleaning, plan, rules, work
 from recsys.prepare.instants import iso
+from recsys.prepare.sessions import Rules
 from recsys.prepare.split import split_times
 from recsys.schemas import EVENTS
 from tests.prepare.cleaned import Event, in_order, with_support, without_noise
+from tests.prepare.reference import sessions
 from tests.prepare.small import DAY, START, Row, log_rows, small_config, write_csv
 
 SECOND = 1_000_000
@@ -59,6 +61,17 @@ def cleaned(spark: SparkSession, config: Config) -> tuple[list[Event], dict[str,
     return in_order(events), {step.name: step for step in found.steps}
 
 
+def _at(event: Event) -> tuple[str, int]:
+    return event.user_id, event.timestamp
+
+
+def _names(events: list[Event]) -> dict[tuple[str, int], str]:
+    """Of the sessions that events are in, by user and time."""
+    places = [_at(event) for event in events]
+    named = sessions(places, Rules.of(Prepare()))
+    return {place: name for place, (name, _) in zip(places, named, strict=True)}
+
+
 def config_of(folder: Path, rows: list[Row], clean: Clean, parts: int = 1) -> Config:
     logs = [write_csv(folder / f"log-{part}.csv", rows[part::parts]) for part in range(parts)]
     config = small_config(folder, *logs)
@@ -93,7 +106,13 @@ def test_every_step_does_what_it_says_and_says_what_it_did(
         monkeypatch.setattr(work, "_ENTRIES_PER_TASK", 250)
         config = config_of(tmp_path, rows, clean, parts=3)
     found, steps = cleaned(spark, config)
-    assert found == expected
+    assert [event._replace(session_id=None) for event in found] == expected
+    # Sessions are those of what users did, whoever else made an item rare.
+    names, others = _names(quiet), _names(expected)
+    assert {_at(event): event.session_id for event in found} == {
+        _at(event): names[_at(event)] for event in expected
+    }
+    assert any(names[place] != name for place, name in others.items())
     counts = [(step.rows_in, step.rows_out) for step in steps.values()]
     assert counts[0] == (len(rows), len(rows))
     assert [into for into, _ in counts[1:]] == [out for _, out in counts[:-1]]

@@ -44,6 +44,8 @@ def _log() -> tuple[list[Row], list[Row]]:
           for k in range(3)],
         _event("owl", "i01", 6, DAY - 600), _event("owl", "i02", 7, 300),
         _event("owl", "i03", 7, 302), _event("owl", "i03", 7, 305), _event("owl", "i04", 8, 0),
+        *[(user, item, "impression", str(START + day * DAY + 61_000), "1.50", "1")
+          for user in ("u1", "u2", "bot") for item in ("i01", "fades", "never") for day in (1, 7)],
     ]  # fmt: skip
     kept = [row for row in rows if int(row[3]) < BORDER]
     added = [row for row in rows if int(row[3]) >= BORDER]
@@ -141,6 +143,13 @@ def _events(made: Manifest) -> list[tuple]:
     )
 
 
+def _shown(made: Manifest) -> list[tuple]:
+    """Impressions with names in place of indexes."""
+    ids = ["", "unknown", *_ids(made)]
+    rows = _table(made, "impressions")
+    return sorted((row["user_id"], ids[row["item"]], row["timestamp"]) for row in rows)
+
+
 def test_the_content_is_that_of_the_whole_log(added: Manifest, whole: Manifest) -> None:
     for split in SPLITS:
         folder = f"sequences/split={split}"
@@ -149,6 +158,8 @@ def test_the_content_is_that_of_the_whole_log(added: Manifest, whole: Manifest) 
         assert whole.splits[split].rows > 5
     assert _named(added, "histories") == _named(whole, "histories")
     assert _events(added) == _events(whole)
+    assert _shown(added) == _shown(whole)
+    assert {name for _, name, _ in _shown(added)} == {"i01", "unknown"}
     assert sorted(map(str, _table(added, "quarantine"))) == sorted(
         map(str, _table(whole, "quarantine"))
     )

@@ -155,6 +155,8 @@ def test_what_was_shown_is_kept_apart(made: Manifest) -> None:
     assert {row[3] for row in found} == {None, *range(7)}
     (step,) = [step for step in made.steps if step.name == "impressions"]
     assert step.rows_in - step.rows_out == len(shown)
+    (step,) = [step for step in made.steps if step.name == "impressions kept"]
+    assert (step.rows_in, step.rows_out) == (len(shown), len(found))
     viewed = {(row[0], row[3]) for row in LOG if row[2] != "impression"}
     for row in _rows(made):
         for item, time in zip(row["item"], row["timestamp"], strict=True):
