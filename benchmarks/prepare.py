@@ -22,6 +22,8 @@ and with --compare (the first and the last not with --compare others)
     times_polars        seconds of 5M events, start-up and all, over those of the same steps by
                         hand (benchmarks/prepare_polars.py)
     peak_growth         peak memory with one user of 20 % of all events over that with 2 %, at 2M
+    worker_growth       likewise of the largest of Spark's Python workers alone: in the whole's
+                        peak, most of which is Java's heap, a user who is kept whole would not show
 """
 
 from __future__ import annotations
@@ -146,6 +148,7 @@ def figures(folder: Path, events: int, compare: str | None) -> dict[str, float]:
         ratio = (large.cpu_seconds - small.cpu_seconds) / (tenth.cpu_seconds - small.cpu_seconds)
         found["cost_ratio_10x"] = round(ratio, 2)
         found["peak_growth"] = round(heavy.peak_mib / tenth.peak_mib, 2)
+        found["worker_growth"] = round(heavy.worker_mib / tenth.worker_mib, 2)
     return found
 
 

@@ -14,6 +14,7 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 _EVERY_SECONDS = 0.2
+_WORKER = "pyspark.daemon"
 # Telling shared pages apart at every look takes a quarter of a core beside a large JVM.
 _SHARED_EVERY_SECONDS = 2.0
 
@@ -26,12 +27,14 @@ class Usage:
         seconds: from start to end
         cpu_seconds: user and system time of the whole process tree
         peak_mib: most memory of the tree at one time; a page that several share counts once
+        worker_mib: most memory of one of Spark's Python workers, with all that it shares
         is_counted: whether a process's memory is of the peak; none counts all
     """
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_mib: float = 0.0
+    worker_mib: float = 0.0
     is_counted: Callable[[psutil.Process], bool] | None = None
     _seen: dict[tuple[int, float], float] = field(default_factory=dict)
     _resident_mib: float = 0.0
@@ -60,7 +63,10 @@ class Usage:
             with process.oneshot():
                 times = process.cpu_times()
                 self._seen[process.pid, process.create_time()] = times.user + times.system
-                return float(process.memory_info().rss) / 2**20
+                resident_mib = float(process.memory_info().rss) / 2**20
+                if resident_mib > self.worker_mib and _WORKER in process.cmdline():
+                    self.worker_mib = resident_mib
+                return resident_mib
         except psutil.Error:
             return 0.0
 

@@ -43,7 +43,8 @@ from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import PART
-from recsys.prepare.vocabulary_checks import vocabulary_checks
+from recsys.prepare.stored import item_events
+from recsys.prepare.vocabulary_checks import vocabulary_checks, written_checks
 from recsys.prepare.walk import frame_of
 from recsys.prepare.weighting import Weighting, mean_check, weighting
 from recsys.prepare.work import Work, drafted, together
@@ -95,14 +96,15 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         lambda: writing.write_rows(work, rows),
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
-    on_disk = writing.read_back(work)
+    on_disk, stored = writing.read_back(work), writing.stored_back(work)
     own_rows = sum(plan.rows for plan in written.plans.values())
     buckets = subjects.buckets_of(written.users + own_rows)
-    sums, targets, found, of_whole = together(
+    sums, targets, found, of_whole, of_stored = together(
         lambda: writing.sums(on_disk),
         lambda: writing.file_targets(on_disk),
-        lambda: subjects.seen(on_disk, writing.stored(work, buckets), buckets),
+        lambda: subjects.seen(on_disk, stored, buckets),
         lambda: certificate.whole_checks(on_disk, parted, prepare),
+        lambda: written_checks(indexes.used, item_events(stored), indexes.step.rows_in),
     )
     if "train" not in sums:
         where = f" before {instants.iso(parted.times.valid_start)}" if parted.times else " in train"
@@ -120,7 +122,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         checks += certificate.time_checks(sums, parted.times)
     times = parted.times if parted.by_session else None
     checks += certificate.subject_checks(found, cleaned.rows, sums, prepare, times)
-    proof = certificate.certificate([*of_train, *checks, *of_whole])
+    proof = certificate.certificate([*of_train, *checks, *of_whole, *of_stored])
     proof |= certificate.ties(sums)
     forgotten = former.manifest.forgotten_users if former else 0
     made = _manifest(work, cleaned, parted, indexes, written, sums, targets, proof)

@@ -149,7 +149,7 @@ def _stored_events(work: Work, former: Manifest, listed: Listed) -> int:
     """Events of histories, and of what was before them, that stay."""
     left = [
         listed.of(name).left(tables.read_whole(work.spark, files.join(former.url, name)))
-        for name in writing.STORED.values()
+        for name in writing.FOLDERS.values()
     ]
     sizes = [rows.select(F.size("item").alias("events")) for rows in left]
     return int(reduce(DataFrame.unionAll, sizes).agg(F.sum("events")).collect()[0][0] or 0)
@@ -244,7 +244,7 @@ def _certificate(
     prepare = work.config.prepare
     checks = certificate.row_checks(sums, planned)
     buckets = subjects.buckets_of(former.users + sum(row.rows for row in sums.values()))
-    found = subjects.seen(on_disk, writing.stored(work, buckets), buckets)
+    found = subjects.seen(on_disk, writing.stored_back(work), buckets)
     checks += certificate.subject_checks(found, events, sums, prepare)
     if former.valid_start is not None and former.test_start is not None:
         embargo = int(prepare.embargo_days * MICROSECONDS_PER_DAY)

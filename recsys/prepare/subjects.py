@@ -10,7 +10,7 @@ Shapes: U subjects, S splits.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from operator import add, itemgetter
 
@@ -105,32 +105,18 @@ def buckets_of(rows: int) -> int:
     return max(1, -(-rows // _OF_BUCKET))
 
 
-def scattered(rows: DataFrame, buckets: int) -> DataFrame:
-    """SCATTERED rows of what is stored.
-
-    Args:
-        rows: user_id, start and events, of writing.stored()
-        buckets: how many
-    """
-
-    def scatter(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return _scatter((pa.Table.from_batches([batch]) for batch in batches), buckets)
-
-    return rows.mapInArrow(scatter, ddl(SCATTERED))
-
-
 def seen(on_disk: DataFrame, stored: DataFrame, buckets: int) -> Found:
     """Looks at all that is written of every subject.
 
     Args:
         on_disk: FACTS
-        stored: SCATTERED
+        stored: STORED
         buckets: of which each is looked at at once
     """
-    names = ["user_id", "split", "last_step", *_OF_SPLITS]
+    names = {"user_id", "split", "last_step", *_OF_SPLITS, *_STORED}
 
     def scatter(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return _scatter((spans.select(names) for spans in opened(batches)), buckets)
+        return _scatter((_those_of(spans, names) for spans in opened(batches)), buckets)
 
     def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         pieces = (row for batch in batches for row in batch.to_pylist())
@@ -140,13 +126,18 @@ def seen(on_disk: DataFrame, stored: DataFrame, buckets: int) -> Found:
                 bucket.feed([as_table(row["rows"]) for row in of_chunk])
             yield pa.RecordBatch.from_pylist([asdict(bucket.finish())])
 
-    # The left one decides of the size of batches: pieces come one by one.
-    pieces = on_disk.select("spans").mapInArrow(scatter, ddl(SCATTERED)).unionAll(stored)
+    # A task reads files of the one kind, or of the other.
+    every = on_disk.select("spans").unionAll(stored.select("spans"))
+    pieces = every.mapInArrow(scatter, ddl(SCATTERED))
     together = pieces.repartition("bucket").sortWithinPartitions("bucket", "chunk")
     found = _NOTHING
     for row in together.mapInArrow(look, ddl(_FOUND)).collect():
         found = found.and_those(Found(**row.asDict()))
     return found
+
+
+def _those_of(table: pa.Table, names: Set[str]) -> pa.Table:
+    return table.select([name for name in table.column_names if name in names])
 
 
 def _scatter(tables: Iterable[pa.Table], buckets: int) -> Iterator[pa.RecordBatch]:

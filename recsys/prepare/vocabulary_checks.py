@@ -8,8 +8,8 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsys.config import Prepare
-from recsys.prepare.certificate import Check
-from recsys.schemas import FIRST_ITEM
+from recsys.prepare.certificate import Check, none_of
+from recsys.schemas import FIRST_ITEM, UNKNOWN
 
 # Of an item: events of train, and of valid.
 Counts = Mapping[str, tuple[int, int]]
@@ -57,6 +57,26 @@ def vocabulary_checks(
             len(differing) == wrong,
         ),
         Check("vocabulary entries", f"{len(order)}", f"{size}", size == len(order)),
+    ]
+
+
+def written_checks(used: DataFrame, item_events: DataFrame, train_events: int) -> list[Check]:
+    """What is written of train has as many events of each item as the vocabulary says.
+
+    Args:
+        used: the entries of the vocabulary that sequences know
+        item_events: ITEM_EVENTS, of what is written
+        train_events: of all items, and of none
+    """
+    both = used.select("item_index", "train_count").join(item_events, "item_index", "full")
+    counts = [F.coalesce(name, F.lit(0)) for name in ("train_count", "events")]
+    is_wrong = (counts[0] != counts[1]) & (F.col("item_index") != UNKNOWN)
+    found = both.agg(F.sum("events").alias("events"), F.count_if(is_wrong).alias("wrong")).first()
+    events, wrong = (found["events"] or 0, found["wrong"]) if found else (0, 0)
+    name = "events of train as written"
+    return [
+        Check(name, f"{train_events}", f"{events}", events == train_events),
+        none_of("items whose events of train as written the vocabulary does not have", wrong),
     ]
 
 

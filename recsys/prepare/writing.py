@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 from recsys import files, tables
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
-from recsys.prepare import subjects
 from recsys.prepare.events import input_arrays, sequence_arrays
 from recsys.prepare.facts import FACTS, LEAST, MOST, SUMS, facts
 from recsys.prepare.groups import (
@@ -26,6 +25,7 @@ from recsys.prepare.groups import (
 )
 from recsys.prepare.placing import Layout, layout
 from recsys.prepare.rows import EARLIER, HISTORY, packing
+from recsys.prepare.stored import STORED, stored
 from recsys.prepare.work import Work, together
 from recsys.schemas import HISTORIES, SEQUENCES, SPLITS, with_inputs
 
@@ -33,7 +33,7 @@ from recsys.schemas import HISTORIES, SEQUENCES, SPLITS, with_inputs
 _FILES_PER_TASK = 500
 
 # Folders of what belongs to no split, by its kind.
-STORED = {HISTORY: "histories", EARLIER: "earlier"}
+FOLDERS = {HISTORY: "histories", EARLIER: "earlier"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def write_rows(work: Work, rows: DataFrame) -> Written:
         plans[split] = plan
         writes.append(partial(write_groups, work, made, schema, split, plan))
     schema = with_inputs(HISTORIES, input_arrays(work.config))
-    for kind, folder in STORED.items():
+    for kind, folder in FOLDERS.items():
         together_in_rows = work.staged("rows", packed.schema).where(F.col("kind") == kind)
         made = in_history_files(together_in_rows, schema)
         writes.append(partial(tables.write_files, made, work.url(folder), schema))
@@ -167,25 +167,14 @@ def read_back(work: Work) -> DataFrame:
         return work.stage_in_order(facts(written), "facts", FACTS, large_rows=True)
 
 
-def stored(work: Work, buckets: int) -> DataFrame:
-    """What the rows of histories and of what was before them hold, as they are on disk.
-
-    Args:
-        work: where they are
-        buckets: into which they go
-
-    Returns:
-        subjects.SCATTERED rows of user_id, start: of the first event, in seconds, and events: how
-        many
-    """
+def stored_back(work: Work) -> DataFrame:
+    """STORED of histories and of what was before them, as they are on disk."""
     schema = with_inputs(HISTORIES, input_arrays(work.config))
-    spark = tables.with_batches_by_rows(work.spark)
-    latest, earlier = (tables.read(spark, work.url(name), schema) for name in STORED.values())
-    rows = latest.unionAll(earlier).select(
-        "user_id", F.array_min("timestamp").alias("start"), F.size("timestamp").alias("events")
+    latest, earlier = (
+        tables.read_files(work.spark, work.url(name), schema) for name in FOLDERS.values()
     )
-    pieces = subjects.scattered(rows, buckets)
-    return work.stage_in_order(pieces, "stored", subjects.SCATTERED, large_rows=True)
+    found = stored(latest.unionAll(earlier))
+    return work.stage_in_order(found, "stored", STORED, large_rows=True)
 
 
 def sums(on_disk: DataFrame) -> dict[str, Row]:

@@ -179,15 +179,21 @@ def read_files(spark: SparkSession, url: str, schema: Mapping[str, str]) -> Data
     return files_of.drop("modificationTime", "length")
 
 
-def of_file(path: str, content: bytes) -> pa.Table:
+def of_file(path: str, content: bytes, only: Sequence[str] | None = None) -> pa.Table:
     """A file of read_files(), in a worker.
+
+    Args:
+        path: of the file
+        content: of the file
+        only: columns to read; none reads all
 
     Raises:
         DataError: it is not Parquet, or cut off
     """
     try:
         # Threads would cost more than they bring: a file is small, and a core has its own worker.
-        return pyarrow.parquet.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        file = pyarrow.parquet.ParquetFile(pa.BufferReader(content))
+        return file.read(None if only is None else [*only], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: expected a whole Parquet file, found {error}") from None
 

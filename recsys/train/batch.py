@@ -118,13 +118,14 @@ def target_cases(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tens
     return case_C // steps, case_C % steps, tf.searchsorted(case_C, of_P), item_P
 
 
-def not_finite(batch: Batch) -> list[str]:
-    """The columns that hold what is no finite number."""
-    return [
-        name
+def not_finite(batch: Batch) -> dict[str, list[int]]:
+    """The columns that hold what is no finite number, and in which rows of the batch, from 0."""
+    found = {
+        name: np.flatnonzero(~np.isfinite(values.numpy()).all(axis=1)).tolist()
         for name, values in batch.items()
-        if values.dtype.is_floating and not np.isfinite(values.numpy()).all()
-    ]
+        if values.dtype.is_floating
+    }
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def known(item: tf.Tensor) -> tf.Tensor:

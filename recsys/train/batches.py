@@ -116,6 +116,48 @@ def _order(groups: int, seed: int | None) -> npt.NDArray[np.int64]:
     return np.arange(groups) if seed is None else np.random.default_rng(seed).permutation(groups)
 
 
+def _counts_in_order(
+    manifest: Manifest, splits: Sequence[str], shard: Shard, batch_targets: int, seed: int | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The places of a rank's groups in the order in which they are read, and their batches."""
+    counts = np.array(_batch_counts(_files(manifest, splits), shard, batch_targets))
+    order = _order(len(counts), seed)
+    return order, counts[order]
+
+
+def file_of(
+    manifest: Manifest,
+    splits: Sequence[str],
+    shard: Shard,
+    batch_targets: int,
+    seed: int | None,
+    step: int,
+) -> str | None:
+    """URL of the row group that a batch of open_epoch() is of.
+
+    Args:
+        manifest: as of open_epoch(), and so are splits, shard, batch_targets and seed
+        splits: that are read
+        shard: of the rank
+        batch_targets: targets of a batch
+        seed: of the order of groups and rows
+        step: number of the batch in the epoch, from 0
+
+    Returns:
+        None for a batch behind those of the rank's own groups, which has no rows
+    """
+    order, counts = _counts_in_order(manifest, splits, shard, batch_targets, _reader_seed(seed))
+    place = int(np.searchsorted(np.cumsum(counts), step, side="right"))
+    if place == len(order):
+        return None
+    return files.join(manifest.url, own_files(manifest, splits, shard)[order[place]].path)
+
+
+def _reader_seed(seed: int | None) -> int | None:
+    """As Petastorm takes it, to which 0 is no seed."""
+    return None if seed is None else seed + 1
+
+
 @contextmanager
 def open_epoch(
     manifest: Manifest,
@@ -141,11 +183,9 @@ def open_epoch(
         seed: of the order of groups and rows, another one each epoch; None keeps the order
         names: the columns to read
     """
-    # Petastorm takes 0 for no seed.
-    seed = None if seed is None else seed + 1
+    seed = _reader_seed(seed)
     reader = _reader(manifest, own_files(manifest, splits, shard), seed, names)
-    counts = np.array(_batch_counts(_files(manifest, splits), shard, batch_targets))
-    counts = counts[_order(len(counts), seed)]
+    _, counts = _counts_in_order(manifest, splits, shard, batch_targets, seed)
     steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
     signature = {name: spec(name) for name in names}
     nothing = {name: np.zeros([0, manifest.sequence_length], _dtype(name)) for name in names}

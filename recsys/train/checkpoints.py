@@ -167,16 +167,18 @@ def restore_last(
     variables: Sequence[tf.Variable],
     fits: Callable[[dict[str, Any]], bool] = lambda progress: True,
     run: str | None = None,
+    first: str = "",
 ) -> dict[str, Any] | None:
     """Puts the last whole checkpoint's values into the variables and returns its progress.
 
-    One that is damaged, or of another run, is named in a warning, and the one before it taken.
+    One that is damaged, or of another run, is named in a warning, and the next taken.
 
     Args:
         folder: URL of the checkpoints
         variables: in the order in which they were saved
         fits: whether a checkpoint of this progress can be gone on with; others are passed over
         run: of the checkpoints, as it was saved with them; None takes any
+        first: the name of one that is tried before the others, if it is there
 
     Returns:
         None where there is no checkpoint that fits
@@ -185,13 +187,14 @@ def restore_last(
         DataError: there are some, and all are damaged or of other runs
     """
     wrong = 0
-    for name in reversed(names(folder)):
+    for name in sorted(reversed(names(folder)), key=lambda name: name != first):
         try:
             if fits(_about(folder, name, run)["progress"]):
                 return restore(folder, name, variables, run)
         except DataError as error:
             wrong += 1
-            log.warning("%s; the checkpoint before it is tried", error)
+            other = "another checkpoint" if name == first else "the checkpoint before it"
+            log.warning("%s; %s is tried", error, other)
     if wrong:
         raise DataError(
             f"{folder}: expected a whole checkpoint of this run, found {wrong} damaged or of others"

@@ -29,6 +29,11 @@ def tell(scope: str, rank: int) -> None:
     _request("PUT", scope, rank)
 
 
+def take_back(scope: str, rank: int) -> None:
+    """Something that was noted of a rank is so no more; raises as `tell`."""
+    _request("DELETE", scope, rank)
+
+
 def is_told(scope: str, rank: int) -> bool:
     """Whether something was noted of a rank; raises as `tell`."""
     try:

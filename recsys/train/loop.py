@@ -26,7 +26,7 @@ from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.objective import batch_loss, penalized
 from recsys.train.optimizer import Gradient, Optimizer
-from recsys.train.pace import Pace
+from recsys.train.pace import Pace, work_of
 from recsys.train.progress import METRICS, Metrics, Progress, metric_sums
 from recsys.train.rollcall import Others
 from recsys.train.schedule import learning_rate, length_factor
@@ -75,6 +75,8 @@ class Trainer:
         self.columns = (*self.model.events.columns, "target", *label, *weight)
         batch = {name: spec(name) for name in self.columns}
         self.watch = Watch(train.stall_seconds)
+        work = work_of(self.manifest, train, self.shard.ranks, self.splits, self.epochs)
+        self.pace = Pace(work, self.shard.ranks, shown=self.shard.rank == 0)
         compiled = partial(tf.function, autograph=False)
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
         self.ranks_of = TargetRanks(
@@ -132,20 +134,19 @@ class Trainer:
     def train_epoch(self, progress: Progress, every: Callable[[Progress], None]) -> Metrics:
         """The rest of an epoch on this rank; `every` is called when a checkpoint is due."""
         train, started, first = self.config.train, time.monotonic(), progress.step
-        seed = self.config.seed * 1000 + progress.epoch
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
-        pace = self._pace(progress)
-        with self._opened(self.splits, seed) as epoch:
+        self.pace.begin(progress.epoch, progress.step)
+        with self._opened(self.splits, self._seed(progress)) as epoch:
             self._pass_over(epoch, progress)
             for batch in epoch:
                 own += self._step(batch, progress)
                 progress.step, progress.ranks = progress.step + 1, self.shard.ranks
-                pace.step(int(np.count_nonzero(batch["target"])))
+                self.pace.step(int(np.count_nonzero(batch["target"])))
                 if train.checkpoint_steps and progress.step % train.checkpoint_steps == 0:
-                    self._add(progress, own)
+                    self._add(progress, own, f"sums-{progress.epoch}-{progress.step}")
                     every(progress)
-        pace.close()
-        self._add(progress, own)
+        self.pace.close()
+        self._add(progress, own, f"end-of-epoch-{progress.epoch}")
         batches.check_rows(self.manifest, self.splits, int(progress.rows))
         seconds = time.monotonic() - started
         share = 1 - first / max(self.steps_per_epoch, 1)
@@ -155,6 +156,17 @@ class Trainer:
             "events_per_second": share * targets / seconds,
             "train_seconds": seconds,
         }
+
+    def _seed(self, progress: Progress) -> int:
+        """Of the order of the rows of an epoch."""
+        return self.config.seed * 1000 + progress.epoch
+
+    def _file_of(self, progress: Progress) -> str | None:
+        """URL of the row group that the next step's batch is of; None if it has no rows."""
+        return batches.file_of(
+            self.manifest, self.splits, self.shard, self.config.train.batch_targets_per_rank,
+            self._seed(progress), progress.step,
+        )  # fmt: skip
 
     def _pass_over(self, epoch: Iterator[Batch], progress: Progress) -> None:
         """Reads the batches that are done; the ranks keep together, so that none waits for long."""
@@ -189,15 +201,15 @@ class Trainer:
             loss_sum, weight_sum, norm = own.numpy().tolist()
             if finite.is_wrong(loss_sum, norm):
                 where = f"epoch {progress.epoch}, step {progress.step}, rank {self.shard.rank}"
-                finite.fail(where, batch, loss_sum, norm)
+                finite.fail(where, batch, loss_sum, norm, self._file_of(progress))
         return np.array([len(batch["item"]), loss_sum, weight_sum])
 
     def together(self, place: str) -> AbstractContextManager[None]:
-        """Inside, this rank waits for all others to come to the same place."""
+        """Inside, this rank waits for all others to come to the same place (rollcall.Others)."""
         return self.watch.waiting(Others(self.shard, place))
 
-    def _add(self, progress: Progress, own: npt.NDArray[np.float64]) -> None:
-        with self.together(f"sums-{progress.epoch}-{progress.step}"):
+    def _add(self, progress: Progress, own: npt.NDArray[np.float64], place: str) -> None:
+        with self.together(place):
             rows, loss_sum, weight_sum = ranks.sum_over_ranks(list(own), "progress")
         progress.rows += rows
         progress.loss_sum += loss_sum
@@ -226,17 +238,9 @@ class Trainer:
                 of_head = of_purchases(*(np.concatenate(parts) for parts in purchases))
         batches.check_rows(self.manifest, (split,), int(rows))
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
-        return {**means, **of_head, "valid_seconds": time.monotonic() - started}
-
-    def _pace(self, progress: Progress) -> Pace:
-        return Pace(
-            progress.epoch,
-            self.epochs,
-            self.steps_per_epoch,
-            progress.step,
-            self.shard.ranks,
-            shown=self.shard.rank == 0,
-        )
+        seconds = time.monotonic() - started
+        self.pace.validated(seconds)
+        return {**means, **of_head, "valid_seconds": seconds}
 
 
 def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) -> Progress:

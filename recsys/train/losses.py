@@ -25,19 +25,22 @@ def bpr_max_sum(scored: Scored, weight_P: tf.Tensor, regularization: float = 1.0
     """BPR-max of Hidasi & Karatzoglou (CIKM 2018), equation 12, with score regularization.
 
     -log(sum_j s_j sigmoid(r_target - r_j)) + lambda sum_j s_j r_j^2, where s is the softmax over
-    the negatives j and lambda the regularization (section 3.3.1).
+    the negatives j and lambda the regularization (section 3.3.1). 0 where there are no negatives.
     """
     target_P1, negative_PK, share_PK = _against_negatives(scored)
     won_P = tf.reduce_sum(share_PK * tf.sigmoid(target_P1 - negative_PK), axis=1)
     penalty_P = tf.reduce_sum(share_PK * tf.square(negative_PK), axis=1)
-    losses_P = -tf.math.log(won_P + 1e-24) + regularization * penalty_P
+    # Where no negative has a share, the logarithm is of 1.
+    least_P = tf.where(tf.reduce_sum(share_PK, axis=1) == 0.0, 1.0, 1e-24)
+    losses_P = -tf.math.log(won_P + least_P) + regularization * penalty_P
     return tf.reduce_sum(weight_P * losses_P)
 
 
 def top1_max_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
     """TOP1-max of Hidasi & Karatzoglou (CIKM 2018), equation 10.
 
-    sum_j s_j (sigmoid(r_j - r_target) + sigmoid(r_j^2)), s being the softmax over the negatives.
+    sum_j s_j (sigmoid(r_j - r_target) + sigmoid(r_j^2)), s being the softmax over the negatives;
+    0 where there are none.
     """
     target_P1, negative_PK, share_PK = _against_negatives(scored)
     terms_PK = tf.sigmoid(negative_PK - target_P1) + tf.sigmoid(tf.square(negative_PK))
@@ -45,11 +48,17 @@ def top1_max_sum(scored: Scored, weight_P: tf.Tensor) -> tf.Tensor:
 
 
 def _against_negatives(scored: Scored) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The target's score [P, 1], the candidates' [P, K], and their softmax [P, K]."""
+    """The target's score [P, 1], the candidates' [P, K], and the softmax of the negatives [P, K].
+
+    What is no negative has the score 0 and no share.
+    """
     candidate_PK = tf.gather(scored.candidates(), scored.case_P)
-    share_PK = tf.nn.softmax(candidate_PK)
-    # What is no negative has no share; its score must not overflow a square either.
-    negative_PK = tf.where(candidate_PK > NO_NEGATIVE / 2, candidate_PK, 0.0)
+    # A score that is no number counts as a negative's, and so is found in the loss.
+    is_none_PK = candidate_PK <= NO_NEGATIVE / 2
+    # Beside a negative the others' softmax is 0, but among themselves they would share the whole.
+    share_PK = tf.where(is_none_PK, 0.0, tf.nn.softmax(candidate_PK))
+    # Their scores must not overflow a square either.
+    negative_PK = tf.where(is_none_PK, 0.0, candidate_PK)
     return scored.target_P[:, None], negative_PK, share_PK
 
 

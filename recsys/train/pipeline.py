@@ -69,7 +69,7 @@ def _train(
         if own is not None:
             own.save_best(trainer, chosen)
     elif own is not None:
-        own.take_best(trainer, chosen)
+        chosen = own.take_best(trainer, chosen)
     return trainer, chosen
 
 
@@ -101,8 +101,9 @@ def _with_others(
     After a refit there is nothing left to validate on: only the members' metrics are known.
     """
     models, members = [first.model], {str(first.config.seed): chosen}
-    alone = replace(first.config.train, ensemble_seeds=())
-    for seed in first.config.train.ensemble_seeds:
+    seeds = first.config.train.ensemble_seeds
+    for number, seed in enumerate(seeds, start=1):
+        alone = replace(first.config.train, ensemble_seeds=seeds[number:])  # still to come
         config = replace(first.config, seed=seed, train=alone)
         trainer, found = _train(
             config, first.manifest, first.shard, own.member(seed) if own is not None else None
@@ -120,7 +121,7 @@ def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
     """Trains from where the stage was, on all ranks alike."""
     trainer.make_graph()
     progress = own.restore(trainer, stage) if own is not None else Progress()
-    with trainer.together(f"start-of-{stage}"):
+    with trainer.together(f"start-of-{stage}-of-seed-{trainer.config.seed}"):
         ranks.share_start([*trainer.variables, *trainer.optimizer.state()])
         progress = Progress(**ranks.share_plain(progress.to_dict()))
 

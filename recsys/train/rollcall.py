@@ -19,7 +19,8 @@ class Others:
 
     Args:
         shard: of the one that waits
-        place: the same for all ranks that wait for each other; letters, digits and -
+        place: the same for all ranks that wait for each other; letters, digits and -; ranks
+            may come to it again, but to another in between
     """
 
     def __init__(self, shard: Shard, place: str) -> None:
@@ -31,6 +32,14 @@ class Others:
         """Says that this rank waits, to whom it may concern."""
         with suppress(OSError, KeyError):
             launcher.tell(self._scope, self._shard.rank)
+
+    def take_back(self) -> None:
+        """Says that this rank waits no more, or it would be there when the others come again.
+
+        Horovod's server removes just this from a scope that is none of its own.
+        """
+        with suppress(OSError, KeyError):
+            launcher.take_back(self._scope, self._shard.rank)
 
     def found(self) -> str:
         """Which of the others don't say so."""

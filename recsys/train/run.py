@@ -14,10 +14,10 @@ import tensorflow as tf
 from recsys import files
 from recsys.command import to_yaml
 from recsys.config import Config
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
-from recsys.train import checkpoints, exports, identity, launcher, tracking
+from recsys.train import best_weights, checkpoints, exports, identity, launcher, tracking
 from recsys.train.curves import draw_curves
 from recsys.train.loop import Trainer
 from recsys.train.progress import Metrics, Progress
@@ -143,7 +143,7 @@ class Run:
     def save(self, trainer: Trainer, progress: Progress, stage: Stage) -> None:
         """Writes a checkpoint, and after an epoch its metrics and, if it is the best, its model."""
         if progress.step == 0 and progress.history:
-            self._after_epoch(progress, stage)
+            self._after_epoch(progress, stage, trainer.pace.left())
         checkpoints.save(
             self._checkpoints(stage),
             _name(progress),
@@ -167,18 +167,20 @@ class Run:
         }
         files.write_json(files.join(self.folder, "last", "last.json"), about)
 
-    def _after_epoch(self, progress: Progress, stage: Stage) -> None:
+    def _after_epoch(self, progress: Progress, stage: Stage, left: str) -> None:
         metrics = progress.history[-1]
         self._follow(metrics, stage)
         shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        left = f"; {left}" if left else ""
         lines = "".join(json.dumps(entry) + "\n" for entry in progress.history).encode()
         if stage == "refit":
-            log.info("refit: %s", shown)
+            log.info("refit: %s%s", shown, left)
             files.write_bytes(files.join(self.folder, "refit.jsonl"), lines)
             return
-        log.info("%s%s", shown, " (best)" if self._is_best(progress) else "")
+        log.info("%s%s%s", shown, " (best)" if self._is_best(progress) else "", left)
         files.write_bytes(files.join(self.folder, "metrics.jsonl"), lines)
-        files.write_bytes(files.join(self.folder, "curves.png"), draw_curves(progress.history))
+        curves = draw_curves(progress.history, self.config.train.early_stopping_metric)
+        files.write_bytes(files.join(self.folder, "curves.png"), curves)
 
     def _is_best(self, progress: Progress) -> bool:
         """Whether the epoch that has just ended is the best so far."""
@@ -195,9 +197,9 @@ class Run:
 
     def save_best(self, trainer: Trainer, metrics: Metrics) -> None:
         """Keeps the trainer's weights as the best so far, with what the optimizer needs."""
-        best = files.join(self.folder, "best")
-        about = {**_of_best(metrics), "variables": names(trainer.variables)}
-        checkpoints.save(best, "best", _state(trainer), about, self._fingerprint)
+        folder = files.join(self.folder, best_weights.NAME)
+        about = {**best_weights.of_which(metrics), "variables": names(trainer.variables)}
+        checkpoints.save(folder, best_weights.NAME, _state(trainer), about, self._fingerprint)
 
     def _follow(self, metrics: Metrics, stage: Stage) -> None:
         name = f"events.out.tfevents.{int(metrics['epoch']):05d}"
@@ -206,19 +208,26 @@ class Run:
         if self.mlflow is not None:
             self.mlflow.epoch(metrics, "" if stage == "choice" else "refit.")
 
-    def take_best(self, trainer: Trainer, chosen: Metrics) -> None:
+    def take_best(self, trainer: Trainer, chosen: Metrics) -> Metrics:
         """Puts the best weights into the trainer's model, with what the optimizer needs.
 
+        Returns:
+            the metrics of the weights, which are others than the chosen where those are damaged
+
         Raises:
-            DataError: those that were kept are not of this run, or of the epoch that was chosen
+            DataError: they are damaged, and no checkpoint can be taken (best_weights.take)
         """
-        folder = files.join(self.folder, "best")
-        found = checkpoints.restore(folder, "best", _state(trainer), self._fingerprint)
-        if _of_best(found) != _of_best(chosen):
-            raise DataError(
-                f"{folder}: expected the weights of {_of_best(chosen)}, found those of "
-                f"{_of_best(found)}; train.resume false trains anew"
-            )
+        taken = best_weights.take(
+            files.join(self.folder, best_weights.NAME),
+            self._checkpoints("choice"),
+            _name(Progress(int(chosen["epoch"]) + 1)),
+            _state(trainer),
+            chosen,
+            self._fingerprint,
+        )
+        if taken is not chosen:  # a warm start looks for them there
+            self.save_best(trainer, taken)
+        return taken
 
     def take_mean(self, trainer: Trainer, stage: Stage) -> int:
         """Puts the mean of the last checkpoints' weights into the model; of how many it is."""
@@ -267,11 +276,6 @@ class Run:
 def _name(progress: Progress) -> str:
     """Of a checkpoint; names sort in the order of writing."""
     return f"epoch-{progress.epoch:05d}{_AT_STEP.format(progress.step)}"
-
-
-def _of_best(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Which weights they are of: those after an epoch, or a mean of so many checkpoints."""
-    return {name: metrics.get(name) for name in ("epoch", "averaged")}
 
 
 def _purchase_threshold(best: Mapping[str, Any]) -> float | None:

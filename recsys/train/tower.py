@@ -1,6 +1,6 @@
 """The vectors of items: one for what goes in and what comes out, or one for each.
 
-Shapes: V vocabulary, D width, N any shape of indexes, M values of a list.
+Shapes: V vocabulary, C values of an attribute, D width, N any shape of indexes, M values of a list.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class ItemTower(tf.Module):
     """An item's vector: its own embedding, plus what each of its features adds.
 
     A category adds its embedding, a list of categories the mean of theirs, numbers a linear
-    projection. An item that train has not seen still has the vectors of its features.
+    projection. An item that train has not seen still has the vectors of its features. A value that
+    no item of train has is as none: its row is of zeros, and stays so.
 
     Args:
         catalogue: the features of every item
@@ -79,6 +80,9 @@ class ItemTower(tf.Module):
             name: self._table(catalogue.category_sizes[name], seed, 1 + place, f"{name}_embedding")
             for place, name in enumerate(sorted(catalogue.categories))
         }
+        for name, table in self.category_embeddings.items():
+            is_met_C1 = tf.constant(_met_values(catalogue, name)[:, None], tf.float32)
+            table.assign(table * is_met_C1)
         self.vectors = dict(catalogue.vectors)
         self.projections = {
             name: self._table(values.shape[1], seed, 101 + place, f"{name}_projection")
@@ -111,8 +115,19 @@ class ItemTower(tf.Module):
 
     @staticmethod
     def _mean(table: tf.Variable, value_NM: tf.Tensor) -> tf.Tensor:
+        rows_NMD = tf.gather(table, value_NM)
+        # As a negative, an item that train never meets would move the row of such a value, too.
+        is_learnt_NM1 = tf.reduce_any(tf.not_equal(rows_NMD, 0.0), axis=-1, keepdims=True)
         if value_NM.shape[-1] == 1:
-            return tf.gather(table, value_NM[..., 0])
-        is_value = tf.cast(value_NM != PADDING, tf.float32)[..., None]
-        total = tf.reduce_sum(tf.gather(table, value_NM) * is_value, axis=-2)
-        return tf.math.divide_no_nan(total, tf.reduce_sum(is_value, axis=-2))
+            return (rows_NMD * tf.cast(is_learnt_NM1, tf.float32))[..., 0, :]
+        is_value_NM1 = tf.cast(is_learnt_NM1 & (value_NM != PADDING)[..., None], tf.float32)
+        total_ND = tf.reduce_sum(rows_NMD * is_value_NM1, axis=-2)
+        return tf.math.divide_no_nan(total_ND, tf.reduce_sum(is_value_NM1, axis=-2))
+
+
+def _met_values(catalogue: Catalogue, name: str) -> npt.NDArray[np.bool_]:
+    """Whether an item of what is trained on has the value of an attribute, by its index."""
+    is_met = np.zeros(catalogue.category_sizes[name], np.bool_)
+    is_met[catalogue.categories[name][catalogue.train_counts > 0]] = True
+    is_met[PADDING] = False
+    return is_met

@@ -116,8 +116,8 @@ class WarmStart:
         variables = list(model.trainable_variables)
         arrays, about = checkpoints.read(folder, "best")
         _check_names(folder, about.get("variables"), variables)
-        former_items = arrays[_place_of_items(variables)]
-        rows = self._rows(model, former_items)
+        former_items = arrays[_place(model.tower.embedding, variables)]
+        rows = self._rows(model, arrays)
         if not former_items[rows["item"].former[FIRST_ITEM:]].any():
             raise DataError(
                 f"{folder} (train.warm_start): expected items of {self.dataset.url} that it has "
@@ -136,17 +136,18 @@ class WarmStart:
             folder, len(rows["item"].now) - FIRST_ITEM, self.dataset.items,
         )  # fmt: skip
 
-    def _rows(self, model: Recommender, former_items: Values) -> dict[str, _Rows]:
+    def _rows(self, model: Recommender, arrays: Sequence[Values]) -> dict[str, _Rows]:
         """Which rows the older tables share with the new ones."""
         former = files.read_json(files.join(self.version, VOCABULARIES))
         now = vocabularies(self.dataset, self.features)
         rows = {kind: _matched(former[kind], now[kind]) for kind in now}
         rows["conversion"] = _matched(former["event_type"], now["event_type"], reserved=0)
-        # What the older run never met has a row of zeros there: it is as new.
-        learnt, started = former_items.any(axis=1), model.tower.embedding.numpy().any(axis=1)
-        items = rows["item"]
-        keeps = learnt[items.former] | ~started[items.now] | (items.now < FIRST_ITEM)
-        return {**rows, "item": _Rows(items.former[keeps], items.now[keeps], items.former_size)}
+        tables = {"item": model.tower.embedding}
+        tables |= {_feature(name): own for name, own in model.tower.category_embeddings.items()}
+        for kind, table in tables.items():
+            former_table = arrays[_place(table, model.trainable_variables)]
+            rows[kind] = _without_new(rows[kind], former_table, table.numpy(), kind == "item")
+        return rows
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ def _kind(variable: tf.Variable, model: Recommender) -> str:
     return _OTHER_TABLES.get(name, "")
 
 
-def _place_of_items(variables: Sequence[tf.Variable]) -> int:
-    return names(variables).index("item_embedding")
+def _place(table: tf.Variable, variables: Sequence[tf.Variable]) -> int:
+    return next(place for place, variable in enumerate(variables) if variable is table)
 
 
 def _matched(former: Sequence[str], now: Sequence[str], reserved: int = FIRST_ITEM) -> _Rows:
@@ -207,6 +208,19 @@ def _matched(former: Sequence[str], now: Sequence[str], reserved: int = FIRST_IT
         np.concatenate([first, known + reserved]),
         len(former) + reserved,
     )
+
+
+def _without_new(rows: _Rows, former: Values, now: Values, keeps_reserved: bool) -> _Rows:
+    """Without what the older run never met, and this one does: it is as new.
+
+    What a run never meets has a row of zeros in its table.
+    """
+    if len(former) != rows.former_size:
+        return rows  # _fill says so
+    keeps = former.any(axis=1)[rows.former] | ~now.any(axis=1)[rows.now]
+    if keeps_reserved:
+        keeps |= rows.now < FIRST_ITEM
+    return _Rows(rows.former[keeps], rows.now[keeps], rows.former_size)
 
 
 def _fill(folder: str, variable: tf.Variable, former: Values, rows: _Rows | None) -> None:

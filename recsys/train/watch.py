@@ -36,6 +36,9 @@ class Others(Protocol):
     def tell(self) -> None:
         """Says that this rank waits for them."""
 
+    def take_back(self) -> None:
+        """Says that it waits no more."""
+
     def found(self) -> str:
         """Says what there is of them."""
 
@@ -56,6 +59,9 @@ class Nobody:
     def tell(self) -> None:
         """Nothing to say."""
 
+    def take_back(self) -> None:
+        """Nothing was said."""
+
     def found(self) -> str:
         """Nothing is there."""
         return "none"
@@ -69,7 +75,6 @@ class Nobody:
 class _Wait:
     others: Others
     since: float = field(default_factory=time.monotonic)
-    is_told: bool = False
 
 
 def _leave(message: str) -> None:
@@ -111,16 +116,20 @@ class Watch:
             yield entry
 
     def _look(self) -> None:
+        told: _Wait | None = None
         while True:
             # All ranks notice within a moment, or one would name those that have not looked yet.
             time.sleep(min(self._seconds / 20, 0.3))
             wait = self._wait
+            if told is not None and told is not wait:
+                told.others.take_back()
+                told = None
             if wait is None:
                 continue
             waited = time.monotonic() - wait.since
-            if waited > _TOLD_AFTER_SECONDS and not wait.is_told:
+            if waited > min(_TOLD_AFTER_SECONDS, self._seconds) and told is None:
                 wait.others.tell()
-                wait.is_told = True
+                told = wait
             if waited > self._seconds and not self._has_ended(wait):
                 return
 

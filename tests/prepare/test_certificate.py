@@ -22,7 +22,7 @@ from recsys import tables
 from recsys.config import Prepare
 from recsys.errors import DataError
 from recsys.prepare import subjects
-from recsys.prepare.bundles import as_table
+from recsys.prepare.bundles import as_bytes, as_table
 from recsys.prepare.certificate import (
     Check,
     certificate,
@@ -37,8 +37,9 @@ from recsys.prepare.facts import NEVER, facts
 from recsys.prepare.parts import Parted
 from recsys.prepare.recount import recounted
 from recsys.prepare.split import SplitTimes
+from recsys.prepare.stored import item_events, stored
 from recsys.prepare.subjects import Bucket, Found
-from recsys.prepare.vocabulary_checks import vocabulary_checks
+from recsys.prepare.vocabulary_checks import vocabulary_checks, written_checks
 from recsys.prepare.writing import fingerprint, sums
 from recsys.schemas import SEQUENCE_ARRAYS, SEQUENCES, SPLITS, VOCABULARY, ddl
 
@@ -87,8 +88,66 @@ def written(spark: SparkSession, rows: dict[str, dict[str, Any]]) -> DataFrame:
 STORED = "user_id string, start bigint, events bigint"
 
 
-def seen_of(on_disk: DataFrame, stored: DataFrame) -> Found:
-    return subjects.seen(on_disk, subjects.scattered(stored, buckets=2), buckets=2)
+def seen_of(on_disk: DataFrame, rows: DataFrame) -> Found:
+    files = [(b"", as_bytes(rows.where(F.expr(f"hash(user_id) % 2 = {of}")).toArrow()))
+             for of in (0, 1, -1)]  # fmt: skip
+    stored = on_disk.sparkSession.createDataFrame(files, "items binary, spans binary")
+    return subjects.seen(on_disk, stored, buckets=2)
+
+
+_HISTORIES = {
+    "user_id": pa.string(), "item": pa.list_(pa.int32()), "timestamp": pa.list_(pa.int64()),
+    "split": pa.list_(pa.int32()), "step": pa.list_(pa.int32()),
+}  # fmt: skip
+
+
+def stored_of(spark: SparkSession, *files: list[dict[str, Any]]) -> DataFrame:
+    """STORED of files of histories, of several row groups each."""
+    contents = []
+    for rows in files:
+        file = pa.BufferOutputStream()
+        schema = pa.schema([*_HISTORIES.items()])
+        pq.write_table(pa.Table.from_pylist(rows, schema), file, row_group_size=2)
+        contents.append((f"part-{len(contents)}.parquet", file.getvalue().to_pybytes()))
+    return stored(spark.createDataFrame(contents, "path string, content binary"))
+
+
+def histories() -> list[list[dict[str, Any]]]:
+    names = ("user_id", "item", "timestamp", "split")
+    rows = [
+        ("ann", [2, 3, 2], [30, 10, 40], [0, 0, 1]), ("bob", [1, 2], [50, 60], [0, 0]),
+        ("cat", [4], [70], [2]), ("dan", [3, 1, 3], [80, 80, 90], [0, 3, 0]),
+    ]  # fmt: skip
+    dicts = [dict(zip(names, row, strict=True)) for row in rows]
+    return [dicts[:3], dicts[3:], []]
+
+
+def test_histories_say_what_they_hold(spark: SparkSession) -> None:
+    found = stored_of(spark, *histories())
+    spans = [row for file in found.select("spans").collect()
+             for row in as_table(file.spans).to_pylist()]  # fmt: skip
+    assert sorted(tuple(row.values()) for row in spans) == [
+        ("ann", 10, 3), ("bob", 50, 2), ("cat", 70, 1), ("dan", 80, 3)
+    ]  # fmt: skip
+    events = {row.item_index: row.events for row in item_events(found).collect()}
+    assert events == {1: 1, 2: 2, 3: 3}
+
+
+@pytest.mark.parametrize(
+    ("item", "split", "wrong"),
+    [(2, 0, 0), (2, 1, 1), (3, 0, 2), (1, 0, 1)],
+    ids=["sound", "of another split", "another item", "unknown"],
+)
+def test_events_of_train_are_written_as_the_vocabulary_counts_them(
+    spark: SparkSession, item: int, split: int, wrong: int
+) -> None:
+    files = histories()
+    files[0][1]["item"][1], files[0][1]["split"][1] = item, split
+    used = spark.createDataFrame([(2, 2), (3, 3), (4, 0)], "item_index int, train_count bigint")
+    events, items = written_checks(used, item_events(stored_of(spark, *files)), 6)
+    assert events.holds == (split == 0)
+    assert items.found == f"{wrong}"
+    assert items.holds == (not wrong)
 
 
 def of_subjects(spark: SparkSession, on_disk: DataFrame, prepare: Prepare) -> list[Check]:
@@ -317,8 +376,8 @@ def test_a_leak_of_leave_one_out_is_seen(spark: SparkSession, plant: Any, words:
 
 
 def test_events_that_were_lost_are_seen(spark: SparkSession) -> None:
-    stored = spark.createDataFrame([("ann", 10, 4), ("ann", 40, 2)], STORED)
-    found = seen_of(written(spark, sound()), stored)
+    rows = spark.createDataFrame([("ann", 10, 4), ("ann", 40, 2)], STORED)
+    found = seen_of(written(spark, sound()), rows)
     certificate(subject_checks(found, 6, {}, Prepare()))
     with pytest.raises(DataError, match="events of histories and earlier ones: expected 7, found"):
         certificate(subject_checks(found, 7, {}, Prepare()))
@@ -411,14 +470,14 @@ def test_what_stays_whole_is_on_one_side(
     )
     # A session's later events are no start.
     began = [(session, start + more, 1) for _, session, _, start in rows for more in (150, 0)]
-    stored = spark.createDataFrame(began, STORED)
+    stored_rows = spark.createDataFrame(began, STORED)
     sequences = {}
     for number, (side, session, _, _) in enumerate(rows):
         time, name = [10 * number, 10 * number + 1], f"{session}#{3 * number + 1}"
         sequences[name] = sequence(side, name, [7, 3], [0, 1], time, [0, 1])
     on_disk = written(spark, sequences)
     parted = Parted(events, by_session=True, named=True, in_order=False, times=times)
-    found = seen_of(on_disk, stored)
+    found = seen_of(on_disk, stored_rows)
     checks = subject_checks(found, len(began), sums(on_disk), prepare, times)
     checks += whole_checks(on_disk, parted, prepare)
     assert checks

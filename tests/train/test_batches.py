@@ -84,6 +84,28 @@ def test_ranks_read_neighbours_at_the_same_time_and_cut_them_alike(dataset: Mani
         assert all(one == other for one, other in both)
 
 
+@pytest.mark.parametrize("splits", [("train",), ("train", "valid")])
+@pytest.mark.parametrize(("ranks", "seed"), [(1, 0), (2, 5), (3, 1), (1, None)])
+def test_the_file_of_a_batch_is_known(
+    dataset: Manifest, splits: tuple[str, ...], ranks: int, seed: int | None
+) -> None:
+    urls = [url for split in splits for url in dataset.file_urls(split)]
+    rows_of = {
+        url: set(map(tuple, pq.read_table(files.local_copy(url))["item"].to_pylist()))
+        for url in urls
+    }
+    seen = set()
+    for rank in range(ranks):
+        shard = Shard(rank, ranks)
+        with batches.open_epoch(dataset, splits, shard, 20, seed) as epoch:
+            for step, batch in enumerate(epoch):
+                url = batches.file_of(dataset, splits, shard, 20, seed, step)
+                rows = {tuple(row) for row in batch["item"].numpy().tolist()}
+                assert rows <= rows_of.get(url, set())
+                seen |= {url} if rows else set()
+    assert seen == set(urls)
+
+
 def test_the_order_follows_the_seed(dataset: Manifest) -> None:
     shard = Shard(0, 1)
     first, again, other = (_read(dataset, shard, seed) for seed in (1, 1, 2))

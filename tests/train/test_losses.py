@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,44 @@ def test_losses_with_several_targets_equal_a_loop(name: str) -> None:
     candidates[case, column] = NO_NEGATIVE
     found = LOSSES[name](scored(scores[case, column], case, candidates), tf.constant(weight))
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("lone", [[0], [2], [0, 1, 2]])
+def test_a_target_without_negatives_has_no_loss_and_no_gradient(name: str, lone: list[int]) -> None:
+    """Of cases some have all candidates for targets: they add nothing to those of the others."""
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=(3, 4)).astype(np.float32)
+    targets = {case: list(range(4)) if case in lone else [1, 3] for case in range(3)}
+    pairs = [(case, target) for case in range(3) for target in targets[case]]
+    case, column = (list(part) for part in zip(*pairs, strict=True))
+    weight = rng.uniform(0.5, 2.0, size=len(pairs)).astype(np.float32)
+    expected = sum(
+        factor * LOOPS[name](scores[row].astype(float), target, targets[row])
+        for (row, target), factor in zip(pairs, weight, strict=True)
+        if row not in lone
+    )
+    given = scored(scores[case, column], case, scores)
+    added = tf.fill([len(pairs)], NO_NEGATIVE)
+    given = replace(given, place_O2=tf.constant(pairs), added_O=added)
+    watched = [given.target_P, given.state_CD, given.item_KD, given.bias_K]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        found = LOSSES[name](given, tf.constant(weight))
+    by_target_P, by_state_CD, *others = (part.numpy() for part in tape.gradient(found, watched))
+    assert float(found) == pytest.approx(expected, rel=1e-5, abs=1e-12)
+    is_lone_P = np.isin(case, lone)
+    assert not by_target_P[is_lone_P].any()
+    assert by_target_P[~is_lone_P].all()
+    assert not by_state_CD[lone].any()
+    assert all(np.isfinite(part).all() for part in (by_target_P, by_state_CD, *others))
+    assert len(lone) < 3 or not any(part.any() for part in others)
+
+
+@pytest.mark.parametrize("name", ["bpr_max", "top1_max"])
+def test_scores_that_are_no_numbers_are_not_taken_for_no_negatives(name: str) -> None:
+    given = scored(np.ones(1, np.float32), [0], np.full((1, 3), np.nan, np.float32))
+    assert np.isnan(float(LOSSES[name](given, tf.ones([1]))))
 
 
 def test_the_regularization_of_bpr_max_weighs_the_squared_scores_of_the_negatives() -> None:

@@ -5,7 +5,6 @@ import pytest
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.train import batches
-from recsys.train.pace import Pace
 from recsys.train.plan import plan
 from tests.data import configuration
 
@@ -53,14 +52,3 @@ def test_lanes_hold_the_gradients_of_a_whole_catalogue_apart(dataset_place: Path
 def test_a_plan_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a version published by"):
         plan(configuration("--paths.dataset", str(tmp_path)))
-
-
-def test_the_pace_is_of_all_ranks_and_all_epochs(caplog: pytest.LogCaptureFixture) -> None:
-    seconds = iter([0.0, 10.0, 12.0, 41.0])
-    caplog.set_level("INFO")
-    pace = Pace(2, 3, steps=5, done=1, ranks=2, clock=lambda: next(seconds))
-    for events in (900, 60, 250):
-        pace.step(events)
-    # 310 events of either rank in 31 seconds behind the first step; 6 steps of 15.5 s to go.
-    expected = "epoch 2 of 3, step 4 of 5: 20 events/s, at most 0:01:33 left"
-    assert [record.getMessage() for record in caplog.records] == [expected]

@@ -262,7 +262,7 @@ def _end_epoch(
 def test_the_best_weights_are_those_of_the_chosen_epoch_wherever_a_run_is_killed(
     config: Config, dataset: Manifest, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "draw_curves", lambda history: b"")
+    monkeypatch.setattr(run, "draw_curves", lambda *_: b"")
     write, left = files.write_bytes, [0]
 
     def until_killed(url: str, content: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -127,7 +128,12 @@ def test_a_weight_that_is_no_number_is_named_with_its_step(config: Config, tmp_p
     content["config"] = {"prepare": {"weight_by_value": True}}
     about.write_text(json.dumps(content))
     message = r"epoch 1, step \d, rank 0: expected a finite loss, found nan; the batch's .* items "
-    with pytest.raises(DataError, match=rf"{message}.*; it has {VALUE_WEIGHT}s that are no"):
+    message += (
+        rf".*; it is of file:.*/split=train/{last.name}; its column {VALUE_WEIGHT} holds what "
+    )
+    items = table["item"].to_pylist()[row][:10]
+    message += rf"is no finite number in the batch's rows \[\d\] .* {re.escape(str(items))}$"
+    with pytest.raises(DataError, match=message):
         pipeline.train(copied, Shard(0, 1))
     # What was saved before is whole, and nothing else is published.
     [version] = (tmp_path / "model" / "versions").iterdir()

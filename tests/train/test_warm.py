@@ -56,10 +56,12 @@ def _trainer(folder: Path, name: str, train: Train) -> tuple[Trainer, Run, Manif
     return trainer, Run(config, dataset), dataset
 
 
-def _publish_former(folder: Path, train: Train, unlearnt: int = 0) -> Trainer:
+def _publish_former(
+    folder: Path, train: Train, unlearnt: int = 0, without: str | None = None
+) -> Trainer:
     """A model with weights and an optimizer like no others, published as a run would.
 
-    So many items, from the first on, it has never met.
+    So many items, from the first on, it has never met, nor one of such a colour.
     """
     trainer, own, dataset = _trainer(folder, "former", train)
     rng = np.random.default_rng(2)
@@ -67,6 +69,8 @@ def _publish_former(folder: Path, train: Train, unlearnt: int = 0) -> Trainer:
         variable.assign(rng.normal(size=variable.shape))
     table = trainer.model.tower.embedding
     table.assign(np.where(np.arange(table.shape[0])[:, None] < FIRST_ITEM + unlearnt, 0.0, table))
+    if without is not None:
+        _zero(trainer, FIRST_ITEM + _COLOURS[ITEMS].index(without))
     trainer.optimizer.steps.assign(77)
     own.restore(trainer, "choice")
     own.save_best(trainer, {"epoch": 1.0})
@@ -75,6 +79,12 @@ def _publish_former(folder: Path, train: Train, unlearnt: int = 0) -> Trainer:
     files.write_json(files.join(version, MODEL), {"dataset": "", "trained_on": ["train"]})
     files.publish(version)
     return trainer
+
+
+def _zero(trainer: Trainer, colour: int) -> None:
+    """As it is where no item of train has the colour."""
+    table = trainer.model.tower.category_embeddings["colour"]
+    table.assign(np.where(np.arange(table.shape[0])[:, None] == colour, 0.0, table))
 
 
 def _model(folder: Path) -> str:
@@ -143,6 +153,29 @@ def test_new_items_start_from_the_mean_of_those_that_were_learnt(folder: Path) -
     after = _by_name(trainer.model.tower.embedding.numpy(), GROWN)
     learnt = former.model.tower.embedding.numpy()[FIRST_ITEM + 5 :]
     np.testing.assert_allclose(after[f"item-{GROWN - 1}"], learnt.mean(axis=0), atol=1e-6)
+
+
+def test_a_colour_starts_when_train_meets_it_and_stays_when_train_no_longer_does(
+    folder: Path,
+) -> None:
+    train = Train(embedding_size=4, item_features=("colour",))
+    former = _publish_former(folder, train, without="blue")
+    trainer, own, _ = _trainer(folder, "grown", replace(train, warm_start=_model(folder)))
+    blue, pink, red = range(FIRST_ITEM, FIRST_ITEM + 3)
+    _zero(trainer, pink)
+    _zero(trainer, red)
+    table = trainer.model.tower.category_embeddings["colour"]
+    start, old = table.numpy(), former.model.tower.category_embeddings["colour"].numpy()
+    own.restore(trainer, "choice")
+    now = table.numpy()
+    assert start[blue].all()
+    assert not now[pink].any()
+    np.testing.assert_array_equal(now[blue], start[blue])
+    np.testing.assert_array_equal(now[red], old[FIRST_ITEM + _COLOURS[ITEMS].index("red")])
+    [place] = [number for number, own in enumerate(trainer.variables) if own is table]
+    slots = trainer.optimizer.state()[1 + place].numpy()
+    assert not slots[[blue, pink]].any()
+    assert slots[red].all()
 
 
 def test_a_model_that_has_learnt_no_item_of_the_dataset_is_named(folder: Path) -> None:
