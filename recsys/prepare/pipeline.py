@@ -248,8 +248,6 @@ def _limited_steps(work: Work, cleaned: Clean, written: writing.Written) -> mani
 def _split_step(
     cleaned: Clean, parted: Parted, indexes: Indexes, written: writing.Written
 ) -> list[manifest.Step]:
-    if parted.times is None:
-        return []
     gone = indexes.of_no_split + written.stray_events
     decision = "of no split: the embargo, and what a session goes on with behind its split's end"
     return [manifest.Step("split", cleaned.rows, cleaned.rows - gone, decision)] if gone else []
@@ -271,7 +269,7 @@ def _cut(
         purchases=_purchases(work, cleaned, indexes),
         inputs=sequence_arrays(work.config),
         queries=queries(work.config),
-        whole_sessions=parted.times is not None,
+        whole_sessions=parted.times is not None or prepare.split == "last_sessions",
         numbers={name: own.scale for name, own in numbers.items()},
     )
     encoder = Encoder(

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from recsys import files, manifest, tables
 from recsys.config import Clean, Config, Prepare
 from recsys.errors import ConfigError, DataError
-from recsys.prepare import across, cleaning, plan, rules, work
+from recsys.prepare import across, cleaning, parts, plan, rules, work
 from recsys.prepare.instants import iso
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import split_times
@@ -129,6 +129,20 @@ def test_every_step_does_what_it_says_and_says_what_it_did(
     assert all(count > 0 for name, count in went.items() if name != "checks")
     assert "more than 40, 1 of them" in steps["bots by events a day"].decision
     assert not any(event.user_id in {"robot", "hasty"} for event in found)
+
+
+def test_what_support_drops_moves_no_border(spark: SparkSession, tmp_path: Path) -> None:
+    """By default validation is a fifth of the log, which begins with items that are too rare."""
+    early = [("early", f"e{n}", "view", str(START - 20 * DAY + n), "1.50", "1") for n in range(9)]
+    config = config_of(tmp_path, [*early, *trouble()], Clean(min_item_events=5, min_user_events=5))
+    config = replace(config, prepare=replace(config.prepare, valid_days=None, test_days=None))
+    run = work.Work(spark, config, files.new_version(config.paths.dataset))
+    found = cleaning.clean(run)
+    assert found.first_event >= START * SECOND
+    times = [int(row[3]) * SECOND for row in (early[0], *trouble())]
+    expected = split_times(config.prepare, min(times), max(times), lambda before: ())
+    assert found.times == parts.part(run, found).times == expected
+    assert expected != split_times(config.prepare, START * SECOND, max(times), lambda before: ())
 
 
 def test_without_steps_across_events_all_stay(spark: SparkSession, tmp_path: Path) -> None:

@@ -186,6 +186,33 @@ def test_a_session_of_a_user_is_never_asked_for_behind_a_border(
     assert "valid: first session with a target" in str(made.certificate["checks"])
 
 
+def test_of_sessions_that_interleave_only_the_last_ones_are_asked_for(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """A user's session goes on when the next one, on another device, has begun."""
+    visits = [("a", 0), ("a", 60), ("b", 1000), ("b", 1060), ("c", 1100), ("b", 1120), ("c", 1160)]
+    lines = [f"u{user},{visit}-{user},i{number},{START + second}\n"
+             for user in range(6) for number, (visit, second) in enumerate(visits)]  # fmt: skip
+    path = tmp_path / "log.csv"
+    path.write_text("who,visit,what,when\n" + "".join(lines))
+    columns = EventColumns(
+        user_id="who", session_id="visit", item_id="what", timestamp="when", event_type=None
+    )
+    config = small_config(tmp_path, path, columns=columns)
+    prepare = replace(
+        config.prepare, split="last_sessions", valid_days=None, test_days=None,
+        vocabulary_min_count=1,
+    )  # fmt: skip
+    made = pipeline.run(spark, replace(config, prepare=prepare))
+    asked = {split: {time - START for url in made.file_urls(split)
+                     for row in pq.read_table(files.local_copy(url)).to_pylist()
+                     for time, target in zip(row["timestamp"], row["target"], strict=True)
+                     if target} for split in ("train", "valid", "test")}  # fmt: skip
+    assert asked == {"train": {60}, "valid": {1000, 1060}, "test": {1100, 1160}}
+    (step,) = [step for step in made.steps if step.name == "split"]
+    assert step.rows_in - step.rows_out == 6, "what b goes on with"
+
+
 def test_a_session_of_two_users_is_named(spark: SparkSession, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text(
