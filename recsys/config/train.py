@@ -148,9 +148,6 @@ class Train:
     xla: bool = False
 
     def __post_init__(self) -> None:
-        times = {"hour", "weekday"} & set(self.event_inputs)
-        # TFLite does not divide the 64 bits of a time.
-        require(not (self.tflite and times), "train.tflite", f"false beside {times}", self.tflite)
         require(not self.tflite or self.precision == "float32", "train.tflite",
                 "false beside another precision than float32", self.tflite)  # fmt: skip
         different = len(set(self.event_inputs)) == len(self.event_inputs)

@@ -2,7 +2,8 @@
 
 One file with two signatures, which share the weights. Both take one history of L events as the
 dataset's histories hold it, padded at the end: item, event_type, gap_seconds, session_start, step
-and what else the model reads, each [1, L] of int32, or of float32 where it is a number.
+and what else the model reads, each [1, L] of int32, or of float32 where it is a number. Of times,
+in seconds, TFLite does not divide 64 bits: these are int32, too, until 2038.
 
     encode     -> vector [1, D + 1], as the SavedModel's signature of the same name
     recommend  -> item [1, K] and score [1, K], best first
@@ -47,7 +48,10 @@ class Lite(tf.Module):
         super().__init__(name="lite")
         self.model = model
         self.exclude_history = exclude_history
-        self.inputs = input_specs(model, 1, length)
+        self.inputs = {
+            name: own if own.dtype.is_floating else tf.TensorSpec(own.shape, tf.int32, name)
+            for name, own in input_specs(model, 1, length).items()
+        }
         self.k = min(TOP_K, model.vocabulary_size)
 
     def encode(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:

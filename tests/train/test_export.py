@@ -68,9 +68,8 @@ def _built(
             catalogue, categories={"tags": tags_VM}, category_sizes={"tags": 5},
             vectors={"size": size_VM},
         )  # fmt: skip
-    built = Recommender(
-        Train(embedding_size=8, event_inputs=EVENT_INPUTS, **train), catalogue, seed
-    )  # fmt: skip
+    settings = {"embedding_size": 8, "event_inputs": EVENT_INPUTS, **train}
+    built = Recommender(Train(**settings), catalogue, seed)
     rng = np.random.default_rng(seed)
     for variable in built.trainable_variables:
         variable.assign_add(rng.normal(scale=0.3, size=variable.shape))
@@ -314,6 +313,26 @@ def test_tflite_gives_what_the_model_gives(
             for name, own in fixed.inputs.items()
         }
         assert recommend(**row)["item"][0, :3].tolist() == expected.tolist()
+
+
+def test_tflite_reads_hour_and_weekday(dataset: Manifest, histories: dict[str, np.ndarray]) -> None:
+    model = _built(dataset, event_inputs=("event_type", "hour", "weekday"))
+    fixed = lite.Lite(model, dataset.sequence_length, exclude_history=False)
+    content = lite.convert(fixed)
+    rows = {**histories, "timestamp": np.where(histories["item"] > 0, 2_000_000_123, 0)}
+    lite.check(content, fixed, rows)
+    encode = lite.open_lite(content)["encode"]
+
+    def vector(seconds: int) -> np.ndarray:
+        row = {
+            name: rows[name][:1].astype(own.dtype.as_numpy_dtype)
+            for name, own in fixed.inputs.items()
+        }
+        return encode(**{**row, "timestamp": row["timestamp"] + np.int32(seconds)})["vector"]
+
+    np.testing.assert_allclose(vector(60), vector(0), atol=1e-6)  # of the same hour
+    for seconds in (3600, 86_400):
+        assert np.abs(vector(seconds) - vector(0)).max() > 1e-3
 
 
 def test_tflite_that_gives_something_else_is_refused(
