@@ -28,7 +28,7 @@ class Prepare:
         session_day_boundary_hour: hour after midnight UTC at which a day starts, which also ends
             sessions, where the log has no session_id; null lets them go on
         session_max_events: a session ends with the instant at which it has so many events, where
-            the log has no session_id; null sets no limit
+            the log has no session_id, rare ones among them; null sets no limit
         sequence_unit: one sequence a user, or one a session
         target_event_types: types that may be predicted; empty means all
         purchase_event_types: types that buy: targets are labelled with whether their item is bought
@@ -37,9 +37,9 @@ class Prepare:
             of the mean of train's targets; one without a value weighs 1
         max_value_weight: that a target weighs by it, at most
         split: what parts train, valid and test: time (of an event, or of the session's start where
-            sequence_unit is session; what a session goes on with behind a border is no target),
-            leave_one_out (the last target of each sequence is test, the one before it valid),
-            last_sessions (of each user), users (drawn, each as a whole)
+            sequence_unit is session), leave_one_out (the last target of each sequence is test, the
+            one before it valid), last_sessions (of each user), users (drawn, each as a whole); of
+            time and last_sessions what a session goes on with behind a border is no target
         valid_start: first instant of validation (ISO 8601, UTC); null counts back from the end
         test_start: first instant of test (ISO 8601, UTC); null counts back from the end
         valid_days: length of validation in days, where valid_start is null; null takes 7, or a

@@ -5,7 +5,7 @@ Spark moves the values of a row one by one, into Parquet, out of it and to Pytho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -85,17 +85,28 @@ def marks(bundles: DataFrame) -> list[Mark]:
 def item_counts(bundles: DataFrame) -> DataFrame:
     """item_id and count, in parts, of what left() has counted."""
 
-    def open_all(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for table in opened(batches):
-            yield from table.to_batches()
-
-    counted = bundles.where(F.col("what") == ITEMS).select("events")
-    return counted.mapInArrow(open_all, ddl(ITEM_COUNTS))
+    return unpacked(bundles.where(F.col("what") == ITEMS).select("events"), ITEM_COUNTS)
 
 
 def events(bundles: DataFrame) -> DataFrame:
     """The others, for opened()."""
     return bundles.where(F.col("what").isNull()).select("events")
+
+
+def unpacked(packed: DataFrame, schema: Mapping[str, str]) -> DataFrame:
+    """Columns of the tables of all rows.
+
+    Args:
+        packed: one column, as_bytes()
+        schema: of those that are asked for
+    """
+    names = list(schema)
+
+    def open_all(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for table in opened(batches):
+            yield from table.select(names).to_batches()
+
+    return packed.mapInArrow(open_all, ddl(dict(schema)))
 
 
 def opened(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -309,7 +309,8 @@ class Chunk:
         """The sessions of a user's events beside those before."""
         number = self.session_number[events]
         split = self.start_split[events] if self.is_parted_anew else np.zeros(len(number), np.int64)
-        return seen.and_then(number, split)
+        found = seen.and_then(number, split)
+        return found if self.cutting.interleaved or not len(number) else found.only(number[-1])
 
 
 def _numpy(column: pa.ChunkedArray) -> Ints:

@@ -77,11 +77,14 @@ class Encoder:
 
     def _items_of(self, item_id: pa.Array) -> tuple[Int32s, Int64s]:
         """Index of each item, and a number that only lines of one item have in common."""
-        encoded = item_id.dictionary_encode()
+        encoded, known = item_id.dictionary_encode(), self.items.value
         names, place = encoded.dictionary.to_pylist(), _places(encoded)
-        index = [self.items.value.get(name, UNKNOWN) for name in names]
-        hashes = hash_array(np.array(names, dtype=object), categorize=False).view(np.int64)
-        return np.array([UNKNOWN, *index], np.int32)[place], np.append([0], hashes)[place]
+        index = np.array([UNKNOWN, *[known.get(name, UNKNOWN) for name in names]], np.int32)
+        # Items without an index of their own are told apart by their names.
+        identity, others = index.astype(np.int64), np.flatnonzero(index[1:] == UNKNOWN)
+        of_others = np.array(names, dtype=object)[others]
+        identity[others + 1] = hash_array(of_others, categorize=False).view(np.int64)
+        return index[place], identity[place]
 
     def _may_be_target(self, item_id: pa.Array, event_type: pa.Array) -> Bools:
         """As ordering.may_be_target()."""

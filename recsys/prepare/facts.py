@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from recsys import tables
 from recsys.arrays import arrow_schema, pad
 from recsys.errors import DataError
-from recsys.prepare.bundles import as_bytes, opened
+from recsys.prepare.bundles import as_bytes, unpacked
 from recsys.prepare.cutting import Bools, Ints
 from recsys.schemas import BOUGHT, NO_LABEL, PADDING, SPLITS, UNKNOWN, ddl
 
@@ -91,14 +91,7 @@ def facts(written: DataFrame) -> DataFrame:
 
 def spans(on_disk: DataFrame, *columns: str) -> DataFrame:
     """Columns of SPANS, of all rows of files with FACTS."""
-
-    def of_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for table in opened(batches):
-            yield from table.select(list(columns)).to_batches()
-
-    return on_disk.select("spans").mapInArrow(
-        of_files, ddl({name: SPANS[name] for name in columns})
-    )
+    return unpacked(on_disk.select("spans"), {name: SPANS[name] for name in columns})
 
 
 def _matrices(rows: pa.Table, url: str) -> dict[str, Ints]:

@@ -5,11 +5,14 @@ compared; what differs is whose borders they are and which time counts:
 
     split          borders of    time of the event, or
     time           all           its session's start where a session is a sequence; from the next
-                                 border on a session is of no split (where a user is a sequence,
-                                 see recsys.prepare.chunk)
+                                 border on a session is of no split
     leave_one_out  a sequence    (always of the event)
     last_sessions  a user        its session's start where a session is a sequence
     users          a user        (always the same side)
+
+Where a user is a sequence, what a session goes on with behind a border of the first kind, or of
+last_sessions, is of no split either: where rules have named the sessions, their start is known here
+and compared, else recsys.prepare.chunk sees it.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsys.config import Prepare
+from recsys.config import Config, Prepare
 from recsys.errors import DataError
 from recsys.prepare import sessions
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.events import input_columns
-from recsys.prepare.instants import MICROSECONDS_PER_MINUTE
+from recsys.prepare.instants import MICROSECONDS_PER_MINUTE, iso
 from recsys.prepare.ordering import in_order, may_be_target
 from recsys.prepare.sessions import SESSION_TIME
 from recsys.prepare.split import (
@@ -49,8 +52,9 @@ class Parted:
     """Clean events, each with its split.
 
     Args:
-        events: with PART; SESSION_TIME too where a session is a sequence
+        events: with PART; SESSION_TIME too where a session is a sequence, or rules have named them
         by_session: whether a session is a sequence of its own, or a user
+        clock: the column of the time to which the borders are compared
         named: whether session_id is every event's session
         in_order: whether they are in_order() of the subject
         times: the borders, where they are those of all
@@ -63,6 +67,7 @@ class Parted:
     in_order: bool
     times: SplitTimes | None
     walk: Walk | None = None
+    clock: str = "timestamp"
 
     @property
     def subject(self) -> str:
@@ -73,11 +78,6 @@ class Parted:
     def source(self) -> DataFrame | Walk:
         """The events, as they cost a pass in Python least; walked ones are in order."""
         return self.walk or self.events
-
-    @property
-    def clock(self) -> str:
-        """The column of the time to which the borders are compared."""
-        return SESSION_TIME if self.by_session else "timestamp"
 
 
 def part(work: Work, cleaned: Clean) -> Parted:
@@ -91,37 +91,50 @@ def part(work: Work, cleaned: Clean) -> Parted:
     by_session = sessions.is_by_session(config)
     found = _with_sessions(work, cleaned, by_session)
     events, ordered = found.events, found.in_order
-    clock = F.col(SESSION_TIME if by_session else "timestamp")
+    clock = SESSION_TIME if SESSION_TIME in events.columns else "timestamp"
     times = None
     if prepare.split == "time":
-        times = cleaned.times or split_times(
-            prepare, cleaned.first_event, cleaned.last_event,
-            lambda before: _minutes(events, by_session, before),
-        )  # fmt: skip
-        side = by_times(clock, times)
+        times = _times(config, cleaned, events, by_session)
         # A session that runs on behind its split's end is of no split from there on.
-        own = by_times(F.col("timestamp"), times)
-        within = F.when(side == own, side).otherwise(NO_SPLIT) if by_session else side
-        events = events.withColumn(PART, within)
+        side, own = (by_times(F.col(name), times) for name in (clock, "timestamp"))
+        events = events.withColumn(PART, F.when(side == own, side).otherwise(NO_SPLIT))
     elif prepare.split == "users":
         events = events.withColumn(PART, by_draw(F.col("user_id"), prepare, config.seed))
     else:
         key = "session_id" if by_session and prepare.split == "leave_one_out" else "user_id"
         if prepare.split == "leave_one_out":
             borders = last_targets(events, key, prepare.target_event_types)
-            clock = F.col("timestamp")
+            clock = "timestamp"
         else:
-            borders = last_sessions(events, prepare)
+            clock = clock if by_session else "timestamp"
+            borders = last_sessions(events, prepare, clock)
         if SESSION_TIME not in events.columns:
             events = events.withColumn(SESSION_TIME, F.lit(0).cast("bigint"))
-        parted = events.join(borders, on=key, how="left").withColumn(PART, _by_borders(clock))
+        side = _by_borders(F.col(clock))
+        parted = events.join(borders, on=key, how="left").withColumn(PART, side)
         events = work.stage(parted.drop(*_BORDERS), "parted", {**found.schema, PART: "int"})
         ordered = False
     walk = None
     if cleaned.walk is not None and times is not None and ordered and are_walked(prepare):
-        parting = times.parting(SESSION_TIME if by_session else "timestamp")
-        walk = cleaned.walk.beginning_with(parting)
-    return Parted(events, by_session, found.named, ordered, times, walk)
+        walk = cleaned.walk.beginning_with(times.parting(clock))
+    return Parted(events, by_session, found.named, ordered, times, walk, clock)
+
+
+def _times(config: Config, cleaned: Clean, events: DataFrame, by_session: bool) -> SplitTimes:
+    """The borders: those by which support was judged, where it was by train alone."""
+    times = cleaned.times
+    if times is None:
+        return split_times(
+            config.prepare, cleaned.first_event, cleaned.last_event,
+            lambda before: _minutes(events, by_session, before),
+        )  # fmt: skip
+    if cleaned.first_event >= times.valid_start - times.embargo:
+        raise DataError(
+            "prepare.clean.min_item_events, min_user_events: expected to leave events before "
+            f"{iso(times.valid_start - times.embargo)} to train on, found the first at "
+            f"{iso(cleaned.first_event)}"
+        )
+    return times
 
 
 @dataclass(frozen=True)
@@ -183,7 +196,7 @@ def _require_one_user(events: DataFrame) -> None:
 
 def _minutes(events: DataFrame, by_session: bool, before: int | None) -> list[tuple[int, int]]:
     if by_session:
-        events = events.groupBy("session_id").agg(F.min("timestamp").alias("timestamp"))
+        events = events.groupBy("session_id").agg(F.min(SESSION_TIME).alias("timestamp"))
     if before is not None:
         events = events.where(F.col("timestamp") < before)
     minute = F.floor(F.col("timestamp") / MICROSECONDS_PER_MINUTE).alias("minute")
@@ -244,18 +257,20 @@ def last_targets(events: DataFrame, subject: str, types: tuple[str, ...]) -> Dat
     return enough.select(subject, *_BORDERS)
 
 
-def last_sessions(events: DataFrame, prepare: Prepare) -> DataFrame:
+def last_sessions(events: DataFrame, prepare: Prepare, clock: str = "timestamp") -> DataFrame:
     """Borders before the last sessions of each user; none where no session would be left to train.
 
     Args:
-        events: with user_id, session_id and timestamp
+        events: with user_id, session_id and the clock
         prepare: says how many sessions test and valid take
+        clock: the column of the time to which the borders are compared; a session starts with its
+            least
 
     Returns:
         user_id, valid_start, test_start
     """
     test, held = prepare.test_sessions, prepare.test_sessions + prepare.valid_sessions
-    starts = events.groupBy("user_id", "session_id").agg(F.min("timestamp").alias("start"))
+    starts = events.groupBy("user_id", "session_id").agg(F.min(clock).alias("start"))
     latest_first = Window.partitionBy("user_id").orderBy(F.col("start").desc(), "session_id")
     numbered = starts.withColumn("place", F.row_number().over(latest_first))
     borders = numbered.where(F.col("place") <= held + 1).groupBy("user_id").agg(

@@ -270,6 +270,7 @@ def _cut(
         inputs=sequence_arrays(work.config),
         queries=queries(work.config),
         whole_sessions=parted.times is not None or prepare.split == "last_sessions",
+        interleaved=work.config.events.columns.session_id is not None,
         numbers={name: own.scale for name, own in numbers.items()},
     )
     encoder = Encoder(

@@ -76,6 +76,7 @@ class Cutting:
         inputs: the arrays that not every dataset has, VALUE_WEIGHT among them
         queries: how queries become ids; none where there are none
         whole_sessions: whether what a session goes on with in a later split is of no split
+        interleaved: whether a user's named sessions may go on when others have begun
         numbers: how those of the inputs that are numbers are normalized
     """
 
@@ -86,6 +87,7 @@ class Cutting:
     inputs: tuple[str, ...] = ()
     queries: Queries | None = None
     whole_sessions: bool = False
+    interleaved: bool = True
     numbers: Mapping[str, Scale] = field(default_factory=dict)
 
     @property

@@ -178,7 +178,7 @@ def named(events: DataFrame, rules: Rules) -> DataFrame:
 
 @dataclass(frozen=True)
 class Seen:
-    """Sessions of a user that the log names and that opened before: 16 bytes each.
+    """Named sessions of a user that opened before, and may go on: 16 bytes each.
 
     Args:
         number: of numbers(), rising
@@ -201,6 +201,11 @@ class Seen:
         found, first = np.unique(together, return_index=True)
         return Seen(found, np.concatenate([self.split, split])[first])
 
+    def only(self, number: np.int64) -> Seen:
+        """Without all but this one of them."""
+        place = int(np.searchsorted(self.number, number))
+        return Seen(self.number[place : place + 1], self.split[place : place + 1])
+
 
 def numbers(session_id: pa.Array) -> Ints:
     """A number for each session's name, the same in every batch."""
@@ -211,7 +216,7 @@ def numbers(session_id: pa.Array) -> Ints:
 
 
 def first_events(number: Ints, user: Ints) -> Ints:
-    """For every event the first one of its session, which the log names, and user.
+    """For every event the first one of its session, which has a name, and user.
 
     Args:
         number: of every event's session, in time order within a user
@@ -224,7 +229,7 @@ def first_events(number: Ints, user: Ints) -> Ints:
 
 
 def opened(number: Ints, user: Ints, step: Ints, seen: Seen) -> Bools:
-    """Whether an event belongs to the first step of a session that the log names.
+    """Whether an event belongs to the first step of a session that has a name.
 
     Sessions of one user may interleave (two devices): only the first step of each counts.
 

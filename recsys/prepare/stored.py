@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys import tables
-from recsys.prepare.bundles import as_bytes, opened
+from recsys.prepare.bundles import as_bytes, unpacked
 from recsys.prepare.cutting import Ints
 from recsys.prepare.split import TRAIN
 from recsys.schemas import ddl
@@ -64,10 +64,5 @@ def _entries(rows: pa.Table, name: str) -> Ints:
 
 def item_events(stored: DataFrame) -> DataFrame:
     """ITEM_EVENTS of all files together."""
-
-    def of_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for table in opened(batches):
-            yield from table.to_batches()
-
-    counted = stored.select("items").mapInArrow(of_files, ddl(ITEM_EVENTS))
+    counted = unpacked(stored.select("items"), ITEM_EVENTS)
     return counted.groupBy("item_index").agg(F.sum("events").alias("events"))

@@ -59,9 +59,10 @@ def take(
                 f"{error}; nor does {kept} hold whole weights after an epoch; train.resume true "
                 "goes on from those within one, if there are any, and false trains anew"
             ) from None
+        which = "the same ones" if of_which(found) == of_which(chosen) else "others than the best"
         log.warning(
-            "%s; the weights after epoch %d in %s are used instead, where epoch %d was the best",
-            error, found["epoch"], kept, chosen["epoch"],
+            "%s; the weights after epoch %d in %s are used instead, %s",
+            error, found["epoch"], kept, which,
         )  # fmt: skip
         return found
     return chosen

@@ -18,6 +18,9 @@ OPERATIONAL = (
     "mlflow_uri",
 )  # fmt: skip
 
+# Goes up with code that starts, draws or drops otherwise from the same seed.
+_DRAWS = 2
+
 
 def of_run(config: Config, dataset: Manifest, warm_start: str | None) -> dict[str, Any]:
     """Plain values, as JSON gives them back.
@@ -35,6 +38,7 @@ def of_run(config: Config, dataset: Manifest, warm_start: str | None) -> dict[st
     if config.train.average_checkpoints:  # what the last ones are is a matter of their distance
         train["checkpoint_steps"] = config.train.checkpoint_steps
     identity = {
+        "draws": _DRAWS,
         "seed": config.seed,
         "train": {**train, "warm_start": warm_start},
         "ranking": asdict(config.ranking),

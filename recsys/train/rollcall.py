@@ -5,6 +5,7 @@ Horovod 0.28.1 has a check for that, which says nothing where Gloo connects the 
 
 from __future__ import annotations
 
+import http.client
 import time
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ from recsys.train import guard, launcher
 from recsys.train.batches import Shard
 
 _GRACE_SECONDS = 1.0
+# No launcher, none that answers, or a garbled answer.
+_UNANSWERED = (KeyError, OSError, http.client.HTTPException)
 
 
 class Others:
@@ -30,7 +33,7 @@ class Others:
 
     def tell(self) -> None:
         """Says that this rank waits, to whom it may concern."""
-        with suppress(OSError, KeyError):
+        with suppress(*_UNANSWERED):
             launcher.tell(self._scope, self._shard.rank)
 
     def take_back(self) -> None:
@@ -38,7 +41,7 @@ class Others:
 
         Horovod's server removes just this from a scope that is none of its own.
         """
-        with suppress(OSError, KeyError):
+        with suppress(*_UNANSWERED):
             launcher.take_back(self._scope, self._shard.rank)
 
     def found(self) -> str:
@@ -48,7 +51,7 @@ class Others:
             time.sleep(_GRACE_SECONDS)  # some have just come
             ranks = range(self._shard.ranks)
             self._missing = [rank for rank in ranks if not launcher.is_told(self._scope, rank)]
-        except (OSError, KeyError) as error:
+        except _UNANSWERED as error:
             return f"not all, and no launcher to ask which ({error})"
         return " and ".join(f"no rank {rank}" for rank in self._missing) or "all of them waiting"
 

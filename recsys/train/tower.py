@@ -49,7 +49,7 @@ class ItemTower(tf.Module):
 
     A category adds its embedding, a list of categories the mean of theirs, numbers a linear
     projection. An item that train has not seen still has the vectors of its features. A value that
-    no item of train has is as none: its row is of zeros, and stays so.
+    no item of train has is as none: its row is of zeros and stays so, if no warm start fills it.
 
     Args:
         catalogue: the features of every item
@@ -117,10 +117,11 @@ class ItemTower(tf.Module):
     def _mean(table: tf.Variable, value_NM: tf.Tensor) -> tf.Tensor:
         rows_NMD = tf.gather(table, value_NM)
         # As a negative, an item that train never meets would move the row of such a value, too.
-        is_learnt_NM1 = tf.reduce_any(tf.not_equal(rows_NMD, 0.0), axis=-1, keepdims=True)
+        is_learnt_C = tf.cast(tf.reduce_any(tf.not_equal(table, 0.0), axis=1), tf.float32)
+        is_value_NM = tf.gather(is_learnt_C, value_NM) * tf.cast(value_NM != PADDING, tf.float32)
+        is_value_NM1 = is_value_NM[..., None]
         if value_NM.shape[-1] == 1:
-            return (rows_NMD * tf.cast(is_learnt_NM1, tf.float32))[..., 0, :]
-        is_value_NM1 = tf.cast(is_learnt_NM1 & (value_NM != PADDING)[..., None], tf.float32)
+            return (rows_NMD * is_value_NM1)[..., 0, :]
         total_ND = tf.reduce_sum(rows_NMD * is_value_NM1, axis=-2)
         return tf.math.divide_no_nan(total_ND, tf.reduce_sum(is_value_NM1, axis=-2))
 

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from recsys import files
-from recsys.config import EventColumns, Prepare
+from recsys.config import Clean, EventColumns, Prepare
 from recsys.errors import DataError
 from recsys.prepare import pipeline
+from recsys.prepare.instants import iso
 from recsys.prepare.parts import by_draw, by_times, last_sessions, last_targets
 from recsys.prepare.sessions import SESSION_TIME, Namer, Rules
 from recsys.prepare.split import TEST, TRAIN, VALID, SplitTimes
@@ -211,6 +213,65 @@ def test_of_sessions_that_interleave_only_the_last_ones_are_asked_for(
     assert asked == {"train": {60}, "valid": {1000, 1060}, "test": {1100, 1160}}
     (step,) = [step for step in made.steps if step.name == "split"]
     assert step.rows_in - step.rows_out == 6, "what b goes on with"
+
+
+def test_last_sessions_may_begin_with_what_is_too_rare(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [
+        (f"u{user}", item or f"rare-{user}-{visit}", "view", str(START + visit * DAY + place),
+         "1", "1")
+        for user in range(6) for visit in range(3)
+        for place, item in enumerate((None, f"i{visit}", f"j{visit}"))
+    ]  # fmt: skip
+    config = small_config(tmp_path, write_csv(tmp_path / "log.csv", rows))
+    prepare = replace(
+        config.prepare, split="last_sessions", valid_days=None, test_days=None,
+        sequence_unit="session", clean=Clean(min_item_events=5, min_events_in="all"),
+        vocabulary_min_count=1,
+    )  # fmt: skip
+    made = pipeline.run(spark, replace(config, prepare=prepare))
+    asked = {split: {(row["user_id"], time - START) for url in made.file_urls(split)
+                     for row in pq.read_table(files.local_copy(url)).to_pylist()
+                     for time, target in zip(row["timestamp"], row["target"], strict=True)
+                     if target} for split in ("train", "valid", "test")}  # fmt: skip
+    assert asked == {
+        split: {(f"u{user}-{visit}", visit * DAY + 2) for user in range(6)}
+        for visit, split in enumerate(("train", "valid", "test"))
+    }
+
+
+@pytest.mark.parametrize("unit", ["user", "session"])
+def test_a_session_starts_where_a_rare_item_was(
+    spark: SparkSession, tmp_path: Path, unit: Any
+) -> None:
+    rows, border = log_rows(users=12), START + 6 * DAY
+    rows = [row for row in rows if abs(int(row[3]) - border) > 7200]
+    rows += [("late", item, "view", str(border + second), "1.50", "1") for item, second in
+             [("i01", -9000), ("i02", -8990), ("i03", -8980), ("rare", -600), ("i04", 600),
+              ("i05", 660), ("i06", 9000), ("i07", 9060)]]  # fmt: skip
+    config = small_config(tmp_path, write_csv(tmp_path / "log.csv", rows))
+    prepare = replace(
+        config.prepare, valid_start=iso(border * 1_000_000),
+        test_start=iso((border + DAY) * 1_000_000), valid_days=None, test_days=None,
+        sequence_unit=unit, clean=Clean(min_item_events=3),
+    )  # fmt: skip
+    made = pipeline.run(spark, replace(config, prepare=prepare))
+    stored = pq.read_table(files.local_copy(files.join(made.url, "histories"))).to_pylist()
+    parts = {time - border: split for row in stored if row["user_id"].startswith("late")
+             for time, split in zip(row["timestamp"], row["split"], strict=True)}  # fmt: skip
+    assert parts == {-9000: 0, -8990: 0, -8980: 0, 600: 3, 660: 3, 9000: 1, 9060: 1}
+    (step,) = [step for step in made.steps if step.name == "split"]
+    assert step.rows_in - step.rows_out >= 2
+
+
+def test_support_that_leaves_no_train_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [(f"u{n}", f"i{n}" if n < 90 else "late", "view", str(START + n * 3600), "1", "1")
+            for n in range(100)]  # fmt: skip
+    config = small_config(tmp_path, write_csv(tmp_path / "log.csv", rows))
+    clean = Clean(min_item_events=2)
+    prepare = replace(config.prepare, clean=clean, valid_days=0.2, test_days=0.2)
+    words = "min_item_events, min_user_events: expected to leave events before .* found the first"
+    with pytest.raises(DataError, match=words):
+        pipeline.run(spark, replace(config, prepare=prepare))
 
 
 def test_a_session_of_two_users_is_named(spark: SparkSession, tmp_path: Path) -> None:
