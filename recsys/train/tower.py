@@ -117,9 +117,8 @@ class ItemTower(tf.Module):
     def _mean(table: tf.Variable, value_NM: tf.Tensor) -> tf.Tensor:
         rows_NMD = tf.gather(table, value_NM)
         # As a negative, an item that train never meets would move the row of such a value, too.
-        is_learnt_C = tf.cast(tf.reduce_any(tf.not_equal(table, 0.0), axis=1), tf.float32)
-        is_value_NM = tf.gather(is_learnt_C, value_NM) * tf.cast(value_NM != PADDING, tf.float32)
-        is_value_NM1 = is_value_NM[..., None]
+        is_learnt_NM1 = tf.reduce_max(tf.abs(rows_NMD), axis=-1, keepdims=True) > 0.0
+        is_value_NM1 = tf.cast(is_learnt_NM1 & (value_NM != PADDING)[..., None], tf.float32)
         if value_NM.shape[-1] == 1:
             return (rows_NMD * is_value_NM1)[..., 0, :]
         total_ND = tf.reduce_sum(rows_NMD * is_value_NM1, axis=-2)
