@@ -133,7 +133,7 @@ def test_every_step_does_what_it_says_and_says_what_it_did(
 
 def test_what_support_drops_moves_no_border(spark: SparkSession, tmp_path: Path) -> None:
     """By default validation is a fifth of the log, which begins with items that are too rare."""
-    early = [("early", f"e{n}", "view", str(START - 20 * DAY + n), "1.50", "1") for n in range(9)]
+    early = [("early", f"e{n}", "view", str(START - 8 * DAY + n), "1.50", "1") for n in range(9)]
     config = config_of(tmp_path, [*early, *trouble()], Clean(min_item_events=5, min_user_events=5))
     config = replace(config, prepare=replace(config.prepare, valid_days=None, test_days=None))
     run = work.Work(spark, config, files.new_version(config.paths.dataset))
