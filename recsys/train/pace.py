@@ -59,6 +59,7 @@ def work_of(
 
     is_refit, seeds = "valid" in splits, len(train.ensemble_seeds)
     refit = train.epochs * steps("train", "valid") if train.refit else 0
+    of_seed = train.epochs * steps("train") + refit if seeds else 0
     mean = int(train.average_checkpoints > 0)
     later: tuple[str, ...] = ("refit",) if train.refit and not is_refit else ()
     if seeds:
@@ -67,7 +68,7 @@ def work_of(
         epochs,
         steps(*splits),
         is_validated=not is_refit,
-        later_steps=seeds * (train.epochs * steps("train") + refit) + (0 if is_refit else refit),
+        later_steps=seeds * of_seed + (0 if is_refit else refit),
         later_validations=seeds * (train.epochs + mean) + (0 if is_refit else mean),
         later=later,
     )
