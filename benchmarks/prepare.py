@@ -15,7 +15,7 @@ time, vocabulary, item statistics, sequences and the leakage certificate. The la
     quarantined         rows at fault
     start_up_seconds, start_up_cpu_seconds
                         of the job on a log of 2,000 events, which is subtracted above
-and with --compare (the first and the last not with --compare others)
+and with --compare (the first and the last two not with --compare others)
     cost_ratio_10x      processor time of 20M events over that of 2M
     times_sessions      processor time of 5M events over that of Spark alone parting them into
                         sessions (benchmarks/prepare_sessions.py), each without its start-up

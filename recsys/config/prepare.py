@@ -27,8 +27,8 @@ class Prepare:
         session_gap_minutes: a longer pause starts a new session, where the log has no session_id
         session_day_boundary_hour: hour after midnight UTC at which a day starts, which also ends
             sessions, where the log has no session_id; null lets them go on
-        session_max_events: a session ends with the instant at which it has so many events, where
-            the log has no session_id, rare ones among them; null sets no limit
+        session_max_events: a session ends with the instant at which it has so many events, those
+            of rare items among them, where the log has no session_id; null sets no limit
         sequence_unit: one sequence a user, or one a session
         target_event_types: types that may be predicted; empty means all
         purchase_event_types: types that buy: targets are labelled with whether their item is bought

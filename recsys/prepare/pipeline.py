@@ -96,7 +96,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
         lambda: writing.write_rows(work, rows),
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
-    on_disk, stored = writing.read_back(work), writing.stored_back(work)
+    on_disk, stored = together(lambda: writing.read_back(work), lambda: writing.stored_back(work))
     own_rows = sum(plan.rows for plan in written.plans.values())
     buckets = subjects.buckets_of(written.users + own_rows)
     sums, targets, found, of_whole, of_stored = together(
