@@ -5,7 +5,7 @@ A few cases' scores are made, and their gradients, before those of others. Of 1,
 time; nor does a step with some thousand candidates take more or less.
 
 Shapes: C cases, c of them at a time, K candidates, P targets, p of them, O added scores, o of them,
-D width.
+D width, E = D + 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from recsys.train.precision import product
-from recsys.train.scored import Scored
+from recsys.train.scored import Scored, biased_product, with_one
 
 CASES_AT_ONCE = 256
 
@@ -51,59 +51,61 @@ def _with_gradients(scored: Scored, weight_P: tf.Tensor) -> Tensors:
         tf.TensorArray(tf.float32, blocks, element_shape=shape, infer_shape=False)
         for shape in ([None, scored.state_CD.shape[1]], [None])
     )
-    whole = [tf.zeros_like(part) for part in (scored.item_KD, scored.bias_K, scored.added_O)]
+    item_KE = scored.biased_items()
+    whole = [tf.zeros_like(part) for part in (item_KE, scored.added_O)]
 
     def block(number: tf.Tensor, carried: tuple[Any, ...]) -> tuple[tf.Tensor, tuple[Any, ...]]:
-        loss_sum, rows, targets, by_item_KD, by_bias_K, by_added_O = carried
+        loss_sum, rows, targets, by_item_KE, by_added_O = carried
         first = number * at_once
-        found = _block(scored, weight_P, first, tf.minimum(first + at_once, cases))
+        found = _block(scored, item_KE, weight_P, first, tf.minimum(first + at_once, cases))
         by_added_O = tf.tensor_scatter_nd_update(by_added_O, found["added_o1"], found["by_added_o"])
         return number + 1, (
             loss_sum + found["loss_sum"],
             rows.write(number, found["by_state_cD"]),
             targets.write(number, found["by_target_p"]),
-            by_item_KD + found["by_item_KD"],
-            by_bias_K + found["by_bias_K"],
+            by_item_KE + found["by_item_KE"],
             by_added_O,
         )
 
     start = (0, (tf.constant(0.0), rows, targets, *whole))
-    _, (loss_sum, rows, targets, *whole) = tf.while_loop(
+    _, (loss_sum, rows, targets, by_item_KE, by_added_O) = tf.while_loop(
         lambda number, _: number < blocks, block, start, parallel_iterations=1
     )
-    return loss_sum, rows.concat(), *whole, targets.concat()
+    by_item = by_item_KE[:, :-1], by_item_KE[:, -1]
+    return loss_sum, rows.concat(), *by_item, by_added_O, targets.concat()
 
 
 def _block(
-    scored: Scored, weight_P: tf.Tensor, first: tf.Tensor, last: tf.Tensor
+    scored: Scored, item_KE: tf.Tensor, weight_P: tf.Tensor, first: tf.Tensor, last: tf.Tensor
 ) -> dict[str, tf.Tensor]:
     """The loss of the cases from first to before last, and its gradients."""
-    state_cD, item_KD = scored.state_CD[first:last], scored.item_KD
+    state_cE = with_one(scored.state_CD[first:last])
     case_O = scored.place_O2[:, 0]
     added_o1 = tf.cast(tf.where((case_O >= first) & (case_O < last)), tf.int32)
     place_o2 = tf.gather(scored.place_O2, added_o1[:, 0]) - [first, 0]
-    product_cK = product(state_cD, item_KD, scored.precision, transpose_b=True)
     scores_cK = _added(
-        tf.nn.bias_add(product_cK, scored.bias_K), place_o2, tf.gather_nd(scored.added_O, added_o1)
-    )
-    share_cK = tf.nn.softmax(scores_cK)
-    # At the largest score the share is exp(largest) over the sum of all.
-    normalizer_c = tf.reduce_max(scores_cK, axis=1) - tf.math.log(tf.reduce_max(share_cK, axis=1))
+        biased_product(state_cE, item_KE, scored.precision),
+        place_o2, tf.gather_nd(scored.added_O, added_o1),
+    )  # fmt: skip
+    largest_c = tf.reduce_max(scores_cK, axis=1)
+    # The softmax but for its division, which is left to what is not as large.
+    power_cK = tf.exp(scores_cK - largest_c[:, None])
+    sum_c = tf.reduce_sum(power_cK, axis=1)
+    normalizer_c = largest_c + tf.math.log(sum_c)
     begin, end = tf.unstack(tf.searchsorted(scored.case_P, [first, last]))
     case_p, weight_p = scored.case_P[begin:end] - first, weight_P[begin:end]
     margin_p = tf.gather(normalizer_c, case_p) - scored.target_P[begin:end]
     by_margin_p = weight_p * tf.sigmoid(margin_p)
     by_normalizer_c = tf.math.unsorted_segment_sum(by_margin_p, case_p, last - first)
-    by_state_cD = product(share_cK, item_KD, scored.precision)
-    weighted_cD = by_normalizer_c[:, None] * state_cD
-    of_case_o = tf.gather(by_normalizer_c, place_o2[:, 0])
+    by_power_c = tf.math.divide_no_nan(by_normalizer_c, sum_c)
+    by_state_cD = product(power_cK, scored.item_KD, scored.precision)
+    weighted_cE = by_power_c[:, None] * state_cE
     return {
         "loss_sum": tf.reduce_sum(weight_p * tf.nn.softplus(margin_p)),
-        "by_state_cD": by_normalizer_c[:, None] * by_state_cD,
-        "by_item_KD": product(share_cK, weighted_cD, scored.precision, transpose_a=True),
-        "by_bias_K": tf.linalg.matvec(share_cK, by_normalizer_c, transpose_a=True),
+        "by_state_cD": by_power_c[:, None] * by_state_cD,
+        "by_item_KE": product(power_cK, weighted_cE, scored.precision, transpose_a=True),
         "added_o1": added_o1,
-        "by_added_o": tf.gather_nd(share_cK, place_o2) * of_case_o,
+        "by_added_o": tf.gather_nd(power_cK, place_o2) * tf.gather(by_power_c, place_o2[:, 0]),
         "by_target_p": -by_margin_p,
     }
 

@@ -33,7 +33,8 @@ from recsys.saved_model import ITEM_READS, PAIR_READS
 from recsys.scale import MOST_DEVIATIONS, Scale
 from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, UNKNOWN
 from recsys.train.batch import Batch, Cases, spec, target_cases, trim
-from recsys.train.model import Recommender, with_one
+from recsys.train.model import Recommender
+from recsys.train.scored import with_one
 
 # What a signature that takes the log's own values calls them.
 _RAW_NUMBERS = {"price": "prices", "quantity": "quantities"}

@@ -1,6 +1,6 @@
 """What a step knows besides its items: the configured inputs of events, where the log has them.
 
-Shapes: B rows, L events, N events of the whole batch, S steps of the whole batch, D width.
+Shapes: B rows, L events, S steps of the whole batch, D width.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ _FIRST_WEEKDAY = 3
 # and for those of the event (EVENT_NUMBERS), each of which is multiplied with a vector of its own.
 _SIZES = {"hour": 24, "weekday": 7}
 _NUMBERS = ("gap", "session_start", "dwell")
+# Which inputs look at an array that every history has.
+_READERS = {
+    "event_type": {"event_type"},
+    "gap_seconds": {"gap", "dwell"},
+    "session_start": {"session_start", "dwell"},
+}
 
 
 def columns(names: Sequence[str], inputs: Mapping[str, int]) -> tuple[str, ...]:
@@ -40,6 +46,11 @@ def columns(names: Sequence[str], inputs: Mapping[str, int]) -> tuple[str, ...]:
 def arrays_of(name: str, inputs: Mapping[str, int]) -> tuple[str, ...]:
     """The arrays of the manifest's inputs that an input of the model reads."""
     return tuple(array for array in inputs if array.split("_")[0] == name)
+
+
+def unread(names: Sequence[str]) -> set[str]:
+    """The arrays that every history has, and which none of these inputs looks at."""
+    return {array for array, readers in _READERS.items() if not readers & set(names)}
 
 
 class EventInputs:
@@ -103,17 +114,20 @@ class EventInputs:
             return [(days_BL + _FIRST_WEEKDAY) % _SIZES["weekday"]]
         return [batch[array] for array in self._arrays[name]]
 
-    def step_numbers(self, of_step: Callable[[str], tf.Tensor]) -> tf.Tensor:
-        """The numbers of every step [S, numbers].
+    def step_numbers(self, of_step: Callable[[str], tf.Tensor]) -> list[tf.Tensor]:
+        """The numbers of every step, each [S].
 
         Args:
             of_step: from the name of an array to its value of each step [S]
         """
-        gap_S, starts_S = of_step("gap_seconds"), of_step("session_start")
-        found = {
-            "gap": tf.math.log1p(gap_S / SECONDS_PER_DAY),
-            "session_start": starts_S,
-            "dwell": tf.math.log1p(gap_S * (1.0 - starts_S) / _SECONDS_PER_MINUTE),
-        }
-        nothing_S0 = tf.zeros([tf.size(gap_S), 0])
-        return tf.concat([nothing_S0, *[found[name][:, None] for name in self._numbers]], axis=1)
+        return [self._number(name, of_step) for name in self._numbers]
+
+    @staticmethod
+    def _number(name: str, of_step: Callable[[str], tf.Tensor]) -> tf.Tensor:
+        if name == "session_start":
+            return of_step("session_start")
+        gap_S = of_step("gap_seconds")
+        if name == "gap":
+            return tf.math.log1p(gap_S / SECONDS_PER_DAY)
+        starts_S = of_step("session_start")
+        return tf.math.log1p(gap_S * (1.0 - starts_S) / _SECONDS_PER_MINUTE)

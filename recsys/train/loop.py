@@ -72,7 +72,7 @@ class Trainer:
         )
         label = () if self.model.purchase is None else (LABEL,)
         weight = (VALUE_WEIGHT,) if self.manifest.weighs_by_value else ()
-        self.columns = (*self.model.events.columns, "target", *label, *weight)
+        self.columns = (*self.model.reads, "target", *label, *weight)
         batch = {name: spec(name) for name in self.columns}
         self.watch = Watch(train.stall_seconds)
         work = work_of(self.manifest, train, self.shard.ranks, self.splits, self.epochs)

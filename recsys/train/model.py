@@ -15,12 +15,12 @@ from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.train.batch import Batch, Cases, before, flat_steps, step_days
 from recsys.train.candidates import Candidates
 from recsys.train.cells import Stack
-from recsys.train.inputs import EventInputs
+from recsys.train.inputs import EventInputs, unread
 from recsys.train.noise import Noise
 from recsys.train.purchase import PurchaseHead
 from recsys.train.readout import Attention
 from recsys.train.repeat import RepeatScores, value_at
-from recsys.train.scored import NO_NEGATIVE, Scored
+from recsys.train.scored import NO_NEGATIVE, Scored, with_one
 from recsys.train.tower import Catalogue, ItemTower
 
 
@@ -75,6 +75,18 @@ class Recommender(tf.Module):
         """What gives the vectors that states are multiplied with."""
         return self.tower if self.output is None else self.output
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The arrays of histories that it looks at; an export takes all of events.columns."""
+        spared = unread(self.train.event_inputs)
+        if self.repeat is not None:
+            spared -= {"gap_seconds"}
+        if self.purchase is not None or self.type_weights is not None:
+            spared -= {"event_type"}
+        if self.train.augment.ways:
+            spared -= {"gap_seconds", "session_start"}
+        return tuple(name for name in self.events.columns if name not in spared)
+
     def encode(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, noise: Noise | None = None
     ) -> tf.Tensor:
@@ -119,9 +131,9 @@ class Recommender(tf.Module):
         count = tf.math.unsorted_segment_sum(tf.ones_like(step_N, tf.float32), step_N, segments)
         # The root keeps the scale of a large basket near that of a single item.
         pooled = total / tf.sqrt(tf.maximum(count, 1.0))[:, None]
-        numbers = self.events.step_numbers(largest)
+        numbers = [number[:, None] for number in self.events.step_numbers(largest)]
         width = self.tower.width + self.events.numbers
-        inputs_BTD = tf.reshape(tf.concat([pooled, numbers], axis=1), [rows, steps, width])
+        inputs_BTD = tf.reshape(tf.concat([pooled, *numbers], axis=1), [rows, steps, width])
         return _drop(inputs_BTD, self.train.input_dropout, noise)
 
     def _read_items(self, batch: Batch) -> tf.Tensor:
@@ -282,11 +294,6 @@ class Recommender(tf.Module):
 
 def _drop(values: tf.Tensor, share: float, noise: Noise | None) -> tf.Tensor:
     return values if noise is None else noise.drop(values, share)
-
-
-def with_one(state_CD: tf.Tensor) -> tf.Tensor:
-    """The states with a 1 behind them, which the items' biases are multiplied with."""
-    return tf.concat([state_CD, tf.ones_like(state_CD[:, :1])], axis=1)
 
 
 def _log_popularity(

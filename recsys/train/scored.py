@@ -1,6 +1,7 @@
 """What a loss compares: the scores of a batch's targets and of the candidates against them.
 
-Shapes: C cases, K candidates, P targets, O candidates whose scores differ, D width.
+Shapes: C cases, K candidates, P targets, O candidates whose scores differ, D width,
+E = D + 1.
 """
 
 from __future__ import annotations
@@ -43,6 +44,23 @@ class Scored:
 
     def candidates(self) -> tf.Tensor:
         """Their scores for each case [C, K]."""
-        product_CK = product(self.state_CD, self.item_KD, self.precision, transpose_b=True)
-        scores_CK = tf.nn.bias_add(product_CK, self.bias_K)
+        state_CE = with_one(self.state_CD)
+        scores_CK = biased_product(state_CE, self.biased_items(), self.precision)
         return tf.tensor_scatter_nd_add(scores_CK, self.place_O2, self.added_O)
+
+    def biased_items(self) -> tf.Tensor:
+        """The candidates' vectors with their biases behind them [K, E]."""
+        return tf.concat([self.item_KD, self.bias_K[:, None]], axis=1)
+
+
+def with_one(state_CD: tf.Tensor) -> tf.Tensor:
+    """The states with a 1 behind them [C, E], which the items' biases are multiplied with."""
+    return tf.concat([state_CD, tf.ones_like(state_CD[:, :1])], axis=1)
+
+
+def biased_product(state_CE: tf.Tensor, item_KE: tf.Tensor, precision: Precision) -> tf.Tensor:
+    """The states times the vectors, which alone are rounded, and the biases [C, K]."""
+    if precision == "float32":  # a pass over all scores less
+        return tf.matmul(state_CE, item_KE, transpose_b=True)
+    state_CD, item_KD = state_CE[:, :-1], item_KE[:, :-1]
+    return tf.nn.bias_add(product(state_CD, item_KD, precision, transpose_b=True), item_KE[:, -1])

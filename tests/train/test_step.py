@@ -34,7 +34,7 @@ class Descent(Optimizer):
         self.trained[place].scatter_sub(tf.IndexedSlices(rate * gradient.values, gradient.indices))
 
 
-def _trainer(dataset: Manifest, place: Path, **keys: float) -> Trainer:
+def _trainer(dataset: Manifest, place: Path, **keys: float | str) -> Trainer:
     more = [text for name, value in keys.items() for text in (f"--train.{name}", str(value))]
     config = configuration(
         "--paths.dataset", str(place), "--train.batch_targets_per_rank", "20",
@@ -98,6 +98,37 @@ def test_a_step_is_what_its_keys_say(
     trainer.train_batch(batch, tf.constant(RATE))
     for variable, own, then in zip(trainer.variables, expected, before, strict=True):
         np.testing.assert_allclose(variable.numpy() - then, own - then, rtol=1e-3, atol=1e-7)
+
+
+_EVERY = {"item", "event_type", "gap_seconds", "session_start", "step", "target"}
+_PLAIN = {"event_inputs": "[]", "repeat": "false"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "spared"),
+    [
+        ({}, set()),
+        (_PLAIN, {"event_type", "gap_seconds", "session_start"}),
+        ({**_PLAIN, "event_inputs": "[session_start]"}, {"event_type", "gap_seconds"}),
+        ({**_PLAIN, "event_inputs": "[dwell]"}, {"event_type"}),
+        ({**_PLAIN, "event_inputs": "[gap]"}, {"event_type", "session_start"}),
+        ({**_PLAIN, "repeat": "true"}, {"event_type", "session_start"}),
+        ({**_PLAIN, "augment.crop": "0.5"}, {"event_type"}),
+        ({**_PLAIN, "event_type_weights": "{view: 2}"}, {"gap_seconds", "session_start"}),
+    ],
+)
+def test_a_step_reads_what_it_needs(
+    dataset: Manifest, dataset_place: Path, keys: dict[str, str], spared: set[str]
+) -> None:
+    trainer = _trainer(dataset, dataset_place, **keys)
+    assert set(trainer.columns) == _EVERY - spared
+    with batches.open_epoch(dataset, ("train",), ALONE, 20, 1) as epoch:
+        everything = next(iter(epoch))
+    found, expected = (
+        trainer.gradients(batch)[0] for batch in (_batch(trainer, dataset), everything)
+    )
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(tf.convert_to_tensor(own), tf.convert_to_tensor(other))
 
 
 @pytest.mark.parametrize("name", ["embedding_dropout", "input_dropout", "state_dropout"])
