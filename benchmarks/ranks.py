@@ -35,9 +35,9 @@ import training
 from recsys.config import Config
 
 if TYPE_CHECKING:
-    from recsys.manifest import Manifest
     from recsys.train.batch import Batch
     from recsys.train.batches import Shard
+    from recsys.train.loop import Trainer
 
 _ROUNDS = 5
 _STEPS = 40
@@ -74,7 +74,7 @@ class _Rank:
         dataset = manifest.read(config.paths.dataset)
         together = pipeline.build(config, dataset, shard, ("train",), 1)
         alone = pipeline.build(config, dataset, Shard(0, 1), ("train",), 1)
-        halves = [_batches(config, dataset, Shard(rank, 2)) for rank in range(2)]
+        halves = [_batches(together, Shard(rank, 2)) for rank in range(2)]
         whole = [joined(both) for both in zip(*halves, strict=True)]
         half = halves[shard.rank]
         self.rank, self.rate = shard.rank, tf.constant(1e-4)
@@ -92,12 +92,14 @@ class _Rank:
         return time.monotonic() - started
 
 
-def _batches(config: Config, dataset: Manifest, shard: Shard) -> list[Batch]:
+def _batches(trainer: Trainer, shard: Shard) -> list[Batch]:
     """The first of an epoch, as the job hands them to that rank."""
     from recsys.train import batches
 
-    targets = config.train.batch_targets_per_rank
-    with batches.open_epoch(dataset, ("train",), shard, targets, seed=0) as epoch:
+    targets = trainer.config.train.batch_targets_per_rank
+    with batches.open_epoch(
+        trainer.manifest, ("train",), shard, targets, 0, trainer.columns
+    ) as epoch:
         return list(epoch.take(_STEPS))
 
 

@@ -148,7 +148,9 @@ def _gflop(units: int, negatives: float) -> float:
 def _batches(trainer: Trainer) -> list[Batch]:
     """Some of an epoch's, of all lengths."""
     targets, every = trainer.config.train.batch_targets_per_rank, trainer.steps_per_epoch // _STEPS
-    with batches.open_epoch(trainer.manifest, ("train",), trainer.shard, targets, seed=0) as epoch:
+    with batches.open_epoch(
+        trainer.manifest, ("train",), trainer.shard, targets, 0, trainer.columns
+    ) as epoch:
         return list(epoch.shard(max(1, every), 0))
 
 

@@ -127,10 +127,16 @@ def as_table(content: bytes | pa.Buffer) -> pa.Table:
         return reader.read_all()
 
 
-def as_bytes(table: pa.Table | pa.RecordBatch) -> bytes:
-    """For as_table(), and opened()."""
+def as_bytes(table: pa.Table | pa.RecordBatch, for_shuffle: bool = False) -> bytes:
+    """For as_table(), and opened().
+
+    Args:
+        table: what becomes bytes
+        for_shuffle: Spark packs them next
+    """
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=_PACKED) as writer:
+    options = pa.ipc.IpcWriteOptions(use_threads=False) if for_shuffle else _PACKED
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write(table)
     return bytes(sink.getvalue())
 

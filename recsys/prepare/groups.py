@@ -21,82 +21,71 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys import tables
-from recsys.arrays import Filling
-from recsys.prepare.bundles import opened
-from recsys.prepare.cutting import Ints, ranges
+from recsys.arrays import Filling, arrow_schema
+from recsys.prepare.bundles import as_bytes, as_table, opened
+from recsys.prepare.cutting import Ints
 from recsys.prepare.packed import ARRAYS, Packing
+from recsys.prepare.pieces import IN_ORDER, PACKED, bucket_of
 from recsys.prepare.placing import Layout, Placing
-from recsys.prepare.rows import COUNTS, MOST
 from recsys.schemas import ddl
 
-
-def drawn(rows: DataFrame, seed: int) -> DataFrame:
-    """Adds what rows of one length are ordered by, and its first bits.
-
-    The bits part the rows of one length, of which there may be very many, into buckets.
-    """
-    draw = F.xxhash64(F.lit(seed), "sequence_id")
-    return rows.withColumn("draw", draw).withColumn("bucket", F.shiftright("draw", 56))
+# The rows of a piece that a task needs; of the task's mark, none.
+_PARTS: dict[str, str] = {"task": "int", "content": "binary"}
+_AT_ONCE = 10_000  # rows that are filled up
 
 
-def bucket_sizes(drawn_rows: DataFrame) -> pd.DataFrame:
-    """What each kind, length and bucket holds, in the order of the rows.
+def grouped(pieces: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int) -> DataFrame:
+    """One split's rows, in partitions of whole groups.
 
-    Returns:
-        rows, the most of steps and of a step's events, and the sums of COUNTS
-    """
-    sizes: pd.DataFrame = (
-        drawn_rows.groupBy("kind", "length", "bucket")
-        .agg(
-            F.count(F.lit(1)).alias("rows"),
-            *[F.max(name).alias(name) for name in MOST],
-            *[F.sum(name).alias(name) for name in COUNTS],
-        )
-        .toPandas()
-    )
-    return sizes.sort_values(["kind", "length", "bucket"], ignore_index=True)
-
-
-def grouped(drawn_rows: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int) -> DataFrame:
-    """One split's rows in their order, in partitions of whole groups.
-
-    A bucket that two partitions share goes to both. Each partition begins with a row that says
-    which one it is, in the columns task and start, which is -1 there.
+    A bucket that two partitions share goes to both. Each partition has a row that says which one it
+    is, without content.
 
     Args:
-        drawn_rows: of one split
+        pieces: the content of those of the split
         sizes: of its buckets
         plan: for as many rows
         tasks: partitions, at most as many as groups
 
     Returns:
-        the columns; task, the partition; start, at which place of all the row's bucket starts
+        task, the partition, and content, PACKED as bytes
     """
-    spark = drawn_rows.sparkSession
-    spans = spark.createDataFrame(
-        _spans(sizes, plan, tasks), "length int, bucket bigint, start bigint, task int"
+    bucket_K = sizes["bucket"].to_numpy()
+    first_K, end_K = _tasks(sizes, plan, tasks)
+
+    def scatter(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for piece in opened(batches):
+            place = np.searchsorted(bucket_K, bucket_of(piece))
+            first, end = first_K[place], end_K[place]
+            for task in range(first[0], end[-1]):
+                # Both rise from row to row.
+                low, high = (np.searchsorted(own, task, "right") for own in (end, first))
+                if low < high:
+                    yield _part(task, piece.slice(low, high - low))
+
+    marks = pieces.sparkSession.range(tasks, numPartitions=1).select(
+        F.col("id").cast("int").alias("task"), F.lit(None).cast("binary").alias("content")
     )
-    first = spark.range(tasks, numPartitions=1).select(
-        F.col("id").cast("int").alias("task"), F.lit(-1).cast("bigint").alias("start")
-    )
-    every = drawn_rows.join(F.broadcast(spans), on=["length", "bucket"], how="inner")
-    every = every.unionByName(first, allowMissingColumns=True)
-    return _in_tasks(every, F.col("task"), tasks).sortWithinPartitions(
-        "start", "draw", "sequence_id"
-    )
+    parts = pieces.mapInArrow(scatter, ddl(_PARTS)).unionAll(marks)
+    return _in_tasks(parts, F.col("task"), tasks)
 
 
-def _spans(sizes: pd.DataFrame, plan: Layout, tasks: int) -> pd.DataFrame:
-    """Each bucket with each partition that has rows of it."""
+def _part(task: int, rows: pa.Table) -> pa.RecordBatch:
+    row = {"task": task, "content": as_bytes(rows, for_shuffle=True)}
+    return pa.RecordBatch.from_pylist([row], schema=arrow_schema(_PARTS))
+
+
+def _tasks(sizes: pd.DataFrame, plan: Layout, tasks: int) -> tuple[Ints, Ints]:
+    """The first partition that has rows of each bucket, and the one behind the last."""
     border = plan.first_rows(tasks)
-    stop = sizes["rows"].cumsum().to_numpy(np.int64)
-    start = stop - sizes["rows"].to_numpy(np.int64)
+    start = _starts(sizes)
     first = np.searchsorted(border, start, side="right") - 1
-    last = np.searchsorted(border, stop, side="left")
-    task, place = ranges(first, last)
-    spans = sizes[["length", "bucket"]].assign(start=start)
-    spans = spans.loc[spans.index.repeat(np.diff(place))].reset_index(drop=True)
-    return spans.assign(task=task)
+    return first, np.searchsorted(border, start + sizes["rows"].to_numpy(), side="left")
+
+
+def _starts(sizes: pd.DataFrame) -> Ints:
+    """The place of each bucket's first row among all rows of the split."""
+    rows = sizes["rows"].to_numpy()
+    return np.asarray(np.cumsum(rows) - rows)
 
 
 def in_groups(placed: DataFrame, groups: int, tasks: int) -> DataFrame:
@@ -161,20 +150,20 @@ def widths(sizes: pd.DataFrame, plan: Layout) -> NDArray[np.int64]:
 
 
 def in_group_files(
-    rows: DataFrame,
+    parts: DataFrame,
     schema: dict[str, str],
     packing: Packing,
-    widths: NDArray[np.int64],
+    sizes: pd.DataFrame,
     plan: Layout,
     tasks: int,
 ) -> DataFrame:
     """A file for each group: rows with their arrays, and fillers, which have weight 0.
 
     Args:
-        rows: of grouped(), packed
+        parts: of grouped()
         schema: SEQUENCES, with_inputs()
         packing: of the rows
-        widths: up to which the arrays of each group are filled
+        sizes: of the split's buckets
         plan: of the split
         tasks: partitions
 
@@ -182,24 +171,30 @@ def in_group_files(
         tables.FILES, in order
     """
     in_files = tables.in_files(schema, plan.group_rows)
+    bucket_K, start_K, width = sizes["bucket"].to_numpy(), _starts(sizes), widths(sizes, plan)
+    nothing = pa.RecordBatch.from_pylist([], schema=PACKED)
 
     def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        placing = None
-        for batch in batches:
-            if placing is None:
-                placing, batch = Placing(plan, tasks, batch["task"][0].as_py()), batch.slice(1)
-            placed = placing.feed(batch["start"].to_numpy())
-            yield _wide(placed.taken(batch), placed.group, schema, packing, widths)
-        if placing is not None:
-            placed = placing.finish()
-            yield _wide(placed.taken(batch), placed.group, schema, packing, widths)
+        task, rows = _sorted(batches)
+        placing = Placing(plan, tasks, task)
+        for batch in rows.to_batches(_AT_ONCE):
+            placed = placing.feed(start_K[np.searchsorted(bucket_K, bucket_of(batch))])
+            yield _wide(placed.taken(batch), placed.group, schema, packing, width)
+        placed = placing.finish()
+        yield _wide(placed.taken(nothing), placed.group, schema, packing, width)
 
     def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return in_files(unpack(batches))
 
-    scalars = [name for name in schema if name in packing.schema]
-    packed = rows.select(*scalars, ARRAYS, "task", "start")
-    return packed.mapInArrow(make, ddl(tables.FILES))
+    return parts.select(*_PARTS).mapInArrow(make, ddl(tables.FILES))
+
+
+def _sorted(batches: Iterable[pa.RecordBatch]) -> tuple[int, pa.Table]:
+    """Which partition it is, and its rows, PACKED, in their order."""
+    parts = [part for batch in batches for part in batch.to_pylist()]
+    tables_of = [as_table(part["content"]) for part in parts if part["content"] is not None]
+    rows = pa.concat_tables([PACKED.empty_table(), *tables_of]).combine_chunks()
+    return parts[0]["task"], rows.sort_by([(name, "ascending") for name in IN_ORDER])
 
 
 def _wide(
@@ -227,11 +222,11 @@ def _wide(
     return pa.RecordBatch.from_arrays([columns[name] for name in schema], names=list(schema))
 
 
-def in_history_files(bundled: DataFrame, schema: dict[str, str]) -> DataFrame:
-    """Files of the histories that sequences.packed() put together.
+def in_history_files(pieces: DataFrame, schema: dict[str, str]) -> DataFrame:
+    """Files of histories.
 
     Args:
-        bundled: rows of them
+        pieces: the content of theirs
         schema: HISTORIES, with_inputs()
 
     Returns:
@@ -242,4 +237,4 @@ def in_history_files(bundled: DataFrame, schema: dict[str, str]) -> DataFrame:
     def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return in_files(opened(batches))
 
-    return bundled.select(ARRAYS).mapInArrow(make, ddl(tables.FILES))
+    return pieces.mapInArrow(make, ddl(tables.FILES))

@@ -30,6 +30,7 @@ from recsys.prepare.impressions import keep_impressions
 from recsys.prepare.indexing import Indexes, index
 from recsys.prepare.ordering import in_order
 from recsys.prepare.parts import Parted, part
+from recsys.prepare.pieces import PIECES
 from recsys.prepare.purchases import Purchases
 from recsys.prepare.recount import (
     feature_checks,
@@ -90,10 +91,10 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     indexes = index(work, parted, cleaned.items, former)
     weights = weighting(parted.events, work.config)
     numbers = fitted(parted.source, work.config)
-    rows = _cut(work, cleaned, parted, indexes, weights, numbers)
+    pieces = _cut(work, cleaned, parted, indexes, weights, numbers)
     shown = keep_impressions(work, cleaned, indexes)
     written, of_train = together(
-        lambda: writing.write_rows(work, rows),
+        lambda: writing.write_rows(work, pieces),
         lambda: _train_checks(work, cleaned, parted, indexes, weights, numbers, former),
     )
     on_disk, stored = together(lambda: writing.read_back(work), lambda: writing.stored_back(work))
@@ -282,12 +283,12 @@ def _cut(
         subject=parted.subject,
         with_sessions=cutting.sessions is None and not cutting.by_session,
     )
-    schema, make = cutting.packing.schema, cut(encoder, cutting)
+    make = cut(encoder, cutting, work.config.seed)
     if parted.walk is not None:
-        rows = parted.walk.then(make, schema)
+        pieces = parted.walk.then(make, PIECES)
     else:
-        rows = _in_order(work, cleaned, parted, weights, encoder).mapInArrow(make, ddl(schema))
-    return work.stage(rows, "rows", schema, partition_by=("kind",), by_bytes=True)
+        pieces = _in_order(work, cleaned, parted, weights, encoder).mapInArrow(make, ddl(PIECES))
+    return work.stage(pieces, "pieces", PIECES, partition_by=("kind",), large_rows=True)
 
 
 def _item_indexes(work: Work, indexes: Indexes) -> Broadcast[dict[str, int]]:

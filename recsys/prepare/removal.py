@@ -221,7 +221,7 @@ def _write(work: Work, former: Manifest, placed: DataFrame, split: str) -> tuple
         columns.append(column.alias(name))
     wide = placed.where(F.col("split") == split).select(*columns, "group", "rank")
     rows = dataclasses.replace(plan, rows=former.splits[split].rows)
-    tasks = writing.group_tasks(work, rows)
+    tasks = writing.group_tasks(work, rows, rows.rows * work.config.prepare.sequence_length)
     grouped = in_groups(wide, plan.groups, tasks).drop("group", "rank", "key")
     made = grouped.mapInArrow(tables.in_files(schema, plan.group_rows), ddl(tables.FILES))
     return writing.write_groups(work, made, schema, split, plan)

@@ -63,7 +63,7 @@ class Work:
         name: str,
         schema: Mapping[str, str],
         partition_by: tuple[str, ...] = (),
-        by_bytes: bool = False,
+        large_rows: bool = False,
     ) -> DataFrame:
         """Computes a table once: written below staging/, which goes at the end, and read back.
 
@@ -72,11 +72,11 @@ class Work:
             name: of its folder
             schema: column to type
             partition_by: columns that become folders
-            by_bytes: whether batches for Python are limited in bytes, too: rows may be large
+            large_rows: of megabytes, which are read, and handed on to Python, one by one
         """
-        self._stage(frame, name, schema, partition_by)
-        spark = self.spark if by_bytes else tables.with_batches_by_rows(self.spark)
-        return tables.read(spark, self._staging(name), schema)
+        self._stage(frame, name, schema, partition_by, large_rows)
+        spark = self.spark if large_rows else tables.with_batches_by_rows(self.spark)
+        return tables.read(spark, self._staging(name), schema, large_rows=large_rows)
 
     def stage_in_order(
         self, frame: DataFrame, name: str, schema: Mapping[str, str], large_rows: bool = False
@@ -88,10 +88,6 @@ class Work:
     def unstage(self, name: str) -> None:
         """Removes what stage_in_order() wrote, and nobody reads any more."""
         files.remove(self._staging(name))
-
-    def staged(self, name: str, schema: Mapping[str, str]) -> DataFrame:
-        """What stage() wrote, for passes over its large rows."""
-        return tables.read(self.spark, self._staging(name), schema, large_rows=True)
 
     def _stage(
         self,

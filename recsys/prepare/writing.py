@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import pandas as pd
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
@@ -15,14 +16,8 @@ from recsys.errors import DataError
 from recsys.manifest import GroupFile, Split
 from recsys.prepare.events import input_arrays, sequence_arrays
 from recsys.prepare.facts import FACTS, LEAST, MOST, SUMS, facts
-from recsys.prepare.groups import (
-    bucket_sizes,
-    drawn,
-    grouped,
-    in_group_files,
-    in_history_files,
-    widths,
-)
+from recsys.prepare.groups import grouped, in_group_files, in_history_files
+from recsys.prepare.pieces import bucket_sizes, of_histories, of_kind
 from recsys.prepare.placing import Layout, layout
 from recsys.prepare.rows import EARLIER, HISTORY, packing
 from recsys.prepare.stored import STORED, stored
@@ -82,54 +77,54 @@ def section(
     return Split(groups, plan.rows, plan.fillers, *counts)
 
 
-def write_rows(work: Work, rows: DataFrame) -> Written:
+def write_rows(work: Work, pieces: DataFrame) -> Written:
     """Writes the splits as equal row groups, one a file, whose names sort by group; and HISTORIES.
 
     Args:
         work: where to
-        rows: of sequences.cut(), staged as "rows"
+        pieces: PIECES
 
     Raises:
         DataError: a file that is not one row group of the planned size
     """
-    prepare, arrays = work.config.prepare, sequence_arrays(work.config)
-    packed = packing(arrays)
-    in_order = drawn(rows, work.config.seed)
-    sizes = bucket_sizes(in_order)
+    sizes, histories = together(lambda: bucket_sizes(pieces), lambda: of_histories(pieces))
     plans: dict[str, Layout] = {}
     writes: list[Callable[[], Any]] = []
     for split in SPLITS:
         of_split = sizes[sizes["kind"] == split]
-        count = int(of_split["rows"].sum())
-        plan = layout(count, prepare.rows_per_group, prepare.groups_multiple_of)
-        tasks = group_tasks(work, plan)
-        placed = grouped(in_order.where(F.col("kind") == split), of_split, plan, tasks)
-        schema = with_inputs(SEQUENCES, arrays)
-        made = in_group_files(placed, schema, packed, widths(of_split, plan), plan, tasks)
-        plans[split] = plan
-        writes.append(partial(write_groups, work, made, schema, split, plan))
+        plans[split], write = _groups(work, of_kind(pieces, split), split, of_split)
+        writes.append(write)
     schema = with_inputs(HISTORIES, input_arrays(work.config))
     for kind, folder in FOLDERS.items():
-        together_in_rows = work.staged("rows", packed.schema).where(F.col("kind") == kind)
-        made = in_history_files(together_in_rows, schema)
+        made = in_history_files(of_kind(pieces, kind), schema)
         writes.append(partial(tables.write_files, made, work.url(folder), schema))
-    group_files = dict(zip(SPLITS, together(*writes), strict=False))
-    latest_sizes = sizes[sizes["kind"] == HISTORY]
     return Written(
         plans=plans,
-        files=group_files,
-        users=int((latest_sizes["rows"] * latest_sizes["length"]).sum()),
-        cut_events=int(latest_sizes["cut_events"].sum()),
-        stray_events=int(latest_sizes["stray_events"].sum()),
-        planned_steps={split: int(latest_sizes[f"{split}_steps"].sum()) for split in SPLITS},
-        most_steps=int(latest_sizes["steps"].max()),
-        most_step_events=int(latest_sizes["most_step_events"].max()),
+        files=dict(zip(SPLITS, together(*writes), strict=False)),
+        users=histories["rows"],
+        cut_events=histories.cut_events,
+        stray_events=histories.stray_events,
+        planned_steps={split: histories[f"{split}_steps"] for split in SPLITS},
+        most_steps=histories.steps,
+        most_step_events=histories.most_step_events,
     )
 
 
-def group_tasks(work: Work, plan: Layout) -> int:
-    """Partitions of a split's groups."""
-    entries = plan.rows * work.config.prepare.sequence_length
+def _groups(
+    work: Work, pieces: DataFrame, split: str, sizes: pd.DataFrame
+) -> tuple[Layout, Callable[[], tuple[str, ...]]]:
+    """The layout of a split, and what writes it."""
+    prepare, arrays = work.config.prepare, sequence_arrays(work.config)
+    plan = layout(int(sizes["rows"].sum()), prepare.rows_per_group, prepare.groups_multiple_of)
+    tasks = group_tasks(work, plan, int((sizes["rows"] * sizes["length"]).sum()))
+    schema = with_inputs(SEQUENCES, arrays)
+    parts = grouped(pieces, sizes, plan, tasks)
+    made = in_group_files(parts, schema, packing(arrays), sizes, plan, tasks)
+    return plan, partial(write_groups, work, made, schema, split, plan)
+
+
+def group_tasks(work: Work, plan: Layout, entries: int) -> int:
+    """Partitions of a split's groups, whose rows have so many entries."""
     return min(max(work.tasks(entries), plan.groups // _FILES_PER_TASK + 1), plan.groups)
 
 

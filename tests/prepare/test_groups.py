@@ -18,22 +18,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys import tables
-from recsys.prepare.bundles import opened
+from recsys.prepare.bundles import as_table
 from recsys.prepare.cutting import Limits
-from recsys.prepare.groups import (
-    bucket_sizes,
-    drawn,
-    grouped,
-    in_group_files,
-    murmur3,
-    partition_keys,
-    widths,
-)
+from recsys.prepare.groups import grouped, in_group_files, murmur3, partition_keys
 from recsys.prepare.packed import ARRAYS
+from recsys.prepare.pieces import IN_ORDER, PIECES, Pieces, bucket_sizes, of_histories, of_kind
 from recsys.prepare.placing import Layout, Placing, layout
 from recsys.prepare.rows import EARLIER, HISTORY, ROWS, Cutting, empty
 from recsys.prepare.rows import packing as packing_of
-from recsys.prepare.sequences import packed
 from recsys.schemas import HISTORIES, SEQUENCE_ARRAYS, SEQUENCES, ddl
 
 
@@ -69,18 +61,30 @@ def test_what_is_packed_comes_out_again() -> None:
             assert entries[name].tolist() == part.column(name).flatten().to_pylist()
 
 
-def _frame(spark: SparkSession, rows: list[dict[str, object]]) -> DataFrame:
-    batch = PACKING.packed(pa.RecordBatch.from_pylist(rows, schema=empty().schema))
-    return spark.createDataFrame(batch.to_pylist(), ddl(PACKING.schema))
+CUTTING = Cutting(Limits(6, 3), sessions=None, by_session=True)
+
+
+def _pieces(
+    spark: SparkSession, rows: list[dict[str, object]], seed: int = 1, parts: int = 3
+) -> DataFrame:
+    """As the cutting leaves them, of rows that came in so many parts."""
+    made: list[dict[str, Any]] = []
+    for part in range(parts):
+        pieces = Pieces(CUTTING, seed)
+        batch = pa.RecordBatch.from_pylist(rows[part::parts], schema=empty().schema)
+        for row in (*pieces.feed(batch), *pieces.finish()):
+            made += row.to_pylist()
+    return spark.createDataFrame(made, ddl(PIECES))
 
 
 def _written(
-    frame: DataFrame, plan: Layout, tasks: int, place: Path
+    pieces: DataFrame, plan: Layout, tasks: int, place: Path
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of each file, by its name, in order."""
-    sizes = bucket_sizes(frame)
-    placed = grouped(frame, sizes, plan, tasks)
-    made = in_group_files(placed, SEQUENCES, PACKING, widths(sizes, plan), plan, tasks)
+    sizes, of_split = bucket_sizes(pieces), of_kind(pieces, "train")
+    made = in_group_files(
+        grouped(of_split, sizes, plan, tasks), SEQUENCES, PACKING, sizes, plan, tasks
+    )
     tables.write_files(made, f"file://{place}", SEQUENCES)
     found = tables.row_groups(f"file://{place}")
     assert list(found.values()) == [[plan.group_rows]] * plan.groups
@@ -103,9 +107,9 @@ def test_files_are_groups_in_the_order_of_lengths(
     spark: SparkSession, tmp_path: Path, count: int, tasks: int
 ) -> None:
     rows = _rows(count, most=6)
-    frame = drawn(_frame(spark, rows), seed=1)
     plan = layout(count, 5, 2)
-    groups = [*_written(frame, plan, min(tasks, plan.groups), tmp_path / "rows").values()]
+    written = _written(_pieces(spark, rows), plan, min(tasks, plan.groups), tmp_path / "rows")
+    groups = [*written.values()]
     real = [row for group in groups for row in group if row["weight"] == 1]
     assert sorted(row["user_id"] for row in real) == sorted(str(row["user_id"]) for row in rows)
     by_name = {row["user_id"]: row for row in rows}
@@ -128,13 +132,14 @@ def test_files_are_groups_in_the_order_of_lengths(
 
 def test_what_two_partitions_share_is_in_one_of_them(spark: SparkSession, tmp_path: Path) -> None:
     count, tasks = 3000, 7
-    frame = drawn(_frame(spark, _rows(count, most=3)), seed=1)
-    sizes, plan = bucket_sizes(frame), layout(count, 100, 2)
+    pieces = _pieces(spark, _rows(count, most=3))
+    sizes, plan = bucket_sizes(pieces), layout(count, 100, 2)
     assert (sizes["rows"].cumsum() % 100).between(1, 99).mean() > 0.9  # they lie across borders
-    written = _written(frame, plan, tasks, tmp_path / "rows")
+    written = _written(pieces, plan, tasks, tmp_path / "rows")
     found = [row["sequence_id"] for rows in written.values() for row in rows if row["weight"]]
-    in_order = frame.orderBy("length", "draw", "sequence_id").collect()
-    assert found == [row.sequence_id for row in in_order]
+    contents = [as_table(row.content) for row in of_kind(pieces, "train").collect()]
+    in_order = pa.concat_tables(contents).sort_by([(name, "ascending") for name in IN_ORDER])
+    assert found == in_order["sequence_id"].to_pylist()
     task_of = [int(path.split("-")[1]) for path in written]
     assert task_of == [group * tasks // plan.groups for group in range(plan.groups)]
 
@@ -173,23 +178,33 @@ def test_however_rows_come_each_has_its_place(
                if number % plan.group_rows != plan.group_rows - 1)  # fmt: skip
 
 
-def test_histories_travel_together() -> None:
-    cutting = Cutting(Limits(6, 3), sessions=None, by_session=True)
+def test_histories_travel_together(spark: SparkSession) -> None:
     rows = _rows(9, most=4)
     for row in rows[::2]:
         row["kind"] = HISTORY
     rows[1]["kind"] = EARLIER
-    batch = pa.RecordBatch.from_pylist(rows, schema=empty().schema)
-    of_splits, together, before = packed(batch, cutting)
-    assert of_splits["sequence_id"].to_pylist() == [row["sequence_id"] for row in rows[3::2]]
-    (row,) = together.to_pylist()
+    pieces = _pieces(spark, rows, parts=1)
     lengths = [int(row["length"]) for row in rows[::2]]  # type: ignore[call-overload]
-    assert (row["kind"], row["length"], row["sequence_id"]) == (HISTORY, 5, None)
-    assert (row["steps"], row["cut_events"]) == (max(lengths), sum(lengths))
-    (found,) = opened([together.select([ARRAYS])])
-    assert found.to_pylist() == [{name: row[name] for name in HISTORIES} for row in rows[::2]]
-    (found,) = opened([before.select([ARRAYS])])
-    assert found.to_pylist() == [{name: rows[1][name] for name in HISTORIES}]
+    said = of_histories(pieces)
+    assert (said["rows"], said.steps, said.cut_events) == (5, max(lengths), sum(lengths))
+    for kind, own in ((HISTORY, rows[::2]), (EARLIER, rows[1:2])):
+        (row,) = of_kind(pieces, kind).collect()
+        found = as_table(row.content).to_pylist()
+        assert found == [{name: row[name] for name in HISTORIES} for row in own]
+    (of_train,) = of_kind(pieces, "train").collect()
+    assert as_table(of_train.content).num_rows == bucket_sizes(pieces)["rows"].sum() == 3
+
+
+def test_pieces_are_of_limited_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pa.RecordBatch.from_pylist(_rows(50, most=4), schema=empty().schema)
+    monkeypatch.setattr("recsys.prepare.pieces._AT_ONCE", 2 * PACKING.packed(rows).nbytes)
+    pieces, made = Pieces(CUTTING, seed=1), []
+    for _ in range(9):
+        made.append([row["rows"][0].as_py() for row in pieces.feed(rows)])
+    assert made == [[], [100], [], [100], [], [100], [], [100], []]
+    *left, sizes = [row for batch in pieces.finish() for row in batch.to_pylist()]
+    assert [row["rows"] for row in left] == [50]
+    assert sum(as_table(sizes["content"])["rows"].to_pylist()) == 9 * 50
 
 
 def test_the_order_is_that_of_the_seed_and_not_of_the_input(
@@ -197,10 +212,9 @@ def test_the_order_is_that_of_the_seed_and_not_of_the_input(
 ) -> None:
     rows = _rows(40, most=4)
 
-    def order(seed: int, partitions: int) -> list[str]:
-        frame = drawn(_frame(spark, rows).repartition(partitions), seed)
+    def order(seed: int, parts: int) -> list[str]:
         plan = layout(40, 7, 2)
-        written = _written(frame, plan, 1, tmp_path / uuid.uuid4().hex)
+        written = _written(_pieces(spark, rows, seed, parts), plan, 1, tmp_path / uuid.uuid4().hex)
         return [row["sequence_id"] for rows in written.values() for row in rows if row["weight"]]
 
     assert order(1, 1) == order(1, 3)
