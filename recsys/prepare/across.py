@@ -133,12 +133,6 @@ def _require_some(work: Work, count: int, steps: Sequence[Step]) -> None:
         )
 
 
-def planned(clean: Clean) -> list[str]:
-    """The steps that are asked for, in their order, in words."""
-    steps = [f"{step.name}: {step.decision}" for step in _noise_steps(clean, 0, ())]
-    return steps + ([f"support: {_support(clean)}"] if clean.asks_support else [])
-
-
 def _bots(marks: Iterable[Mark]) -> frozenset[str]:
     return frozenset(user for what, user, _ in marks if user and what.startswith(BOT_PREFIX))
 

@@ -10,12 +10,14 @@ from pyspark.sql import SparkSession
 from recsys import files
 from recsys.config import Config, Prepare
 from recsys.prepare import days, instants
-from recsys.prepare.across import planned
+from recsys.prepare.across import Left, look_across
 from recsys.prepare.checking import Checked, checked
 from recsys.prepare.days import Former
 from recsys.prepare.report import step_table
+from recsys.prepare.seen import Seen
 from recsys.prepare.sessions import are_named_by_log
-from recsys.prepare.split import split_times
+from recsys.prepare.split import SplitTimes, split_times
+from recsys.prepare.work import Unwritten
 from recsys.schemas import SPLITS
 from recsys.texts import table
 
@@ -23,32 +25,37 @@ log = logging.getLogger(__name__)
 
 
 def plan(spark: SparkSession, config: Config) -> str:
-    """Reads the log once and logs what a run would do; returns it as text.
+    """Reads the log, cleans it, and logs what a run would do; returns it as text.
 
     Raises:
         ConfigError: the configuration contradicts itself or the data's names
         DataError: the data are not what the configuration says
     """
     former = days.former(spark, config)
-    found = checked(spark, config, lambda frame, name, schema: frame, former)
-    text = "\n\n".join(_lines(config, found, former))
+    found, left = checked(spark, config, lambda frame, name, schema: frame, former), None
+    if config.prepare.clean.looks_across:
+        left = look_across(Unwritten(spark, config, version=""), found.events, found.rows)
+    text = "\n\n".join(_lines(config, found, left, former))
     log.info("%s", text)
     return text
 
 
-def _lines(config: Config, found: Checked, former: Former | None) -> Iterator[str]:
+def _lines(
+    config: Config, found: Checked, left: Left | None, former: Former | None
+) -> Iterator[str]:
+    steps, seen, times = found.steps, found.seen, None
+    if left is not None:
+        steps, seen, times = steps + left.steps, left.seen, left.times
     yield f"reads: {', '.join(config.events.path)} ({config.events.format})"
     for more in (config.items, config.events.identities):
         if more.path:
             yield f"reads: {', '.join(more.path)} ({more.format})"
-    yield step_table(found.steps)
+    yield step_table(steps)
     if found.faults:
         yield table([("quarantine", "rows"), *found.faults.items()])
-    first, last = instants.iso(found.seen.first_event), instants.iso(found.seen.last_event)
-    yield f"keeps: {found.rows:,} events from {first} to {last}"
-    if steps := planned(config.prepare.clean):
-        yield "of which these steps may drop more:\n" + "\n".join(f"  {step}" for step in steps)
-    yield _split(config.prepare, found)
+    first, last = instants.iso(seen.first_event), instants.iso(seen.last_event)
+    yield f"keeps: {seen.events:,} events from {first} to {last}"
+    yield _split(config.prepare, seen, times)
     yield f"writes: {files.join(files.as_url(config.paths.dataset), 'versions', '<new>')}/"
     at_fault = sum(found.faults.values())
     if former is not None:
@@ -69,7 +76,7 @@ def _lines(config: Config, found: Checked, former: Former | None) -> Iterator[st
         yield f"keeps beside it: days/<new>/, {len(found.added_days)} days"
 
 
-def _split(prepare: Prepare, found: Checked) -> str:
+def _split(prepare: Prepare, seen: Seen, times: SplitTimes | None) -> str:
     shares = [
         f"{share:g} of all is {name}"
         for name, share in (("valid", prepare.valid_share), ("test", prepare.test_share))
@@ -77,7 +84,6 @@ def _split(prepare: Prepare, found: Checked) -> str:
     ]
     if prepare.split != "time" or shares:
         return f"splits: {', '.join([f'by {prepare.split}', *shares])}"
-    times = split_times(prepare, found.seen.first_event, found.seen.last_event, lambda before: ())
-    is_moved = None in (prepare.valid_start, prepare.test_start) and planned(prepare.clean)
-    last = ", as of the last event above, which these steps may drop" if is_moved else ""
-    return f"splits: {times}{last}"
+    if times is None:
+        times = split_times(prepare, seen.first_event, seen.last_event, lambda before: ())
+    return f"splits: {times}"

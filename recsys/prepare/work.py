@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys import files, tables
@@ -104,6 +105,21 @@ class Work:
 
     def _staging(self, name: str) -> str:
         return files.join(self.version, _STAGING, name)
+
+
+@dataclass(frozen=True)
+class Unwritten(Work):
+    """Work on a version that nobody makes: what is computed once lies on Spark's own disks."""
+
+    def stage_in_order(
+        self, frame: DataFrame, name: str, schema: Mapping[str, str], large_rows: bool = False
+    ) -> DataFrame:
+        """Computes a table when somebody first asks for it, and then no more."""
+        of_schema = frame.select(*schema)
+        return of_schema.localCheckpoint(eager=False, storageLevel=StorageLevel.DISK_ONLY)
+
+    def unstage(self, name: str) -> None:
+        """Does nothing: Spark removes what nobody refers to any more."""
 
 
 @contextmanager
