@@ -9,6 +9,8 @@ columns that the model reads. Nothing is trained meanwhile. The last line is JSO
                         median of five epochs, from opening the reader to the last batch
     targets_per_second  entries that are targets, which is what benchmarks/train.py counts; likewise
     rows_per_second     sequences, likewise
+    padding_share       of the entries of a batch: what several sequences in a row, with the state
+                        reset between them, could save at most
 """
 
 from __future__ import annotations
@@ -31,15 +33,17 @@ _EPOCHS = 5
 def _epoch(config: Config, seed: int) -> dict[str, float]:
     """What a second of one epoch delivers."""
     dataset, targets = manifest.read(config.paths.dataset), config.train.batch_targets_per_rank
-    events, rows, started = 0, 0, time.monotonic()
+    events, entries, rows, started = 0, 0, 0, time.monotonic()
     with batches.open_epoch(dataset, ("train",), Shard(0, 1), targets, seed) as epoch:
         for batch in epoch:
             events += np.count_nonzero(batch["item"])
+            entries += np.size(batch["item"])
             rows += len(batch["item"])
     seconds = time.monotonic() - started
     batches.check_rows(dataset, ("train",), rows)
     read = {"events": events, "targets": dataset.splits["train"].targets, "rows": rows}
-    return {f"{name}_per_second": count / seconds for name, count in read.items()}
+    found = {f"{name}_per_second": round(count / seconds) for name, count in read.items()}
+    return {**found, "padding_share": round(1 - events / entries, 4)}
 
 
 if __name__ == "__main__":
@@ -47,4 +51,4 @@ if __name__ == "__main__":
         _epoch(config, 0)  # what is done once
         epochs = [_epoch(config, seed) for seed in range(1, _EPOCHS + 1)]
     found = {name: statistics.median(epoch[name] for epoch in epochs) for name in epochs[0]}
-    print(json.dumps({name: round(value) for name, value in found.items()}))
+    print(json.dumps(found))

@@ -34,6 +34,7 @@ class Ensemble(Recommender):
         self.known_size = members[0].known_size
         self.purchase = members[0].purchase  # all have such a head, or none
         self.events = members[0].events
+        self.reads = members[0].reads
 
     def encode(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, noise: Noise | None = None

@@ -69,15 +69,11 @@ class Recommender(tf.Module):
             self.purchase = PurchaseHead(
                 width, catalogue.vocabulary_size, catalogue.event_type_size, seed
             )
+        # An export takes all arrays of events.columns.
+        self.reads = self._reads()
 
-    @property
-    def output_tower(self) -> ItemTower:
-        """What gives the vectors that states are multiplied with."""
-        return self.tower if self.output is None else self.output
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The arrays of histories that it looks at; an export takes all of events.columns."""
+    def _reads(self) -> tuple[str, ...]:
+        """The arrays of histories that learning and ranking look at."""
         spared = unread(self.train.event_inputs)
         if self.repeat is not None:
             spared -= {"gap_seconds"}
@@ -86,6 +82,11 @@ class Recommender(tf.Module):
         if self.train.augment.ways:
             spared -= {"gap_seconds", "session_start"}
         return tuple(name for name in self.events.columns if name not in spared)
+
+    @property
+    def output_tower(self) -> ItemTower:
+        """What gives the vectors that states are multiplied with."""
+        return self.tower if self.output is None else self.output
 
     def encode(
         self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, noise: Noise | None = None
