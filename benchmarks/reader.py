@@ -3,8 +3,9 @@
 python benchmarks/reader.py [--events FILE]
 
 The training rows of YooChoose 1/64, as the training job reads them: one reader an epoch, row
-groups and rows in the epoch's own order, batches of train.batch_targets_per_rank targets, all the
-columns that the model reads. Nothing is trained meanwhile. The last line is JSON:
+groups and rows in the epoch's own order, batches of train.batch_targets_per_rank targets, the
+columns that a model of the default inputs reads. Nothing is trained meanwhile. The last line is
+JSON:
     events_per_second   entries that are no padding, targets and what comes before them alike:
                         median of five epochs, from opening the reader to the last batch
     targets_per_second  entries that are targets, which is what benchmarks/train.py counts; likewise

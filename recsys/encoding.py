@@ -18,7 +18,7 @@ Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Rows = dict[str, npt.NDArray[Any]]
 
-# What every model reads of a history; Trained.inputs is all that one reads.
+# What every model takes of a history; Trained.inputs is all that one takes.
 INPUTS = ("item", "event_type", "gap_seconds", "session_start", "step")
 
 

@@ -219,7 +219,7 @@ def _below(clean: Clean, counts: DataFrame) -> list[str]:
     """The items that have too few events, of counts in parts."""
     total = counts.groupBy("item_id").agg(F.sum("count").alias("count"))
     below = total.where(F.col("count") < F.lit(clean.min_item_events)).select("item_id")
-    return list(below.toArrow()["item_id"].to_pylist())
+    return [row.item_id for row in below.collect()]  # by Arrow they would come one by one
 
 
 def _counts(clean: Clean, walked: DataFrame, gone: Gone) -> DataFrame:

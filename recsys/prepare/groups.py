@@ -31,7 +31,7 @@ from recsys.schemas import ddl
 
 # The rows of a piece that a task needs; of the task's mark, none.
 _PARTS: dict[str, str] = {"task": "int", "content": "binary"}
-_AT_ONCE = 10_000  # rows that are filled up
+_AT_ONCE = 250_000  # entries of an array that are filled up
 
 
 def grouped(pieces: DataFrame, sizes: pd.DataFrame, plan: Layout, tasks: int) -> DataFrame:
@@ -177,7 +177,7 @@ def in_group_files(
     def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         task, rows = _sorted(batches)
         placing = Placing(plan, tasks, task)
-        for batch in rows.to_batches(_AT_ONCE):
+        for batch in rows.to_batches(max(1, _AT_ONCE // int(width.max()))):
             placed = placing.feed(start_K[np.searchsorted(bucket_K, bucket_of(batch))])
             yield _wide(placed.taken(batch), placed.group, schema, packing, width)
         placed = placing.finish()
@@ -192,9 +192,11 @@ def in_group_files(
 def _sorted(batches: Iterable[pa.RecordBatch]) -> tuple[int, pa.Table]:
     """Which partition it is, and its rows, PACKED, in their order."""
     parts = [part for batch in batches for part in batch.to_pylist()]
-    tables_of = [as_table(part["content"]) for part in parts if part["content"] is not None]
+    task, contents = parts[0]["task"], [part["content"] for part in parts]
+    tables_of = [as_table(content) for content in contents if content is not None]
     rows = pa.concat_tables([PACKED.empty_table(), *tables_of]).combine_chunks()
-    return parts[0]["task"], rows.sort_by([(name, "ascending") for name in IN_ORDER])
+    del parts, contents, tables_of  # a copy less while they are sorted
+    return task, rows.sort_by([(name, "ascending") for name in IN_ORDER])
 
 
 def _wide(

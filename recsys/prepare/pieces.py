@@ -24,7 +24,7 @@ from recsys.prepare.rows import COUNTS, EARLIER, HISTORY, MOST, Cutting
 from recsys.schemas import SPLITS
 
 # Rows of one of KINDS, with the greatest of MOST and the sums of COUNTS where they are of a whole
-# subject; or how many rows of the splits all pieces of a partition have.
+# subject; or (kind "buckets") how many rows of each bucket all pieces of a partition have.
 PIECES: dict[str, str] = {
     "kind": "string",
     "rows": "bigint",
@@ -32,8 +32,8 @@ PIECES: dict[str, str] = {
     "content": "binary",
 }
 _SCHEMA = arrow_schema(PIECES)
-_SIZES = "sizes"
-_SIZE: dict[str, str] = {"kind": "string", "bucket": "bigint", "rows": "bigint"}
+_BUCKETS = "buckets"
+_BUCKET_SIZES: dict[str, str] = {"kind": "string", "bucket": "bigint", "rows": "bigint"}
 
 # What a piece has of each row of a split. Its draw orders it among those of its length.
 IN_ORDER = ("length", "draw", "sequence_id")
@@ -43,7 +43,7 @@ PACKED = pa.schema(
         (ARRAYS, pa.binary()), ("draw", pa.uint64()),
     ]
 )  # fmt: skip
-_DRAWN_BITS = 8  # of a bucket
+_DRAWN_BITS = 10  # of a bucket
 
 _AT_ONCE = 2**24  # bytes that become pieces
 
@@ -97,8 +97,8 @@ class Pieces:
             for bucket, rows in [np.unique(np.concatenate(own), return_counts=True)]
         ]
         if found:
-            sizes = pa.concat_tables(found).cast(arrow_schema(_SIZE)).combine_chunks()
-            yield _row(kind=_SIZES, rows=len(sizes), content=as_bytes(sizes))
+            sizes = pa.concat_tables(found).cast(arrow_schema(_BUCKET_SIZES)).combine_chunks()
+            yield _row(kind=_BUCKETS, rows=len(sizes), content=as_bytes(sizes))
 
     def _wait(self, rows: pa.RecordBatch, kinds: tuple[str, ...]) -> None:
         for kind in kinds:
@@ -137,14 +137,15 @@ def _row(**values: object) -> pa.RecordBatch:
 
 
 def of_kind(pieces: DataFrame, kind: str) -> DataFrame:
-    """The content of the pieces of one of KINDS."""
+    """The content of the pieces of a kind."""
     return pieces.where(F.col("kind") == kind).select("content")
 
 
 def bucket_sizes(pieces: DataFrame) -> pd.DataFrame:
     """How many rows each kind and bucket has, and their length, in the order of the rows."""
-    found = unpacked(of_kind(pieces, _SIZES), _SIZE).groupBy("kind", "bucket")
-    sizes: pd.DataFrame = found.agg(F.sum("rows").alias("rows")).toPandas()
+    found = unpacked(of_kind(pieces, _BUCKETS), _BUCKET_SIZES).groupBy("kind", "bucket")
+    rows = found.agg(F.sum("rows").alias("rows")).collect()  # by Arrow they would come one by one
+    sizes = pd.DataFrame(rows, columns=[*_BUCKET_SIZES])
     sizes = sizes.astype({"bucket": np.int64, "rows": np.int64})
     sizes["length"] = sizes["bucket"] // 2**_DRAWN_BITS
     return sizes.sort_values(["kind", "bucket"], ignore_index=True)

@@ -59,9 +59,10 @@ def rows_schema(inputs: Iterable[str]) -> dict[str, str]:
 
 
 def packing(inputs: Iterable[str]) -> Packing:
-    """Of the rows of splits: rows_schema() without what histories alone have."""
+    """Of the rows of splits: rows_schema() without what histories alone have, or are asked for."""
+    others = (*_OF_HISTORIES, *MOST, *COUNTS)
     schema = rows_schema(inputs)
-    return Packing({name: schema[name] for name in schema if name not in _OF_HISTORIES})
+    return Packing({name: schema[name] for name in schema if name not in others})
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # Petastorm uses long deprecated parts of pyarrow, which is pinned for that reason.
 warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
 
-# What every model reads of a row; what it does not read stays on disk.
+# What a model of the default inputs reads of a row; what a model does not read stays on disk.
 COLUMNS = (*INPUTS, "target")
 # What its second head learns from, too.
 LABEL = "purchase"

@@ -92,6 +92,8 @@ def _block(
     power_cK = tf.exp(scores_cK - largest_c[:, None])
     sum_c = tf.reduce_sum(power_cK, axis=1)
     normalizer_c = largest_c + tf.math.log(sum_c)
+    if scored.precision != "float32":  # whose sums may be too large for few bits
+        power_cK, sum_c = power_cK / sum_c[:, None], tf.ones_like(sum_c)
     begin, end = tf.unstack(tf.searchsorted(scored.case_P, [first, last]))
     case_p, weight_p = scored.case_P[begin:end] - first, weight_P[begin:end]
     margin_p = tf.gather(normalizer_c, case_p) - scored.target_P[begin:end]

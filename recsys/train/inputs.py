@@ -31,7 +31,7 @@ _READERS = {
 
 
 def columns(names: Sequence[str], inputs: Mapping[str, int]) -> tuple[str, ...]:
-    """The arrays of a history that a model with these inputs reads.
+    """The arrays of a history that a model with these inputs takes.
 
     Args:
         names: train.event_inputs

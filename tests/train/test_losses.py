@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from recsys.train import cross_entropy
 from recsys.train.losses import LOSSES, bpr_max_sum, target_weights
-from recsys.train.precision import product
+from recsys.train.precision import Precision, product
 from recsys.train.scored import NO_NEGATIVE, Scored
 
 
@@ -119,8 +119,11 @@ def test_the_regularization_of_bpr_max_weighs_the_squared_scores_of_the_negative
 
 @pytest.mark.parametrize("at_once", [1, 3, 256])
 @pytest.mark.parametrize("cases", [0, 7])
+@pytest.mark.parametrize(
+    ("precision", "error"), [("float32", 1e-5), ("float16", 0.01), ("bfloat16", 0.1)]
+)
 def test_the_gradients_of_the_fused_cross_entropy_are_those_of_the_whole_one(
-    monkeypatch: pytest.MonkeyPatch, at_once: int, cases: int
+    monkeypatch: pytest.MonkeyPatch, at_once: int, cases: int, precision: Precision, error: float
 ) -> None:
     """Of baskets of none to two targets, where some candidates are targets and gain by repeats."""
     monkeypatch.setattr(cross_entropy, "CASES_AT_ONCE", at_once)
@@ -139,7 +142,8 @@ def test_the_gradients_of_the_fused_cross_entropy_are_those_of_the_whole_one(
     def both(loss: Callable[[Scored], tf.Tensor]) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(given)
-            found = 3.0 * loss(Scored(target, case_P, state, item, bias, place_O2, given[-1]))
+            parts = (target, case_P, state, item, bias, place_O2, given[-1])
+            found = 3.0 * loss(Scored(*parts, precision))
         return [found, *tape.gradient(found, given)]
 
     def whole(scored: Scored) -> tf.Tensor:
@@ -153,7 +157,19 @@ def test_the_gradients_of_the_fused_cross_entropy_are_those_of_the_whole_one(
     expected = both(whole)
     for found in (fused(), tf.function(fused, autograph=False)()):
         for own, wanted in zip(found, expected, strict=True):
-            np.testing.assert_allclose(own, wanted, atol=1e-5)
+            np.testing.assert_allclose(own, wanted, atol=error)
+
+
+def test_few_bits_hold_the_gradient_of_very_many_candidates() -> None:
+    """Whose powers together are more than the largest number of float16."""
+    state, item = tf.zeros([1, 2]), tf.fill([200_000, 2], 0.5)
+    parts = (tf.zeros([1]), tf.constant([0]), state, item, tf.zeros([200_000]))
+    given = Scored(*parts, tf.zeros([0, 2], tf.int32), tf.zeros([0]), "float16")
+    with tf.GradientTape() as tape:
+        tape.watch(state)
+        loss = LOSSES["cross_entropy"](given, tf.ones([1]))
+    assert float(loss) == pytest.approx(np.log1p(200_000), rel=1e-6)
+    np.testing.assert_allclose(tape.gradient(loss, state), [[0.5, 0.5]], rtol=0.02)
 
 
 @pytest.mark.parametrize(
