@@ -29,14 +29,13 @@ def arguments(purpose: str | None, events: Path, items: Path | None = None) -> a
     Args:
         purpose: the benchmark's docstring
         events: where the log is, unless told
-        items: where the catalogue is, unless told; None where the protocol has none
+        items: where the catalogue is, unless told; None where the protocol does without
     """
     line = argparse.ArgumentParser(
         description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     line.add_argument("--events", type=Path, default=events, help="the log")
-    if items is not None:
-        line.add_argument("--items", type=Path, default=items, help="the catalogue")
+    line.add_argument("--items", type=Path, default=items, help="the catalogue")
     line.add_argument(
         "--ranks", type=int, default=1, help="that horovodrun starts, and that share a batch"
     )
@@ -83,7 +82,7 @@ def _settings(conf: str, options: argparse.Namespace, work: Path) -> list[str]:
         for name in ("dataset", "model", "report", "recommendations")
     ]
     settings = ["--config", f"conf/{conf}.yaml", *paths, f"--events.path=[{options.events}]"]
-    if getattr(options, "items", None):
+    if options.items:
         settings.append(f"--items.path=[{options.items}]")
     settings += options.more
     batch = parse(parser("train", ""), settings)[0].train.batch_targets_per_rank

@@ -1,6 +1,7 @@
 """YooChoose 1/64 as in the SR-GNN paper: every prefix of the last day, all items ranked.
 
-python benchmarks/yoochoose64.py [--events FILE] [--ranks 2] [--work FOLDER] [--step test]
+python benchmarks/yoochoose64.py [--events FILE] [--items FILE] [--ranks 2] [--work FOLDER]
+                                 [--step test]
 
 Prepare, train and evaluate with conf/yoochoose64.yaml. Validation, the last tenth of the training
 sessions, chooses the number of epochs; the model is then fitted to all training sessions, and the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,6 +196,12 @@ class Manifest:
     def weighs_by_value(self) -> bool:
         """Whether sequences say what a target weighs (schemas.VALUE_WEIGHT)."""
         return bool(self.config.get("prepare", {}).get("weight_by_value"))
+
+    def ends(self, splits: Iterable[str]) -> int:
+        """Before which instant, in microseconds, all events of some splits are."""
+        borders = {"train": self.valid_start, "valid": self.test_start}
+        # Behind the last event there is none; where no instant parts the splits, all may have it.
+        return max(borders.get(split) or self.last_event + 1 for split in splits)
 
     def file_urls(self, split: str) -> list[str]:
         """The URLs of a split's row groups, sorted by path."""

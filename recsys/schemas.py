@@ -6,7 +6,7 @@ Types are Spark DDL, so that rooms without Spark can read this page too.
 
 from collections.abc import Iterable, Mapping
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 # Indexes below FIRST_ITEM are no items.
 PADDING = 0
@@ -35,13 +35,14 @@ EVENTS: dict[str, str] = {
     "position": "int",  # on the page, where the item was shown; null where unknown
 }
 
-# What was shown to a user who did not choose it then; the items of events are no part of it.
+# What was shown to a user, and whether it was chosen then; the items of events are no part of it.
 IMPRESSIONS: dict[str, str] = {
     "user_id": "string",
     "session_id": "string",  # as given by the log
     "item": "int",  # index in the vocabulary; 1 is unknown
     "timestamp": "bigint",  # seconds since the epoch, UTC
     "position": "int",  # on the page; null where unknown
+    "chosen": "int",  # 1: an event of the user has the item within prepare.session_gap_minutes
 }
 
 # Whose a session is, where sessions are sequences under the names that the log gives them.

@@ -71,8 +71,8 @@ class Events:
         default_event_type: the type of every event where the log has no such column
         event_types: renames of event types, the log's name to ours
         query_event_types: types that search, where the log has a query: input, and never a target
-        impression_event_types: types that show items which nobody chose, where the log has types:
-            they go to impressions/, and are never input or target
+        impression_event_types: types that show items, where the log has types: they go to
+            impressions/, with whether the item was chosen then, and are never input or target
         timestamp_unit: text (ISO 8601) or the unit of an epoch
         earliest: events before this are faults (ISO 8601, UTC)
         latest: events after this are faults (ISO 8601, UTC); null means now

@@ -13,6 +13,7 @@ from recsys.prepare.across import look_across
 from recsys.prepare.checking import checked
 from recsys.prepare.days import Former
 from recsys.prepare.identities import platforms_apart
+from recsys.prepare.shown import marked
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.walk import Walk
 from recsys.prepare.work import Work
@@ -38,7 +39,7 @@ class Clean:
         first_event: microseconds
         last_event: microseconds
         by_day: clean events of each date
-        impressions: EVENTS that are kept apart; none where there are none
+        impressions: EVENTS that are kept apart, marked(); none where there are none
         walk: to the events that stayed, in order of user_id; none where nothing looked across
         times: the borders of the splits, where support was judged by them
     """
@@ -85,6 +86,8 @@ def clean(work: Work, former: Former | None = None) -> Clean:
         kept += days.write(found.added, work.version, found.added_days)
     events, rows, steps, about = found.events, found.rows, found.steps, found.seen
     named, walk, times, impressions = False, None, None, found.kept_apart
+    if impressions is not None:
+        impressions = marked(impressions, events, work.config.prepare.session_gap_minutes)
     looks_across = work.config.prepare.clean.looks_across
     if looks_across:
         left = look_across(work, events, rows)

@@ -1,4 +1,4 @@
-"""What was shown and not chosen: kept apart, as context, and never asked for."""
+"""What was shown, chosen or not: kept apart, as context, and never asked for."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ def keep_impressions(work: Work, cleaned: Clean, indexes: Indexes) -> list[Step]
     if cleaned.impressions is None:
         return []
     encoded = _encoded(cleaned.impressions, indexes.used)
-    kept = work.keep(encoded, "impressions", IMPRESSIONS).count()
+    kept = work.keep(encoded, "impressions", IMPRESSIONS)
+    rows, chosen = kept.agg(F.count(F.lit(1)), F.coalesce(F.sum("chosen"), F.lit(0))).collect()[0]
     rule = next(step for step in cleaned.steps if step.name == RULE)
-    decision = "in impressions/: without those of bots, and without copies where these are dropped"
-    return [Step("impressions kept", rule.rows_in - rule.rows_out, kept, decision)]
+    decision = (
+        f"in impressions/, {chosen} chosen within {work.config.prepare.session_gap_minutes} "
+        "minutes: without those of bots, and without copies where these are dropped"
+    )
+    return [Step("impressions kept", rule.rows_in - rule.rows_out, rows, decision)]
 
 
 def _encoded(events: DataFrame, known: DataFrame) -> DataFrame:
     """IMPRESSIONS: the events with indexes in place of items, and seconds.
 
     Args:
-        events: EVENTS
+        events: EVENTS, shown.marked()
         known: items that sequences know, of VOCABULARY
     """
     indexes = F.broadcast(known.select("item_id", "item_index"))
@@ -39,4 +43,5 @@ def _encoded(events: DataFrame, known: DataFrame) -> DataFrame:
         F.coalesce("item_index", F.lit(UNKNOWN)).alias("item"),
         F.floor(F.col("timestamp") / MICROSECONDS_PER_SECOND).alias("timestamp"),
         "position",
+        "chosen",
     )

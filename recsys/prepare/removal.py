@@ -29,6 +29,7 @@ from recsys.prepare.groups import in_groups
 from recsys.prepare.instants import MICROSECONDS_PER_DAY
 from recsys.prepare.listed import GONE, WHOSE, Listed, listed, names
 from recsys.prepare.placing import Layout
+from recsys.prepare.sessions import is_by_session
 from recsys.prepare.split import SplitTimes
 from recsys.prepare.work import Work, drafted
 from recsys.schemas import QUARANTINE, SPLITS, ddl
@@ -245,11 +246,13 @@ def _certificate(
     checks = certificate.row_checks(sums, planned)
     buckets = subjects.buckets_of(former.users + sum(row.rows for row in sums.values()))
     found = subjects.seen(on_disk, writing.stored_back(work), buckets)
-    checks += certificate.subject_checks(found, events, sums, prepare)
+    times = None
     if former.valid_start is not None and former.test_start is not None:
         embargo = int(prepare.embargo_days * MICROSECONDS_PER_DAY)
         times = SplitTimes(former.valid_start, former.test_start, embargo)
         checks += certificate.time_checks(sums, times)
+    of_sessions = times if is_by_session(work.config) else None
+    checks += certificate.subject_checks(found, events, sums, prepare, of_sessions)
     before = former.certificate.get("before_removal", former.certificate["checks"])
     proof = certificate.certificate(checks)
     return {**proof, **certificate.ties(sums), "before_removal": before}

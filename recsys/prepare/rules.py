@@ -86,7 +86,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
     if _has_impressions(config):
         decision = (
             "kept apart in impressions/, but for those of bots, and copies where "
-            "prepare.clean.duplicates leaves these out: shown, and not chosen"
+            "prepare.clean.duplicates leaves these out: shown, chosen or not"
         )
         found.append(Rule(IMPRESSIONS, decision))
     return tuple(found)

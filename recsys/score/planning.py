@@ -118,8 +118,7 @@ def _check(config: Config, dataset: Manifest, model: Trained) -> None:
 
 def _warn_of_what_is_known(config: Config, dataset: Manifest, model: Trained) -> None:
     """Says so where the model was trained on what happened after the lists' instant."""
-    ends = {"train": dataset.valid_start, "valid": dataset.test_start}
-    known = max(ends.get(split) or dataset.last_event for split in model.trained_on) // 1_000_000
+    known = dataset.ends(model.trained_on) // 1_000_000
     if as_of(config, dataset) < known:
         until = datetime.datetime.fromtimestamp(known, datetime.UTC).isoformat()
         log.warning(

@@ -33,6 +33,8 @@ COLUMNS = (*INPUTS, "target")
 # What its second head learns from, too.
 LABEL = "purchase"
 
+_PREFETCHED = 4  # batches, at least
+
 Columns = dict[str, npt.NDArray[Any]]
 
 
@@ -194,7 +196,9 @@ def open_epoch(
         return islice(chain(_cut(reader, counts, seed, names), repeat(nothing)), steps)
 
     # Cut by NumPy: what tf.data cuts is traced anew for every epoch.
-    epoch = tf.data.Dataset.from_generator(read, output_signature=signature).prefetch(4)
+    epoch = tf.data.Dataset.from_generator(read, output_signature=signature)
+    # While the batches of one group are trained on, the next group is read.
+    epoch = epoch.prefetch(max(_PREFETCHED, int(counts.max(initial=0))))
     try:
         yield epoch.with_options(_untuned())
     finally:

@@ -45,7 +45,7 @@ class Recommender(tf.Module):
         self.tower = ItemTower(catalogue, width, train.normalize, seed)
         self.output = None
         if not train.tied_output:
-            self.output = ItemTower(catalogue, width, train.normalize, seed, of_output=True)
+            self.output = ItemTower(catalogue, width, train.normalize, seed, beside=self.tower)
         self.events = EventInputs(
             train.event_inputs, catalogue.event_type_size, catalogue.inputs, width
         )
@@ -71,6 +71,11 @@ class Recommender(tf.Module):
             )
         # An export takes all arrays of events.columns.
         self.reads = self._reads()
+
+    @property
+    def features(self) -> list[tf.Variable]:
+        """What is known of the items."""
+        return [*self.tower.categories.values(), *self.tower.vectors.values()]
 
     def _reads(self) -> tuple[str, ...]:
         """The arrays of histories that learning and ranking look at."""

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # Scores are held with what the loss makes of them and with their gradients.
 _COPIES_OF_SCORES = 3
 _FLOAT_BYTES = 4
+# What a rank holds all the time.
+_ALWAYS = ("weights", "features of items", "optimizer", "row groups")
 
 
 def plan(config: Config) -> str:
@@ -70,7 +72,7 @@ def _lines(config: Config, dataset: Manifest, trainer: Trainer) -> Iterator[str]
     memory = _memory(config, dataset, trainer)
     rows = [("memory of a rank, besides TensorFlow's own", "MiB")]
     rows += [(name, f"{size / 2**20:,.1f}") for name, size in memory.items()]
-    always = memory["weights"] + memory["optimizer"] + memory["row groups"]
+    always = sum(memory[name] for name in _ALWAYS)
     most = always + max(
         memory["gradients"] + memory["scores of a training step"],
         memory["scores of a validation step"],
@@ -134,6 +136,7 @@ def _memory(config: Config, dataset: Manifest, trainer: Trainer) -> dict[str, in
     row = dataset.sequence_length * len(SEQUENCE_ARRAYS) * _FLOAT_BYTES
     return {
         "weights": weights,
+        "features of items": _bytes(trainer.model.features),
         "optimizer": _bytes(trainer.optimizer.state()),
         "gradients": weights * dense,
         "scores of a training step": scores * min(candidates, dataset.vocabulary_size),

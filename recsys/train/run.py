@@ -253,6 +253,7 @@ class Run:
             "ranks": trainer.shard.ranks,
             "best": best,
             "trained_on": list(trainer.splits),
+            "learnt_until": self.dataset.ends(trainer.splits),
             "purchase_threshold": _purchase_threshold(best),
             "inputs": list(trainer.model.events.columns),
             "event_numbers": {

@@ -5,6 +5,7 @@ Shapes: V vocabulary, C values of an attribute, D width, N any shape of indexes,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,7 +57,7 @@ class ItemTower(tf.Module):
         width: D
         normalize: give every vector length 1, so that popularity cannot hide in it
         seed: of the start
-        of_output: whether it is the one of what comes out, where that has one of its own
+        beside: the tower of what goes in, where this one is of what comes out; features are its own
     """
 
     def __init__(
@@ -65,17 +66,20 @@ class ItemTower(tf.Module):
         width: int,
         normalize: bool,
         seed: int,
-        of_output: bool = False,
+        beside: ItemTower | None = None,
     ) -> None:
-        super().__init__(name="output" if of_output else "tower")
+        super().__init__(name="output" if beside else "tower")
         self.width = width
         self.normalize = normalize
-        self._prefix, self._first_draw = ("output_", 401) if of_output else ("", 0)
+        self._prefix, self._first_draw = ("output_", 401) if beside else ("", 0)
         # What training never meets has its features, and nothing of its own.
         is_met_V1 = tf.constant(catalogue.train_counts[:, None] > 0, tf.float32)
         self.embedding = self._table(catalogue.vocabulary_size, seed, 0, "item_embedding")
         self.embedding.assign(self.embedding * is_met_V1)
-        self.categories = dict(catalogue.categories)
+        # In a graph a constant would stand once for each use, and an export has room for 2 GiB.
+        self.categories: dict[str, tf.Variable]
+        self.vectors: dict[str, tf.Variable]
+        self.categories = beside.categories if beside else _kept(catalogue.categories)
         self.category_embeddings = {
             name: self._table(catalogue.category_sizes[name], seed, 1 + place, f"{name}_embedding")
             for place, name in enumerate(sorted(catalogue.categories))
@@ -83,7 +87,7 @@ class ItemTower(tf.Module):
         for name, table in self.category_embeddings.items():
             is_met_C1 = tf.constant(_met_values(catalogue, name)[:, None], tf.float32)
             table.assign(table * is_met_C1)
-        self.vectors = dict(catalogue.vectors)
+        self.vectors = beside.vectors if beside else _kept(catalogue.vectors)
         self.projections = {
             name: self._table(values.shape[1], seed, 101 + place, f"{name}_projection")
             for place, (name, values) in enumerate(sorted(catalogue.vectors.items()))
@@ -123,6 +127,13 @@ class ItemTower(tf.Module):
             return (rows_NMD * is_value_NM1)[..., 0, :]
         total_ND = tf.reduce_sum(rows_NMD * is_value_NM1, axis=-2)
         return tf.math.divide_no_nan(total_ND, tf.reduce_sum(is_value_NM1, axis=-2))
+
+
+def _kept(features: Mapping[str, Indexes | Floats]) -> dict[str, tf.Variable]:
+    return {
+        name: tf.Variable(values_VM, trainable=False, name=f"{name}_of_items")
+        for name, values_VM in features.items()
+    }
 
 
 def _met_values(catalogue: Catalogue, name: str) -> npt.NDArray[np.bool_]:

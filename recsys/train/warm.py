@@ -99,11 +99,18 @@ class WarmStart:
 
     def _warn(self) -> None:
         about = files.read_json(files.join(self.version, "model.json"))
-        if about["dataset"] == self.dataset.url and "valid" in about["trained_on"]:
+        if self._has_learnt_validation(about):
             log.warning(
-                "%s learnt from the validation of this very dataset: its metrics say nothing, and "
-                "cannot choose an epoch", self.version,
+                "%s learnt from validation of %s, or some of it: metrics are too good, and may "
+                "choose the wrong epoch", self.version, self.dataset.url,
             )  # fmt: skip
+
+    def _has_learnt_validation(self, about: Mapping[str, Any]) -> bool:
+        """Where an instant parts the splits, it may have been the test of an earlier day, too."""
+        start, until = self.dataset.valid_start, about.get("learnt_until")
+        if start is None or until is None:
+            return "valid" in about["trained_on"]
+        return bool(until > start)
 
     def apply(self, model: Recommender, optimizer: Optimizer, seed: int) -> None:
         """Puts the older model's values into the variables; of an ensemble the one of the seed.

@@ -95,6 +95,25 @@ def test_the_seed_and_the_data_do_change_it(
     assert pipeline.run(spark, other).content_fingerprint != made.content_fingerprint
 
 
+def test_where_no_disk_is_local_the_same_is_written(
+    spark: SparkSession, config: Config, made: Manifest, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """By way of Spark, which is how files come to HDFS and object stores."""
+    monkeypatch.setattr(files, "is_local", lambda url: False)
+    place = replace(config.paths, dataset=files.as_url(str(tmp_path / "dataset")))
+    again = pipeline.run(spark, replace(config, paths=place))
+    assert again.content_fingerprint == made.content_fingerprint
+    assert again.certificate["holds"]
+    for split in SPLITS:
+        assert _rows(again, split) == _rows(made, split)
+        assert [file.rows for file in again.splits[split].files] == [
+            file.rows for file in made.splits[split].files
+        ]
+    for name, key in (("histories", "user_id"), ("items.parquet", "item_index")):
+        assert _table(again, name, key) == _table(made, name, key)
+
+
 @pytest.mark.parametrize("kind", ["headless", "json", "parquet"])
 def test_other_formats_of_the_same_log_give_the_same(
     spark: SparkSession, made: Manifest, tmp_path: Path, kind: str

@@ -275,6 +275,9 @@ def test_an_encoder_says_the_same_and_has_no_table_of_items(
     encoder.save(module, str(tmp_path / "encoder"))
     ranker = saved_model.Ranker(str(tmp_path / "export"))
     reads = ranker.of_items(np.arange(size))[saved_model.ITEM_READS].numpy()
+    graph = (tmp_path / "export" / "saved_model.pb").read_bytes()
+    for feature in members[0].features:  # which lie beside it, once
+        assert feature.numpy().tobytes() not in graph
     other = saved_model.Encoder(str(tmp_path / "encoder"), reads)
     assert (histories["item"] >= size - 5).any()
     expected, found = (

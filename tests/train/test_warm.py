@@ -1,5 +1,6 @@
 """A start from an older model whose vocabulary was smaller and in another order."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from recsys.train import pipeline
 from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
 from recsys.train.run import MODEL, Run
-from recsys.train.warm import VOCABULARIES, vocabularies
+from recsys.train.warm import VOCABULARIES, WarmStart, vocabularies
 from tests.datasets import write_dataset
 
 ITEMS, GROWN = 12, 15
@@ -79,6 +80,29 @@ def _publish_former(
     files.write_json(files.join(version, MODEL), {"dataset": "", "trained_on": ["train"]})
     files.publish(version)
     return trainer
+
+
+@pytest.mark.parametrize(
+    ("learnt_until", "valid_start", "is_told"),
+    [(1000, 1000, False), (1001, 1000, True), (1000, None, False), (None, 1000, False)],
+)
+@pytest.mark.parametrize("refit", [False, True])
+def test_who_has_learnt_from_validation_is_told_so(
+    folder: Path, caplog: pytest.LogCaptureFixture, learnt_until: int | None,
+    valid_start: int | None, is_told: bool, refit: bool,
+) -> None:  # fmt: skip
+    """Of last night's model, whose validation and test may be days of today's."""
+    train = Train(embedding_size=4)
+    _publish_former(folder, train)
+    about = Path(files.local_copy(files.current(_model(folder), ""))) / MODEL
+    trained_on = ["train", "valid"] if refit else ["train"]
+    content = {"dataset": "of yesterday", "trained_on": trained_on, "learnt_until": learnt_until}
+    about.write_text(json.dumps(content))
+    dataset = replace(pipeline.manifest.read(str(folder / "grown")), valid_start=valid_start)
+    WarmStart(Config(train=replace(train, warm_start=_model(folder))), dataset)
+    # Without instants to compare, a refitted model may know anything.
+    expected = is_told or (refit and None in (learnt_until, valid_start))
+    assert ("learnt from validation" in caplog.text) == expected
 
 
 def _zero(trainer: Trainer, colour: int) -> None:
