@@ -68,6 +68,7 @@ class Events:
         format: parquet, csv, json, or any other format that Spark reads
         options: options of Spark's reader, such as header or sep
         columns: the log's own column names
+        sessions_of_users: name a session <user>:<session>, where the log numbers those of each user
         default_event_type: the type of every event where the log has no such column
         event_types: renames of event types, the log's name to ours
         query_event_types: types that search, where the log has a query: input, and never a target
@@ -86,6 +87,7 @@ class Events:
     format: str = "parquet"
     options: dict[str, str] = field(default_factory=dict)
     columns: EventColumns = field(default_factory=EventColumns)
+    sessions_of_users: bool = False
     default_event_type: str = "view"
     event_types: dict[str, str] = field(default_factory=dict)
     query_event_types: tuple[str, ...] = ("search",)
@@ -104,6 +106,10 @@ class Events:
             "a share from 0 to 1",
             self.max_fault_share,
         )
+        for key in ("user_id", "session_id") if self.sessions_of_users else ():
+            column = getattr(self.columns, key)
+            needs = "a column, for events.sessions_of_users"
+            require(column is not None, f"events.columns.{key}", needs, column)
         if self.identities.are_asked:
             needs = "a column, for events.identities"
             for key in ("user_id", "platform"):

@@ -106,7 +106,7 @@ def _names(section: Mapping[str, Any]) -> dict[str, Any]:
         for name, column in section["columns"].items()
     }
     types = {name: [*section[name]] for name in ("query_event_types", "impression_event_types")}
-    single = {"default_event_type": section["default_event_type"]}
+    single = {name: section[name] for name in ("default_event_type", "sessions_of_users")}
     return {**columns, **types, **single, "identities.others": section["identities"]["others"]}
 
 

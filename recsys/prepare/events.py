@@ -104,6 +104,9 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
     columns = events.columns
     user_id, session_id, item_id = (_id(raw, name) for name in ("user_id", "session_id", "item_id"))
     event_type, timestamp = _event_type(raw, events), _micros(raw, events)
+    session = session_id
+    if events.sessions_of_users:
+        session = F.concat(user_id, F.lit(":"), session_id)
     price, quantity, value = (_number(raw, name) for name in ("price", "quantity", "value"))
     position = _whole(_number(raw, "position"))
     lacks_item, query = item_id.isNull(), F.lit(None).cast("string")
@@ -130,7 +133,7 @@ def check(raw: DataFrame, events: Events, now: int) -> DataFrame:
     reason = reduce(lambda chain, fault: chain.when(*fault), faults[1:], F.when(*faults[0]))
     return raw.select(
         (user_id if columns.user_id else session_id).alias("user_id"),
-        session_id.alias("session_id"),
+        session.alias("session_id"),
         item_id.alias("item_id"),
         event_type.alias("event_type"),
         timestamp.alias("timestamp"),

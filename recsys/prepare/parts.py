@@ -190,7 +190,8 @@ def _require_one_user(events: DataFrame) -> None:
     if shared:
         raise DataError(
             "events.columns.session_id: expected every session to be of one user, found "
-            f"{shared[0].session_id!r} of {shared[0].one!r} and {shared[0].other!r}"
+            f"{shared[0].session_id!r} of {shared[0].one!r} and {shared[0].other!r}; "
+            "events.sessions_of_users: true tells such sessions apart"
         )
 
 

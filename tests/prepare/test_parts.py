@@ -18,8 +18,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from recsys import files
-from recsys.config import Clean, EventColumns, Prepare
-from recsys.errors import DataError
+from recsys.config import Clean, EventColumns, Events, Prepare
+from recsys.errors import ConfigError, DataError
 from recsys.prepare import pipeline
 from recsys.prepare.instants import iso
 from recsys.prepare.parts import by_draw, by_times, last_sessions, last_targets
@@ -284,5 +284,31 @@ def test_a_session_of_two_users_is_named(spark: SparkSession, tmp_path: Path) ->
     )
     config = small_config(tmp_path, path, columns=columns)
     config = replace(config, prepare=replace(config.prepare, sequence_unit="session"))
-    with pytest.raises(DataError, match="of one user, found '1' of 'ann' and 'bob'"):
+    with pytest.raises(DataError, match=r"found '1' of 'ann' and 'bob'; events\.sess"):
         pipeline.run(spark, config)
+
+
+def test_sessions_of_users_need_both_columns() -> None:
+    columns = EventColumns(user_id="who", session_id=None)
+    with pytest.raises(ConfigError, match=r"events\.columns\.session_id: expected a column, for"):
+        Events(columns=columns, sessions_of_users=True)
+
+
+def test_sessions_that_are_numbered_by_user_are_told_apart(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lines = [f"{user},{day},i{n % 5},{START + day * DAY + n * 60}"
+             for user in ("ann", "bob") for day in range(10) for n in range(4)]  # fmt: skip
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(["who,visit,what,when", *lines]))
+    columns = EventColumns(
+        user_id="who", session_id="visit", item_id="what", timestamp="when", event_type=None
+    )
+    config = small_config(tmp_path, path, columns=columns)
+    events = replace(config.events, sessions_of_users=True)
+    prepare = replace(config.prepare, sequence_unit="session")
+    made = pipeline.run(spark, replace(config, events=events, prepare=prepare))
+    assert made.users == 20  # histories, one a session
+    owners = pq.read_table(files.local_copy(files.join(made.url, "owners"))).to_pylist()
+    names = {(row["session_id"], row["user_id"]) for row in owners}
+    assert names == {(f"{user}:{day}", user) for user in ("ann", "bob") for day in range(10)}
