@@ -10,6 +10,7 @@ Signatures, all over B rows of L events:
                      calls share -> scores of every target step [C, V]
     encode           indexes as in the dataset's histories -> vectors [B, D + 1], and what their own
                      items add: row [P], item [P], added [P]
+    encode_raw       events as of serving_default -> what encode gives
     purchase         as serving_default, and item ids [B, K] that may come next -> the probability
                      of each to be bought in the session, and whether the model knows the item
     purchase_pairs   indexes as in the dataset's sequences, and row [P], step [P] and item [P] that
@@ -103,6 +104,16 @@ class Export(tf.Module):
             "item": tf.cast(places_P2[:, 1], tf.int32),
             "added": added_P,
         }
+
+    def encode_raw(
+        self,
+        item_ids: tf.Tensor,
+        timestamps: tf.Tensor,
+        session_starts: tf.Tensor,
+        **names: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """The signature of the same name: raw events [B, L] as of serving_default."""
+        return self.encode(**self.from_raw(item_ids, timestamps, session_starts, names))
 
     def items(self) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
@@ -284,6 +295,7 @@ def save(export: Export, folder: str) -> None:
         "serving_default": traced(export.recommend, k=tf.TensorSpec([], tf.int32, "k"), **raw),
         "scores": traced(export.scores, **index),
         "encode": traced(export.encode, **index),
+        "encode_raw": traced(export.encode_raw, **raw),
         "items": traced(export.items),
         "of_items": traced(export.of_items, item=tf.TensorSpec([None], tf.int32, "item")),
         "cases": traced(export.cases, vectors=vectors, **with_targets),

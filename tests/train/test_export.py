@@ -168,22 +168,26 @@ def test_raw_events_give_what_the_prepared_arrays_give(
 ) -> None:
     item = rows["item"]
     ids = np.where(item > 0, np.char.add("item-", (item - FIRST_ITEM).astype(str)), "")
-    found = tf.saved_model.load(str(exported)).signatures["serving_default"](
-        item_ids=tf.constant(ids),
-        event_types=tf.constant(np.where(item > 0, "view", "")),
-        platforms=tf.constant(np.array(["", "?", "web", "app"])[rows["platform"]]),
-        timestamps=tf.constant(rows["timestamp"], tf.int64),
-        session_starts=tf.constant(rows["session_start"]),
-        prices=tf.constant(_raw(item)["price"]),
-        quantities=tf.constant(_raw(item)["quantity"]),
+    raw = {
+        "item_ids": tf.constant(ids),
+        "event_types": tf.constant(np.where(item > 0, "view", "")),
+        "platforms": tf.constant(np.array(["", "?", "web", "app"])[rows["platform"]]),
+        "timestamps": tf.constant(rows["timestamp"], tf.int64),
+        "session_starts": tf.constant(rows["session_start"]),
+        "prices": tf.constant(_raw(item)["price"]),
+        "quantities": tf.constant(_raw(item)["quantity"]),
         **{name: tf.constant(words) for name, words in _words(item).items()},
-        k=tf.constant(4),
-    )
+    }
+    signatures = tf.saved_model.load(str(exported)).signatures
+    found = signatures["serving_default"](**raw, k=tf.constant(4))
     scores = ranking.without_reserved(saved_model.load(str(exported)).scores(rows))
     values, items = ranking.top_k(scores, 4)
     expected = [[f"item-{index - FIRST_ITEM}".encode() for index in row] for row in items.numpy()]
     assert found["item_ids"].numpy().tolist() == expected
     np.testing.assert_allclose(found["scores"], values, atol=1e-4)
+    encoded = signatures["encode_raw"](**raw)
+    for name, wanted in saved_model.load(str(exported)).encode(rows).items():
+        np.testing.assert_allclose(encoded[name], wanted, atol=1e-5)
 
 
 def test_words_of_searches_change_the_vectors(exported: Path, rows: dict[str, np.ndarray]) -> None:
