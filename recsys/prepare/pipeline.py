@@ -42,6 +42,7 @@ from recsys.prepare.recount import (
 )
 from recsys.prepare.rows import Cutting
 from recsys.prepare.sequences import cut
+from recsys.prepare.session_steps import session_step_checks, session_steps
 from recsys.prepare.sessions import Rules
 from recsys.prepare.split import PART
 from recsys.prepare.stored import item_events
@@ -100,12 +101,13 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
     on_disk, stored = together(lambda: writing.read_back(work), lambda: writing.stored_back(work))
     own_rows = sum(plan.rows for plan in written.plans.values())
     buckets = subjects.buckets_of(written.users + own_rows)
-    sums, targets, found, of_whole, of_stored = together(
+    sums, targets, found, of_whole, of_stored, of_sessions = together(
         lambda: writing.sums(on_disk),
         lambda: writing.file_targets(on_disk),
         lambda: subjects.seen(on_disk, stored, buckets),
         lambda: certificate.whole_checks(on_disk, parted, prepare),
         lambda: written_checks(indexes.used, item_events(stored), indexes.step.rows_in),
+        lambda: session_steps(parted, prepare),
     )
     if "train" not in sums:
         where = f" before {instants.iso(parted.times.valid_start)}" if parted.times else " in train"
@@ -114,6 +116,7 @@ def _build(work: Work, former: Former | None) -> manifest.Manifest:
             f"and a target{where}, found none"
         )
     checks = certificate.row_checks(sums, written.planned_steps)
+    checks += session_step_checks(sums, of_sessions)
     checks.append(
         certificate.input_check(
             sums, on_disk, parted.source, parted.subject, prepare.target_event_types

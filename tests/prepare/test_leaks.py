@@ -23,7 +23,9 @@ from recsys.manifest import Manifest
 from recsys.prepare import pipeline
 from recsys.prepare.cleaning import Clean
 from recsys.prepare.indexing import Indexes
+from recsys.prepare.packed import Packing
 from recsys.prepare.parts import Parted
+from recsys.prepare.rows import Cutting
 from recsys.prepare.split import PART, TEST, TRAIN, VALID
 from recsys.prepare.walk import Pass
 from recsys.prepare.work import Work
@@ -73,7 +75,7 @@ def _in_cutting(change: Change) -> Plant:
 
 
 def _lost(kind: str) -> Plant:
-    """Of the rows that are written, the last of a kind in each batch does not come."""
+    """Of the pieces that are written, the last of a kind in each batch does not come."""
     own = pipeline.cut
 
     def losing(*given: Any) -> Pass:
@@ -87,6 +89,22 @@ def _lost(kind: str) -> Plant:
         return rows
 
     return lambda patch: patch.setattr(pipeline, "cut", losing)
+
+
+def _lost_row(kind: str) -> Plant:
+    """Of the rows that are cut, the last of a kind in each batch is not packed."""
+
+    class Losing(Packing):
+        def packed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+            of_kind = np.flatnonzero(pc.equal(rows["kind"], kind))
+            return super().packed(rows.take(np.setdiff1d(np.arange(len(rows)), of_kind[-1:])))
+
+    class Cut(Cutting):
+        @property
+        def packing(self) -> Packing:
+            return Losing(super().packing.rows)
+
+    return lambda patch: patch.setattr(pipeline, "Cutting", Cut)
 
 
 def _sessions_torn(patch: pytest.MonkeyPatch) -> None:
@@ -136,7 +154,7 @@ def _moved(where: str, split: int) -> Change:
         ({}, _types_by_name, "event types from train alone"),
         ({}, _in_cutting(_moved(f"{PART} = {VALID}", TRAIN)), "train: last event"),
         ({}, _sessions_torn, "valid: first session with a target"),
-        ({}, _lost("test"), "test: every target step"),
+        ({}, _lost_row("test"), "test: every target step"),
         (
             {"sequence_length": 8, "sequence_target_events": 4},
             _lost("earlier"),
@@ -180,6 +198,30 @@ def test_a_leak_fails_the_job(
         pipeline.run(spark, replace(config, prepare=replace(config.prepare, **prepare)))
     assert manifest.read(config.paths.dataset) == made
     assert files.versions(config.paths.dataset) == before
+
+
+@pytest.mark.parametrize("prepare", [{}, {"split": "last_sessions"}], ids=["time", "last_sessions"])
+def test_sessions_that_interleave_are_not_torn(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: dict[str, Any]
+) -> None:
+    """Of each user one in a shop's page and one in its app, as long as the log, and many others."""
+    lines = ["who,visit,what,when"]
+    for user in range(8):
+        for n in range(10 * 24):
+            visit = ("page", "app", f"visit-{n // 12}")[n % 3]
+            lines.append(f"u{user},u{user}-{visit},i{(n * n + user) % 25:02},{START + n * 3600}")
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    columns = config_of.EventColumns(
+        user_id="who", session_id="visit", item_id="what", timestamp="when", event_type=None
+    )
+    config = small_config(tmp_path, tmp_path / "log.csv", columns=columns)
+    config = replace(config, prepare=replace(config.prepare, **prepare))
+    made = pipeline.run(spark, config)
+    names = [check["name"] for check in made.certificate["checks"]]
+    assert "test: target steps of sessions that began in it" in names
+    _sessions_torn(monkeypatch)
+    with pytest.raises(DataError, match="target steps of sessions that began in it: expected"):
+        pipeline.run(spark, config)
 
 
 @pytest.mark.parametrize(
