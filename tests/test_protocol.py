@@ -20,7 +20,7 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def _options(work: Path, step: str, ranks: int = 1) -> argparse.Namespace:
     return argparse.Namespace(
-        work=work, step=step, ranks=ranks, events=work / "none.parquet", more=[]
+        items=None, work=work, step=step, ranks=ranks, events=work / "none.parquet", more=[]
     )
 
 
