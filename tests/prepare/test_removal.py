@@ -123,6 +123,10 @@ def test_histories_and_what_was_before_them_hold_every_event_once(made: Manifest
     assert found == logged
 
 
+def _checks(made: Manifest) -> set[str]:
+    return {check["name"] for check in made.certificate["checks"]}
+
+
 def test_the_forgotten_are_in_no_table(made: Manifest, left: Manifest, config: Config) -> None:
     text, key = _text(left), Key(KEY.encode())
     for user in LISTED:
@@ -135,6 +139,9 @@ def test_the_forgotten_are_in_no_table(made: Manifest, left: Manifest, config: C
     assert "3 users of the 4 listed" in left.steps[-1].decision
     assert manifest.read(config.paths.dataset) == left  # published
     assert left.certificate["holds"]
+    of_sessions = {name for name in _checks(made) if "session" in name}
+    assert of_sessions
+    assert of_sessions <= _checks(left)
 
 
 def test_row_groups_stay_equal_and_the_others_where_they_were(
