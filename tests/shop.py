@@ -31,6 +31,7 @@ class Shop:
             "--prepare.event_numbers", "{price: log}",
             "--train.event_inputs", "[event_type, gap, session_start, dwell, hour, price]",
             "--train.epochs", "3",
+            "--train.early_stopping_metric", "purchase_auc",
             "--train.embedding_size", "16",
             "--score.lists", "[home, pairs]",
             "--score.pairs.path", f"[{folder}/input/pairs.json]",

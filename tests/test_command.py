@@ -94,6 +94,10 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--seed=-1"], "seed: expected 0 or more, found -1"),
         (["--train.ensemble_seeds=[-1]"], "train.ensemble_seeds: expected seeds of 0 or more"),
+        (
+            ["--train.early_stopping_metric=purchase_f1"],
+            "train.early_stopping_metric: expected one of the lists where train.purchase_weight is",
+        ),
         (["--train", "3"], "train: expected a section of keys, found '3'"),
         (["--events.latest", "soon"],
          "events.latest: expected a date or time in ISO 8601, found 'soon'"),

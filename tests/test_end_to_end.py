@@ -98,6 +98,9 @@ def test_the_purchase_head_is_learnt_judged_and_scored(shop: Shop) -> None:
     model = json.loads((shop.current("model") / "model.json").read_text())
     assert 0 < model["purchase_threshold"] < 1
     assert {"purchase_auc", "purchase_f1"} <= model["best"].keys()
+    epochs = (shop.current("model") / "metrics.jsonl").read_text().splitlines()
+    found = [json.loads(epoch)["purchase_auc"] for epoch in epochs]
+    assert model["best"]["epoch"] == 1 + found.index(max(found))  # early_stopping_metric
     dataset = manifest.read(str(shop.folder / "dataset"))
     metrics = json.loads((shop.current("report") / "metrics.json").read_text())
     assert metrics["purchase"]["labels"] == dataset.splits["test"].labels > 20

@@ -8,7 +8,10 @@ from typing import Literal
 from recsys.config.augment import Augment
 from recsys.config.checks import require
 
-ValidationMetric = Literal["recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr@10", "mrr@20"]
+ValidationMetric = Literal[
+    "recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr@10", "mrr@20",
+    "purchase_auc", "purchase_f1",
+]  # fmt: skip
 EventInput = Literal[
     "event_type", "gap", "session_start", "dwell", "hour", "weekday", "platform", "query",
     "price", "quantity",
@@ -65,7 +68,8 @@ class Train:
         basket_power: 0 counts targets alike, 1 baskets: a target weighs (basket size) ** -this
         purchase_weight: of the mean loss of a second head, which learns the probability that the
             item that comes next is bought in the session; 0 has no such head
-        early_stopping_metric: the validation metric that chooses the epoch
+        early_stopping_metric: the validation metric that chooses the epoch; purchase_auc and
+            purchase_f1 are of the second head
         patience_epochs: epochs without a better metric before training stops
         average_checkpoints: the mean of the weights of so many last checkpoints, where validation
             finds it better than the best epoch; 0 takes no mean
@@ -170,6 +174,10 @@ class Train:
         require(self.average_checkpoints <= self.keep_checkpoints, "train.average_checkpoints",
                 f"at most train.keep_checkpoints ({self.keep_checkpoints})",
                 self.average_checkpoints)  # fmt: skip
+        metric = self.early_stopping_metric
+        require(self.purchase_weight > 0 or not metric.startswith("purchase_"),
+                "train.early_stopping_metric", "one of the lists where train.purchase_weight is 0",
+                metric)  # fmt: skip
         seeds = self.ensemble_seeds
         require(len({*seeds}) == len(seeds) and min(seeds, default=0) >= 0,
                 "train.ensemble_seeds", "seeds of 0 or more that differ", seeds)  # fmt: skip

@@ -14,6 +14,9 @@ from recsys.train.precision import Precision, one_by_one, product
 
 State = tuple[tf.Tensor, ...]
 
+# Of the run's seed; other parts of the model have other draws.
+_FIRST_DRAW = 1001
+
 
 class Cell(tf.Module):
     """One layer. In training the inputs of all steps are projected by one matrix product, which
@@ -29,21 +32,27 @@ class Cell(tf.Module):
         units: U
         seed: of the start
         precision: of the products
+        layer: which of the layers it is, whose starts differ
     """
 
     states = 1
     gates = 1
 
     def __init__(
-        self, inputs: int, units: int, seed: int, precision: Precision = "float32"
+        self,
+        inputs: int,
+        units: int,
+        seed: int,
+        precision: Precision = "float32",
+        layer: int = 0,
     ) -> None:
         super().__init__(name=type(self).__name__.lower())
         self.units, self.precision, gates = units, precision, self.gates
-        glorot = tf.keras.initializers.GlorotUniform(seed=seed)
-        orthogonal = tf.keras.initializers.Orthogonal(seed=seed)
-        recurrent = tf.concat([orthogonal((units, units)) for _ in range(gates)], axis=1)
-        self.input_kernel = tf.Variable(glorot((inputs, gates * units)), name="input_kernel")
-        self.recurrent_kernel = tf.Variable(recurrent, name="recurrent_kernel")
+        draw = _FIRST_DRAW + layer * (1 + gates)
+        recurrent = [_orthogonal(units, [seed, draw + 1 + gate]) for gate in range(gates)]
+        given = _glorot(inputs, gates * units, [seed, draw])
+        self.input_kernel = tf.Variable(given, name="input_kernel")
+        self.recurrent_kernel = tf.Variable(tf.concat(recurrent, axis=1), name="recurrent_kernel")
         self.input_bias = tf.Variable(tf.zeros([gates * units]), name="input_bias")
         self.recurrent_bias = tf.Variable(tf.zeros([gates * units]), name="recurrent_bias")
 
@@ -168,6 +177,18 @@ class Cell(tf.Module):
         )
 
 
+def _glorot(rows: int, columns: int, draw: list[int]) -> tf.Tensor:
+    """Uniform numbers whose variance keeps that of signals (Glorot & Bengio, 2010)."""
+    bound = (6 / (rows + columns)) ** 0.5
+    return tf.random.stateless_uniform([rows, columns], draw, -bound, bound)
+
+
+def _orthogonal(units: int, draw: list[int]) -> tf.Tensor:
+    """A random rotation, under which a state keeps its length (Saxe et al., 2014)."""
+    q, r = tf.linalg.qr(tf.random.stateless_normal([units, units], draw))
+    return q * tf.sign(tf.linalg.diag_part(r))
+
+
 def _rows(values_TBU: tf.Tensor) -> tf.Tensor | int:
     """B, as a number where it is known before: TFLite has loops over such states alone."""
     rows = values_TBU.shape[1]
@@ -226,9 +247,14 @@ class LSTM(Cell):
     gates = 4
 
     def __init__(
-        self, inputs: int, units: int, seed: int, precision: Precision = "float32"
+        self,
+        inputs: int,
+        units: int,
+        seed: int,
+        precision: Precision = "float32",
+        layer: int = 0,
     ) -> None:
-        super().__init__(inputs, units, seed, precision)
+        super().__init__(inputs, units, seed, precision, layer)
         ones = tf.ones([units])  # remember, to start with
         self.input_bias.assign(tf.concat([0 * ones, ones, 0 * ones, 0 * ones], axis=0))
 
@@ -265,7 +291,7 @@ class Stack(tf.Module):
         super().__init__(name="stack")
         widths = [inputs] + [units] * (layers - 1)
         self.layers = [
-            CELLS[kind](width, units, seed + at, precision) for at, width in enumerate(widths)
+            CELLS[kind](width, units, seed, precision, layer) for layer, width in enumerate(widths)
         ]
 
     def __call__(self, inputs_BTD: tf.Tensor, by_step: bool = False) -> tf.Tensor:

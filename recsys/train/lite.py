@@ -48,6 +48,8 @@ class Lite(tf.Module):
     def __init__(self, model: Recommender, length: int, exclude_history: bool) -> None:
         super().__init__(name="lite")
         self.model = model
+        # Made here: of what they are made of TFLite lacks an operation.
+        self.vectors_VE = tf.Variable(model.item_vectors(), trainable=False, name="item_vectors")
         self.exclude_history = exclude_history
         self.inputs = {
             name: own if own.dtype.is_floating else tf.TensorSpec(own.shape, tf.int32, name)
@@ -66,7 +68,9 @@ class Lite(tf.Module):
 
     def scores(self, row: dict[str, tf.Tensor]) -> tf.Tensor:
         """Of all items [1, V], of those that are in no list the lowest that there is."""
-        scores_1V = self.model.scores(row, *after_last(row))
+        row_1, step_1 = after_last(row)
+        state_1D = self.model.encode(row, row_1, step_1)
+        scores_1V = self.model.scores_of(row, row_1, step_1, state_1D, self.vectors_VE)
         is_out_V = tf.range(self.model.vocabulary_size) < FIRST_ITEM
         if self.exclude_history:
             # In operations that TFLite has, unlike ranking.without_history's.

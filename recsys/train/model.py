@@ -56,9 +56,12 @@ class Recommender(tf.Module):
         )
         # Nothing is known of an item that training never meets and that has no features.
         self.known_size = catalogue.known_size or catalogue.vocabulary_size
-        met_V = (catalogue.train_counts > 0) | bool(catalogue.categories or catalogue.vectors)
-        met_V[self.known_size :] = False
-        self.unlearnt_V = tf.constant(np.where(met_V, 0.0, NO_NEGATIVE), tf.float32)
+        met_V = catalogue.train_counts > 0
+        has_vector_V = met_V | bool(catalogue.categories or catalogue.vectors)
+        has_vector_V[self.known_size :] = False
+        self.unlearnt_V = tf.constant(np.where(has_vector_V, 0.0, NO_NEGATIVE), tf.float32)
+        # Always set against the targets, and never one of them, it would be learnt to be no answer.
+        self.unmet_V = tf.constant(np.where(met_V, 0.0, NO_NEGATIVE), tf.float32)
         self.attention = Attention(width, seed) if train.readout == "attention" else None
         # Normalized vectors are there to keep popularity out of the scores.
         start_V = _log_popularity(catalogue.train_counts, 0.0 if train.normalize else 1.0)
@@ -205,10 +208,11 @@ class Recommender(tf.Module):
             state_CD: before the cases' steps
         """
         candidate_KD, bias_K = vectors
-        if candidates.item_K is None:
-            target_PD, bias_P = (tf.gather(all_V, cases.item_P) for all_V in vectors)
-        else:
-            target_PD, bias_P = self.output_tower(cases.item_P), self._bias(cases.item_P)
+        is_all = candidates.item_K is None
+        target_PD = (
+            tf.gather(candidate_KD, cases.item_P) if is_all else self.output_tower(cases.item_P)
+        )
+        bias_P = self._bias(cases.item_P)
         target_P = tf.reduce_sum(tf.gather(state_CD, cases.case_P) * target_PD, axis=1) + bias_P
         column_P, is_there_P = candidates.columns(cases.item_P)
         own_O2 = tf.boolean_mask(tf.stack([cases.case_P, column_P], axis=1), is_there_P)
@@ -268,9 +272,12 @@ class Recommender(tf.Module):
         return self.purchase(state_PD, reads_PR[:, :-1], count_PE, reads_PR[:, -1], tiled)
 
     def vectors_to_learn(self, candidates: Candidates) -> tuple[tf.Tensor, tf.Tensor]:
-        """Vectors [K, D] and biases [K] of the candidates, corrected if asked."""
+        """Vectors [K, D] and biases [K] of the candidates, corrected if asked.
+
+        Of the whole vocabulary what training never meets is no candidate.
+        """
         if candidates.item_K is None:
-            return self.output_tower.all(), self._bias()
+            return self.output_tower.all(), self._bias() + self.unmet_V
         bias_K = self._bias(candidates.item_K)
         if candidates.correction_K is not None:
             bias_K -= candidates.correction_K

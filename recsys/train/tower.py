@@ -103,30 +103,60 @@ class ItemTower(tf.Module):
         """The vectors [N, D] of the items."""
         vectors_ND = tf.gather(self.embedding, index_N)
         for name, values_VM in self.categories.items():
-            vectors_ND += self._mean(self.category_embeddings[name], tf.gather(values_VM, index_N))
+            vectors_ND += _means(self.category_embeddings[name], tf.gather(values_VM, index_N))
         for name, numbers_VM in self.vectors.items():
             vectors_ND += tf.matmul(tf.gather(numbers_VM, index_N), self.projections[name])
         return self._finish(vectors_ND)
 
     def all(self) -> tf.Tensor:
-        """The vectors [V, D] of the whole vocabulary."""
-        if not self.categories and not self.vectors:
-            return self._finish(tf.convert_to_tensor(self.embedding))
-        return self(tf.range(self.embedding.shape[0]))
+        """The vectors [V, D] of the whole vocabulary.
+
+        Products in place of a look-up for each item, whose gradients name every row.
+        """
+        vectors_VD = tf.convert_to_tensor(self.embedding)
+        for name, values_VM in self.categories.items():
+            vectors_VD += _means_of_all(self.category_embeddings[name], values_VM)
+        for name, numbers_VM in self.vectors.items():
+            vectors_VD += tf.matmul(numbers_VM, self.projections[name])
+        return self._finish(vectors_VD)
 
     def _finish(self, vectors_ND: tf.Tensor) -> tf.Tensor:
         return tf.math.l2_normalize(vectors_ND, axis=-1) if self.normalize else vectors_ND
 
-    @staticmethod
-    def _mean(table: tf.Variable, value_NM: tf.Tensor) -> tf.Tensor:
-        rows_NMD = tf.gather(table, value_NM)
-        # As a negative, an item that train never meets would move the row of such a value, too.
-        is_learnt_NM1 = tf.reduce_max(tf.abs(rows_NMD), axis=-1, keepdims=True) > 0.0
-        is_value_NM1 = tf.cast(is_learnt_NM1 & (value_NM != PADDING)[..., None], tf.float32)
-        if value_NM.shape[-1] == 1:
-            return (rows_NMD * is_value_NM1)[..., 0, :]
-        total_ND = tf.reduce_sum(rows_NMD * is_value_NM1, axis=-2)
-        return tf.math.divide_no_nan(total_ND, tf.reduce_sum(is_value_NM1, axis=-2))
+
+def _means(table_CD: tf.Variable, value_NM: tf.Tensor) -> tf.Tensor:
+    """The means [N, D] of the rows that lists of values name, of those that are learnt."""
+    shape = tf.concat([tf.shape(value_NM)[:-1], table_CD.shape[1:]], axis=0)
+    value_RM = tf.reshape(value_NM, [-1, value_NM.shape[-1]])
+    # Of a list that is shorter than the longest only what it has is looked up.
+    place_F2 = tf.where(value_RM != PADDING)
+    row_FD = tf.gather(table_CD, tf.gather_nd(value_RM, place_F2))
+    lists = tf.shape(value_RM)[0]
+    sums = (
+        tf.math.unsorted_segment_sum(part, place_F2[:, 0], lists)
+        for part in (row_FD, _is_learnt(row_FD))
+    )
+    return tf.reshape(tf.math.divide_no_nan(*sums), shape)
+
+
+def _means_of_all(table_CD: tf.Variable, value_VM: tf.Variable) -> tf.Tensor:
+    """The same of the whole vocabulary's lists [V, D]."""
+    place_F2 = tf.where(value_VM != PADDING)
+    value_F = tf.cast(tf.gather_nd(value_VM, place_F2), tf.int64)
+    has_VC = tf.SparseTensor(
+        tf.stack([place_F2[:, 0], value_F], axis=1),
+        tf.ones_like(value_F, tf.float32),
+        [value_VM.shape[0], table_CD.shape[0]],
+    )
+    table_CD = tf.convert_to_tensor(table_CD)
+    sums = (tf.sparse.sparse_dense_matmul(has_VC, part)
+            for part in (table_CD, _is_learnt(table_CD)))  # fmt: skip
+    return tf.math.divide_no_nan(*sums)
+
+
+def _is_learnt(row_FD: tf.Tensor) -> tf.Tensor:
+    """1 for each row, or 0 for one of zeros [F, 1]."""
+    return tf.stop_gradient(tf.cast(tf.reduce_any(row_FD != 0.0, axis=1)[:, None], tf.float32))
 
 
 def _kept(features: Mapping[str, Indexes | Floats]) -> dict[str, tf.Variable]:

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -40,6 +42,24 @@ def _run(kind: str, cell: Cell, inputs: np.ndarray) -> np.ndarray:
             states = LOOPS[kind](given, kept, states)
             output[row, step] = states[0]
     return output
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_gates_layers_and_seeds_start_apart(kind: str) -> None:
+    kernels = {
+        name: [
+            gate
+            for seed in (1, 2)
+            for cell in Stack(kind, inputs=4, units=4, layers=3, seed=seed).layers  # type: ignore[arg-type]
+            for gate in np.split(getattr(cell, name).numpy(), cell.gates, axis=1)
+        ]
+        for name in ("input_kernel", "recurrent_kernel")
+    }
+    for gates in kernels.values():
+        for one, other in itertools.combinations(gates, 2):
+            assert np.abs(one - other).max() > 0.1
+    for gate in kernels["recurrent_kernel"]:
+        np.testing.assert_allclose(gate @ gate.T, np.eye(4), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", CELLS)

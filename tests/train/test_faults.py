@@ -25,6 +25,12 @@ pytestmark = pytest.mark.slow
 _STALL_SECONDS = 20
 # The mean of the last checkpoints may be better than the best epoch, and is refitted then, too.
 REFIT = ("--train.refit", "true", "--train.average_checkpoints", "2")
+# Of a stage: where its checkpoints and its metrics are, and the last of what has to be saved before
+# a rank of an elastic run is lost: another epoch than the first, where a stage is sure to have one.
+_PLACES = {
+    "choice": ("checkpoints", "metrics.jsonl", "epoch-00002-step-000000000.npz"),
+    "refit": ("refit", "refit.jsonl", "epoch-00001-step-000000000.npz"),
+}
 
 
 class Runs:
@@ -158,17 +164,22 @@ def test_killed_and_damaged_runs_go_on_as_if_never_stopped(runs: Runs, undisturb
             assert found[name] == pytest.approx(hoped[name], abs=1e-5)
 
 
-@pytest.mark.parametrize("what", ["dies", "stands-still"])
-def test_an_elastic_run_survives_when_the_rank_that_writes(runs: Runs, what: str) -> None:
-    model = f"elastic-{what}"
+@pytest.mark.parametrize(
+    ("what", "stage"), [("dies", "choice"), ("stands-still", "choice"), ("dies", "refit")]
+)
+def test_an_elastic_run_survives_when_the_rank_that_writes(
+    runs: Runs, what: str, stage: str
+) -> None:
+    model = f"elastic-{what}-in-{stage}"
+    refit = ("--train.refit", "true") if stage == "refit" else ()
     launcher = runs.start(
-        model, "--train.epochs", "6", "--train.stall_seconds", str(_STALL_SECONDS),
+        model, "--train.epochs", "6", "--train.stall_seconds", str(_STALL_SECONDS), *refit,
         hosts=("-np", "2", "--min-np", "1", "--max-np", "2", "-H", "localhost:1,127.0.0.1:1"),
     )  # fmt: skip
-    # Two ranks have done an epoch, and a part of the next, which the one that is left begins again.
-    started = "epoch-00002-step-000000000.npz"
+    # Two ranks have done a part of an epoch, which the one that is left begins again.
+    folder, metrics, started = _PLACES[stage]
     try:
-        _until_saved(runs, model, launcher, after=started)
+        _until_saved(runs, model, launcher, folder, started)
         _rank_zero(launcher).send_signal(signal.SIGKILL if what == "dies" else signal.SIGSTOP)
         assert launcher.wait(timeout=HANGS_SECONDS) == 0, runs.log(model)[-3000:]
     finally:
@@ -177,12 +188,14 @@ def test_an_elastic_run_survives_when_the_rank_that_writes(runs: Runs, what: str
     missing = rf"expected all 2 ranks at \S+; found no rank 0 in {_STALL_SECONDS} seconds; the run"
     assert bool(re.search(missing, log)) == (what == "stands-still"), log[-3000:]
     assert "ranks have changed: this is rank 0 of 1" in log
-    assert re.search(r"going on with the choice of .* at epoch [2-6], step 0", log)
+    assert re.search(rf"going on with the {stage} of .* at epoch [1-6], step 0", log)
     # Rows of every epoch are counted against the manifest, or the job would have failed.
     version = runs.version(model)
-    lines = (version / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
-    assert json.loads((version / "model.json").read_text())["ranks"] == 1
+    about = json.loads((version / "model.json").read_text())
+    epochs = 6 if stage == "choice" else about["best"]["epoch"]
+    lines = (version / metrics).read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [*range(1, epochs + 1)]
+    assert about["ranks"] == 1
     assert len(list((runs.folder / model / "versions").iterdir())) == 1
 
 

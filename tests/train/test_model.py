@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from recsys.config import Train
-from recsys.schemas import FIRST_ITEM, VALUE_WEIGHT
+from recsys.schemas import FIRST_ITEM, PADDING, VALUE_WEIGHT
 from recsys.train.batch import before, step_days, target_cases, trim
 from recsys.train.batches import COLUMNS
 from recsys.train.candidates import Sampler
@@ -209,7 +209,7 @@ def test_values_weigh_targets_as_in_numpy(model: Recommender) -> None:
     scores_CV, weight_P = _scores(model, rows).astype(np.float64), weight_BL[rows["target"] > 0]
     expected = 0.0
     for case, item, weight in zip(case_P, item_P, weight_P, strict=True):
-        others = np.delete(scores_CV[case], item_P[case_P == case])
+        others = np.delete(scores_CV[case], [PADDING, *item_P[case_P == case]])  # no candidates
         expected += weight * np.log1p(np.exp(others - scores_CV[case, item]).sum())
     weighted = {**batch, VALUE_WEIGHT: tf.constant(weight_BL)}
     loss, weight_sum = batch_loss(model, weighted, "cross_entropy", 0.0, None, None)
