@@ -136,6 +136,12 @@ def published(place: str) -> list[str]:
     return list((_pointer(place) or {}).get("published", []))
 
 
+def is_published(version: str) -> bool:
+    """Whether the version of the URL was published and not removed."""
+    place, _, name = version.rpartition("/versions/")
+    return name in published(place)
+
+
 def forget(place: str, version_ids: Iterable[str]) -> None:
     """Takes removed versions from those that were published."""
     gone = set(version_ids)

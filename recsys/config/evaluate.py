@@ -35,6 +35,9 @@ class Evaluate:
         unknown_targets: what targets are that the vocabulary lacks or the model cannot know; miss
             counts them against every system that does not list them, drop leaves them out for all,
             and cases that have no others
+        exclude_earlier: where ranking.exclude_history is true, leave out what came before the
+            history's latest events, too, as published protocols do; score.rules.leave_out does so
+            for the lists of score
         resamples: how often users are drawn again for the 95 % intervals
         floors: what figures must reach, or the job exits 4 after it has written the report:
             recall@20, recall@20 over popular (a margin), recall@20 in users=new (a slice), or both;
@@ -65,6 +68,7 @@ class Evaluate:
         "item_knn",
     )
     unknown_targets: Literal["miss", "drop"] = "miss"
+    exclude_earlier: bool = False
     resamples: int = 400
     floors: dict[str, float] = field(default_factory=dict)
     category: str | None = None

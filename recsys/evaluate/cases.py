@@ -155,6 +155,18 @@ class Batch:
         before_NL = self.arrays["step"][self.row] < self.step[:, None]
         return np.where(before_NL, self.arrays["item"][self.row], 0).astype(np.int32)
 
+    def whole_items(self) -> Ints:
+        """The distinct items of each case's history, as far as is known [N, most of them], then 0.
+
+        Of more events than window_items, where a row does not hold the whole history.
+        """
+        case_M, item_M = np.divmod(self._own_pairs, _MOST_ITEMS)
+        count_N = np.bincount(case_M, minlength=len(self))
+        place_M = np.arange(len(case_M)) - np.repeat(np.cumsum(count_N) - count_N, count_N)
+        items_NL = np.zeros((len(self), int(count_N.max(initial=0))), np.int32)
+        items_NL[case_M, place_M] = item_M
+        return items_NL
+
     @cached_property
     def events(self) -> Events:
         """All events, those before the rows and those of the rows."""

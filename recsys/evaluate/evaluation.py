@@ -199,6 +199,7 @@ class Evaluation:
             batch_rows=self.config.evaluate.batch_rows,
             vocabulary_size=self.dataset.vocabulary_size,
             threads=int(self.spark.conf.get("spark.task.cpus", "1") or 1),
+            exclude_earlier=self.config.evaluate.exclude_earlier,
         )
 
     def purchase_rate(self) -> PurchaseRate:

@@ -120,9 +120,10 @@ def _write(evaluation: Evaluation, content: dict[str, Any], version: str) -> Non
     resamples.write(version, {**content.pop("drawn"), **head.pop("drawn", {})})
     settings = command.to_yaml(config)
     epochs = _json_lines(files.join(content["model"]["url"], "metrics.jsonl"))
+    left_out = "all" if config.evaluate.exclude_earlier else "latest"
     page = report.render(
         content, evaluation.dataset, evaluation.catalogue, epochs, settings,
-        config.ranking.exclude_history,
+        left_out if config.ranking.exclude_history else "",
     )  # fmt: skip
     files.write_json(files.join(version, "metrics.json"), content)
     files.write_bytes(files.join(version, "report.html"), page.encode())

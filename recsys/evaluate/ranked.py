@@ -70,6 +70,7 @@ class Lists:
         batch_rows: rows that are scored at once, at most
         vocabulary_size: of the scores of a case
         threads: of TensorFlow in one worker
+        exclude_earlier: where exclude_history holds, leave out what came before the row, too
     """
 
     length: int
@@ -77,6 +78,7 @@ class Lists:
     batch_rows: int
     vocabulary_size: int
     threads: int = 1
+    exclude_earlier: bool = False
 
 
 def ranked(rows: DataFrame, systems: Sequence[System | Hybrid], lists: Lists) -> DataFrame:
@@ -166,7 +168,9 @@ class Best:
 def rank(scores_NV: Scores, batch: Batch, lists: Lists, length: int) -> Best:
     """The list of each case of the batch, and the ranks of its targets."""
     case_P, target_P = batch.target_case.astype(np.int32), batch.target_item
-    left_out = (batch.window_items(),) if lists.exclude_history else ()
+    left_out: tuple[Ints, ...] = ()
+    if lists.exclude_history:
+        left_out = (batch.whole_items() if lists.exclude_earlier else batch.window_items(),)
     # Few lengths, for each of which a graph is made.
     most_targets = 1 << int(np.bincount(case_P).max() - 1).bit_length()
     make = ranking.compiled_listing(

@@ -26,7 +26,7 @@ def render(
     catalogue: Catalogue,
     epochs: Sequence[dict[str, float]],
     config: str,
-    exclude_history: bool,
+    left_out: str,
 ) -> str:
     """The report as HTML.
 
@@ -36,7 +36,7 @@ def render(
         catalogue: of the items
         epochs: the lines of the model's metrics.jsonl
         config: the resolved configuration, as YAML
-        exclude_history: whether lists leave out what the row holds of the history
+        left_out: of lists: "latest", what the row holds of the history, "all" of it, or ""
     """
     return pages.render(
         "report.html",
@@ -56,7 +56,7 @@ def render(
         purchase=_purchase(figures.get("purchase")),
         story=_story(figures["story"]),
         examples=_examples(figures["examples"], catalogue, manifest.event_types),
-        exclude_history=exclude_history,
+        left_out=left_out,
         learnt_from=" and ".join(_SPLIT_NAMES[name] for name in figures["learnt_from"]),
         exposure_resamples=exposure.MOST_RESAMPLES,
         config=config,

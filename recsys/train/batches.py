@@ -46,12 +46,13 @@ class Shard:
     ranks: int
 
 
-def check_shards(manifest: Manifest, ranks: int) -> None:
+def check_shards(manifest: Manifest, ranks: int, is_elastic: bool = False) -> None:
     """Makes sure that every rank has something to do, and warns where some wait for the others.
 
     Args:
         manifest: of the dataset
         ranks: that train together
+        is_elastic: ranks that come while others train may be too many; they wait
 
     Raises:
         DataError: nothing to train on or to choose by; or not a row group of each split for every
@@ -65,10 +66,13 @@ def check_shards(manifest: Manifest, ranks: int) -> None:
             )
         groups = len(manifest.splits[name].files)
         if groups < ranks:
-            raise DataError(
+            message = (
                 f"{manifest.url}: expected a row group of split {name} for each of {ranks} ranks, "
                 f"found {groups}; lower prepare.rows_per_group, or train with fewer"
             )
+            if not is_elastic:
+                raise DataError(message)
+            log.warning("%s", message)
         if groups % ranks:
             log.warning(
                 "%s: the %d row groups of split %s are no multiple of %d ranks, some of which wait "
@@ -186,14 +190,17 @@ def open_epoch(
         names: the columns to read
     """
     seed = _reader_seed(seed)
-    reader = _reader(manifest, own_files(manifest, splits, shard), seed, names)
-    _, counts = _counts_in_order(manifest, splits, shard, batch_targets, seed)
+    own = own_files(manifest, splits, shard)
+    reader = _reader(manifest, own, seed, names) if own else None
+    order, counts = _counts_in_order(manifest, splits, shard, batch_targets, seed)
+    groups = [own[place] for place in order]
     steps = steps_per_epoch(manifest, splits, shard.ranks, batch_targets)
     signature = {name: spec(name) for name in names}
     nothing = {name: np.zeros([0, manifest.sequence_length], _dtype(name)) for name in names}
 
     def read() -> Iterator[Columns]:
-        return islice(chain(_cut(reader, counts, seed, names), repeat(nothing)), steps)
+        found = _cut(reader, groups, counts, seed, names) if own else ()
+        return islice(chain(found, repeat(nothing)), steps)
 
     # Cut by NumPy: what tf.data cuts is traced anew for every epoch.
     epoch = tf.data.Dataset.from_generator(read, output_signature=signature)
@@ -202,8 +209,9 @@ def open_epoch(
     try:
         yield epoch.with_options(_untuned())
     finally:
-        reader.stop()
-        reader.join()
+        if reader is not None:
+            reader.stop()
+            reader.join()
 
 
 def _untuned() -> tf.data.Options:
@@ -233,12 +241,23 @@ def _dtype(name: str) -> npt.DTypeLike:
 
 
 def _cut(
-    reader: Any, counts: npt.NDArray[np.int64], seed: int | None, names: Sequence[str]
+    reader: Any,
+    groups: Sequence[GroupFile],
+    counts: npt.NDArray[np.int64],
+    seed: int | None,
+    names: Sequence[str],
 ) -> Iterator[Columns]:
-    """The batches of a reader's groups, as many of each as counts says."""
-    for number, group in enumerate(reader):
+    """The batches of a reader's groups, as many of each as counts says.
+
+    Raises:
+        ValueError: a group is not as the manifest has it; unreadable.named says which, and how
+    """
+    for number, (read, group) in enumerate(zip(reader, groups, strict=False)):
         draw = None if seed is None else np.random.default_rng([seed, number])
-        columns = {name: getattr(group, name).astype(_dtype(name), copy=False) for name in names}
+        columns = {name: getattr(read, name).astype(_dtype(name), copy=False) for name in names}
+        found = len(columns["target"]), int(columns["target"].sum(dtype=np.int64))
+        if found != (group.rows, group.targets):
+            raise ValueError(f"{group.path}: found {found[0]} rows, {found[1]} targets")
         yield from _batches(columns, int(counts[number]), draw)
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 from horovod.common.elastic import State
 from horovod.common.exceptions import HorovodInternalError, HostsUpdatedInterrupt
 
+from recsys import files
 from recsys.train import guard, rollcall
 from recsys.train.batches import Shard
 from recsys.train.watch import Watch
@@ -29,6 +30,9 @@ _SENDERS = ("horovod", "gloo", "nccl")
 class _OnDisk(State):
     """Nothing in memory: what a rank that goes on needs is in the run's checkpoints."""
 
+    # Which the run publishes at its end.
+    version = ""
+
     def save(self) -> None:
         pass
 
@@ -39,7 +43,7 @@ class _OnDisk(State):
         pass
 
 
-_state: State | None = None
+_state: _OnDisk | None = None
 
 
 def let_change() -> None:
@@ -49,6 +53,12 @@ def let_change() -> None:
     """
     if _state is not None:
         _state.check_host_updates()
+
+
+def writes(version: str) -> None:
+    """Keeps the URL of the version that the run will publish."""
+    if _state is not None:
+        _state.version = version
 
 
 def run(train: Callable[[Shard, bool], None], stall_seconds: int) -> None:
@@ -61,13 +71,16 @@ def run(train: Callable[[Shard, bool], None], stall_seconds: int) -> None:
     global _state
     begun = False
 
-    def work(state: State) -> None:
+    def work(state: _OnDisk) -> None:
         nonlocal begun
         until_next.close()
         shard, goes_on = Shard(hvd.rank(), hvd.size()), begun
         begun = True
         if goes_on:
             log.warning("ranks have changed: this is rank %d of %d", shard.rank, shard.ranks)
+        if state.version and files.is_published(state.version):
+            log.info("%s was published before: there is nothing left to do", state.version)
+            return
         until_next.enter_context(guard.beside(shard.rank))
         try:
             _translated(train, shard, goes_on)

@@ -40,7 +40,7 @@ def run(config: Config) -> None:
 def train(config: Config, shard: Shard) -> None:
     """Trains as one of the ranks, which have started, and publishes the model on rank 0."""
     dataset = manifest.read(config.paths.dataset)
-    batches.check_shards(dataset, shard.ranks)
+    batches.check_shards(dataset, shard.ranks, launcher.is_elastic())
     own = Run(config, dataset) if shard.rank == 0 else None
     trainer, chosen = _train(config, dataset, shard, own)
     if config.train.ensemble_seeds:
@@ -123,7 +123,10 @@ def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
     progress = own.restore(trainer, stage) if own is not None else Progress()
     with trainer.together(f"start-of-{stage}-of-seed-{trainer.config.seed}"):
         ranks.share_start([*trainer.variables, *trainer.optimizer.state()])
-        progress = Progress(**ranks.share_plain(progress.to_dict()))
+        told = {"progress": progress.to_dict(), "version": own.version if own is not None else ""}
+        told = ranks.share_plain(told)
+        progress = Progress(**told["progress"])
+        elastic.writes(told["version"])
 
     def save(reached: Progress) -> None:
         if own is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from recsys.errors import ConfigError
 from recsys.train.progress import Metrics
 
 log = logging.getLogger(__name__)
+
+# By MLflow's own settings a server that says nothing keeps the other ranks waiting for many minutes.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
 def event_file(metrics: Metrics) -> bytes:
@@ -56,6 +60,8 @@ class Mlflow:
 
     def _run_id(self) -> str:
         if self._client is None:
+            for name, value in _PATIENCE.items():
+                os.environ.setdefault(name, value)
             client = importlib.import_module("mlflow").MlflowClient
             self._client = client(tracking_uri=self._config.train.mlflow_uri)
         if self._id is None and files.exists(self._note):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
@@ -61,3 +62,6 @@ def _check(manifest: Manifest, group: GroupFile, columns: Sequence[str], error: 
     for name in columns:
         if not is_even(table[name].combine_chunks()):
             raise DataError(f"{url}: {name}: {EVEN}, found others") from error
+    targets = pc.sum(pc.list_flatten(table["target"])).as_py() if "target" in columns else None
+    if targets not in (None, group.targets):
+        raise DataError(f"{expected} and {group.targets} targets, found {targets} targets") from error

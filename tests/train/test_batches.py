@@ -62,16 +62,15 @@ def test_a_rank_with_fewer_batches_gets_some_without_rows(dataset: Manifest) -> 
 
 
 def test_ranks_read_neighbours_at_the_same_time_and_cut_them_alike(dataset: Manifest) -> None:
-    train = dataset.splits["train"]
-    first = dataclasses.replace(train.files[0], targets=train.files[0].targets + 60)
-    more = dataclasses.replace(train, files=(first, *train.files[1:]))
-    uneven = dataclasses.replace(dataset, splits={**dataset.splits, "train": more})
+    alone = [-(-group.targets // 5) for group in dataset.splits["train"].files]
+    assert alone[0] != alone[1]
+    assert alone[2] != alone[3]
     own = _written(dataset)
     groups = [set(own[start : start + 8]) for start in range(0, 32, 8)]
     for seed in (0, 1, 2):
         read = []
         for rank in range(2):
-            with batches.open_epoch(uneven, ("train",), Shard(rank, 2), 20, seed) as epoch:
+            with batches.open_epoch(dataset, ("train",), Shard(rank, 2), 5, seed) as epoch:
                 rows = [list(map(tuple, batch["item"].numpy())) for batch in epoch]
             found = [
                 {number for number, group in enumerate(groups) if {*own} & group} for own in rows
@@ -155,6 +154,17 @@ def test_fewer_row_groups_than_ranks_are_refused_and_others_that_are_uneven_name
     batches.check_shards(dataset, 3)
     for name, message in zip(("train", "valid"), caplog.messages, strict=True):
         assert f"the 4 row groups of split {name} are no multiple of 3 ranks" in message
+
+
+def test_ranks_that_come_where_there_are_no_groups_left_wait(
+    dataset: Manifest, caplog: pytest.LogCaptureFixture
+) -> None:
+    batches.check_shards(dataset, 5, is_elastic=True)
+    assert "a row group of split train for each of 5 ranks, found 4" in caplog.messages[0]
+    parts = [_read(dataset, Shard(rank, 5), seed=5) for rank in range(5)]
+    assert [len(part) for part in parts] == [8, 8, 8, 8, 0]
+    with batches.open_epoch(dataset, ("train",), Shard(4, 5), 20, seed=5) as epoch:
+        assert len(list(epoch)) == batches.steps_per_epoch(dataset, ("train",), 5, 20)
 
 
 def test_a_split_without_targets_is_refused(dataset: Manifest) -> None:

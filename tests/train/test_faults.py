@@ -188,7 +188,8 @@ def test_an_elastic_run_survives_when_the_rank_that_writes(
     missing = rf"expected all 2 ranks at \S+; found no rank 0 in {_STALL_SECONDS} seconds; the run"
     assert bool(re.search(missing, log)) == (what == "stands-still"), log[-3000:]
     assert "ranks have changed: this is rank 0 of 1" in log
-    assert re.search(rf"going on with the {stage} of .* at epoch [1-6], step 0", log)
+    begun = r"was begun by 2 ranks: 1 begin it again"
+    assert re.search(rf"going on with the {stage} of .* at epoch [1-6], step 0|{begun}", log)
     # Rows of every epoch are counted against the manifest, or the job would have failed.
     version = runs.version(model)
     about = json.loads((version / "model.json").read_text())
@@ -197,6 +198,24 @@ def test_an_elastic_run_survives_when_the_rank_that_writes(
     assert [json.loads(line)["epoch"] for line in lines] == [*range(1, epochs + 1)]
     assert about["ranks"] == 1
     assert len(list((runs.folder / model / "versions").iterdir())) == 1
+
+
+def test_an_elastic_run_that_loses_a_rank_while_it_exports_trains_nothing_again(runs: Runs) -> None:
+    launcher = runs.start(
+        "exporting", "--train.stall_seconds", str(_STALL_SECONDS),
+        hosts=("-np", "2", "--min-np", "1", "--max-np", "2", "-H", "localhost:1,127.0.0.1:1"),
+    )  # fmt: skip
+    place = runs.folder / "exporting"
+    try:
+        wait_for(lambda: any(place.glob("versions/*/export/*")), launcher)
+        zero = _rank_zero(launcher).pid
+        [other] = [rank for rank in _ranks_of(launcher) if rank.pid != zero]
+        other.send_signal(signal.SIGKILL)
+        assert launcher.wait(timeout=HANGS_SECONDS) == 0, runs.log("exporting")[-3000:]
+    finally:
+        kill_all(launcher)
+    assert not re.search("going on with|a new one is begun", runs.log("exporting"))
+    assert [path.name for path in (place / "versions").iterdir()] == [runs.version("exporting").name]
 
 
 def test_an_elastic_run_grows_where_a_host_comes(runs: Runs) -> None:

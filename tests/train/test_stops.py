@@ -178,8 +178,21 @@ def test_rows_that_do_not_match_the_manifest_stop_the_run(
     content["splits"]["train"]["files"][1]["rows"] += 1
     where.write_text(json.dumps(content))
     lying = manifest.read(str(tmp_path / "dataset"))
-    with pytest.raises(DataError, match=r"expected 33 rows of split train in the epoch, found 32"):
+    name = Path(lying.file_urls("train")[1]).name
+    with pytest.raises(DataError, match=rf"{name}: expected a row group of 9 rows, found 8"):
         _trainer(config, lying).train_epoch(Progress(), lambda _: None)
+
+
+def test_a_row_group_in_place_of_another_is_named(config: Config, tmp_path: Path) -> None:
+    """As many rows in all, of which some come twice and others never."""
+    copied, last = _copy(config, tmp_path / "dataset", "train")
+    dataset = manifest.read(copied.paths.dataset)
+    *_, other, own = dataset.splits["train"].files
+    assert own.targets != other.targets
+    last.write_bytes((last.parents[2] / other.path).read_bytes())
+    message = rf"{last.name}: .* and {own.targets} targets, found {other.targets} targets"
+    with pytest.raises(DataError, match=message):
+        _trainer(copied, dataset).train_epoch(Progress(), lambda _: None)
 
 
 def test_a_reader_that_takes_too_long_is_named(config: Config, dataset: Manifest) -> None:
