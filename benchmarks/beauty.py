@@ -4,8 +4,10 @@ python benchmarks/beauty.py [--events FILE --items FILE] [--ranks 2] [--work FOL
 
 Prepare, train and evaluate with conf/beauty.yaml. Validation, the last item but one of each user,
 chooses the number of epochs; the model is then fitted to train and validation, and the choice
-written down before test is read. The last line is JSON:
+written down before test is read. Another log has no attributes without --items. The last line is
+JSON:
     hr@10, ndcg@10      on test
+    cases               that were ranked
     seconds             of all three jobs, and of each
     epochs              as chosen
 --ranks 2 trains on two ranks, which share each batch: the targets of a step stay as many. --step
@@ -19,4 +21,4 @@ import protocol
 if __name__ == "__main__":
     beauty = protocol.SHARED / "beauty"
     options = protocol.arguments(__doc__, beauty / "events.parquet", beauty / "items.parquet")
-    protocol.run("beauty", {"hr@10": "recall@10", "ndcg@10": "ndcg@10"}, options)
+    protocol.run("beauty", {"hr@10": "hit_rate@10", "ndcg@10": "ndcg@10"}, options)

@@ -20,22 +20,27 @@ from recsys.command import parse, parser  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
 _CHOICE = "choice.json"
+# Whatever the configuration says of one.
+_WITHOUT_CATALOGUE = (
+    "--items.path=[]", "--items.attributes={}", "--train.item_features=[]",
+    "--prepare.vocabulary_tail=valid",
+)  # fmt: skip
 _SPARK = ("spark-submit", "--master", "local[2]", "--driver-memory", "3g")
 
 
 def arguments(purpose: str | None, events: Path, items: Path | None = None) -> argparse.Namespace:
-    """The command line of a protocol's benchmark.
+    """The command line of a protocol's benchmark; paths are whole, as the jobs run elsewhere.
 
     Args:
         purpose: the benchmark's docstring
         events: where the log is, unless told
-        items: where the catalogue is, unless told; None where the protocol does without
+        items: where that log's catalogue is; another log has none, unless told
     """
     line = argparse.ArgumentParser(
         description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    line.add_argument("--events", type=Path, default=events, help="the log")
-    line.add_argument("--items", type=Path, default=items, help="the catalogue")
+    line.add_argument("--events", type=_path, default=events, help="the log")
+    line.add_argument("--items", type=_path, help="the catalogue")
     line.add_argument(
         "--ranks", type=int, default=1, help="that horovodrun starts, and that share a batch"
     )
@@ -43,11 +48,17 @@ def arguments(purpose: str | None, events: Path, items: Path | None = None) -> a
         "--step", choices=("both", "choose", "test"), default="both",
         help="choose: stop before test is read; test: go on from there, in the same --work",
     )  # fmt: skip
-    line.add_argument("--work", type=Path, help="a folder that stays; else one that goes")
+    line.add_argument("--work", type=_path, help="a folder that stays; else one that goes")
     line.add_argument("more", nargs="*", help="overrides of the configuration: --key=value")
     options, unknown = line.parse_known_args()
     options.more += unknown
+    if options.items is None and options.events == events:
+        options.items = items
     return options
+
+
+def _path(text: str) -> Path:
+    return Path(text).absolute()
 
 
 def run(conf: str, metrics: dict[str, str], options: argparse.Namespace) -> None:
@@ -81,9 +92,9 @@ def _settings(conf: str, options: argparse.Namespace, work: Path) -> list[str]:
         f"--paths.{name}={work / name}"
         for name in ("dataset", "model", "report", "recommendations")
     ]
-    settings = ["--config", f"conf/{conf}.yaml", *paths, f"--events.path=[{options.events}]"]
-    if options.items:
-        settings.append(f"--items.path=[{options.items}]")
+    configured = str(ROOT / "conf" / f"{conf}.yaml")
+    settings = ["--config", configured, *paths, f"--events.path=[{options.events}]"]
+    settings += _WITHOUT_CATALOGUE if options.items is None else [f"--items.path=[{options.items}]"]
     settings += options.more
     batch = parse(parser("train", ""), settings)[0].train.batch_targets_per_rank
     return [*settings, f"--train.batch_targets_per_rank={max(1, batch // options.ranks)}"]
@@ -127,9 +138,10 @@ def read_test(settings: list[str], metrics: dict[str, str], work: Path) -> dict[
         sys.exit(f"{choice}: expected the settings {settings}, found {written.get('settings')}")
     seconds = job([*_SPARK, "jobs/evaluate.py", *settings])
     report = files.current(str(work / "report"), "jobs/evaluate.py")
-    of_model = files.read_json(files.join(report, "metrics.json"))["systems"]["model"]
+    found = files.read_json(files.join(report, "metrics.json"))
+    of_model = found["systems"]["model"]
     figures = {name: round(of_model[key], 4) for name, key in metrics.items()}
-    return {**figures, "evaluate_seconds": seconds}
+    return {**figures, "cases": found["measured_cases"], "evaluate_seconds": seconds}
 
 
 def job(command: list[str]) -> float:

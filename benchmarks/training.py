@@ -52,7 +52,8 @@ def prepared(options: argparse.Namespace, settings: tuple[str, ...] = ()) -> Ite
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         given = [
-            *("--config", "conf/yoochoose64.yaml", f"--events.path=[{options.events}]"),
+            f"--config={ROOT / 'conf' / 'yoochoose64.yaml'}",
+            f"--events.path=[{options.events}]",
             *(f"--paths.{name}={work / name}" for name in ("dataset", "model")),
             *settings,
             *options.more,

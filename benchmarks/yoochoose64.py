@@ -8,6 +8,7 @@ sessions, chooses the number of epochs; the model is then fitted to all training
 choice written down before test is read. Targets that training never met count as misses, ties
 against the model. The last line is JSON:
     recall@20, mrr@20   on test
+    cases               that were ranked
     seconds             of all three jobs, and of each
     epochs              as chosen
 --ranks 2 trains on two ranks, which share each batch: the targets of a step stay as many. --step

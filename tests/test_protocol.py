@@ -3,12 +3,14 @@
 import argparse
 import importlib
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from recsys import files
+from recsys.command import parse, parser
 from tests.processes import ROOT
 
 
@@ -55,6 +57,32 @@ def test_what_was_chosen_with_other_settings_is_not_tested(
     with pytest.raises(SystemExit, match=r"choice.json: expected the settings .*yoochoose64.yaml"):
         protocol.run("yoochoose64", {"mrr@20": "mrr@20"}, options)
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "catalogue"),
+    [
+        ([], "shop/items.parquet"),
+        (["--events", "other.parquet"], None),
+        (["--events", "other.parquet", "--items", "its.parquet"], "its.parquet"),
+    ],
+)
+def test_a_log_has_its_own_catalogue_or_none(
+    protocol: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+    catalogue: str | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["beauty.py", *given])
+    shop = tmp_path / "shop"
+    options = protocol.arguments("", shop / "events.parquet", shop / "items.parquet")
+    config, _ = parse(parser("train", ""), protocol._settings("beauty", options, tmp_path))
+    assert config.items.path == (() if catalogue is None else (str(tmp_path / catalogue),))
+    assert bool(config.train.item_features) == (catalogue is not None)
+    assert config.events.path == (str(options.events),)
+    assert options.events.is_absolute()
 
 
 @pytest.mark.parametrize(("ranks", "targets"), [(1, 1024), (2, 512)])

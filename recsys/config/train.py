@@ -94,7 +94,7 @@ class Train:
         lanes: parts of a batch's rows that a rank learns from at the same time, each on its share
             of the threads: for CPUs, where two lanes on two threads took 0.76 to 0.87 times as long
             as one lane on both; dropout and augmentation draw for each lane
-        precision: of the products in the network, and of the scores in training: float32; or mixed,
+        precision: of the products in the cells, and of the scores in training: float32; or mixed,
             with bfloat16 operands (on two CPU cores that have AVX-512 BF16 a step took 0.87 to 0.95
             times as long) or float16 ones (1.18 times as long there; meant for GPUs, where it was
             not measured)

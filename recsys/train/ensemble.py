@@ -29,6 +29,7 @@ class Ensemble(Recommender):
     def __init__(self, members: Sequence[Recommender]) -> None:
         tf.Module.__init__(self, name="ensemble")  # a recommender's own parts are the members'
         self.members = list(members)
+        self.width = sum(member.width for member in self.members)
         self.train = members[0].train
         self.vocabulary_size = members[0].vocabulary_size
         self.known_size = members[0].known_size
@@ -64,12 +65,18 @@ class Ensemble(Recommender):
         return tf.concat([*(vectors_KE[:, :-1] for vectors_KE in vectors), bias_K1], axis=1)
 
     def repeat_scores(
-        self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor
+        self,
+        batch: Batch,
+        row_C: tf.Tensor,
+        step_C: tf.Tensor,
+        state_CD: tf.Tensor,
+        tiled: bool = True,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """What the items before the given steps add: places (case, item) [P, 2] and scores [P]."""
+        states = tf.split(state_CD, len(self.members), axis=1)
         found = [
-            member.repeat_scores(own, row_C, step_C)
-            for member, own in zip(self.members, self._parts(batch), strict=True)
+            member.repeat_scores(own, row_C, step_C, state_CD, tiled)
+            for member, own, state_CD in zip(self.members, self._parts(batch), states, strict=True)
         ]
         # The places follow from the batch alone.
         return found[0][0], _mean([added_P for _, added_P in found])

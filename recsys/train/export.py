@@ -97,7 +97,7 @@ class Export(tf.Module):
         batch = trim(rows)
         row_B, step_B = after_last(batch)
         state_BD = self.model.encode(batch, row_B, step_B)
-        places_P2, added_P = self.model.repeat_scores(batch, row_B, step_B)
+        places_P2, added_P = self.model.repeat_scores(batch, row_B, step_B, state_BD)
         return {
             "vectors": with_one(state_BD),
             "row": tf.cast(places_P2[:, 0], tf.int32),

@@ -39,7 +39,7 @@ class Recommender(tf.Module):
 
     def __init__(self, train: Train, catalogue: Catalogue, seed: int) -> None:
         super().__init__(name="recommender")
-        width = train.embedding_size
+        self.width = width = train.embedding_size  # of a state
         self.train = train
         self.vocabulary_size = catalogue.vocabulary_size
         self.tower = ItemTower(catalogue, width, train.normalize, seed)
@@ -66,7 +66,7 @@ class Recommender(tf.Module):
         # Normalized vectors are there to keep popularity out of the scores.
         start_V = _log_popularity(catalogue.train_counts, 0.0 if train.normalize else 1.0)
         self.item_bias = None if train.normalize else tf.Variable(start_V, name="item_bias")
-        self.repeat = RepeatScores(catalogue.vocabulary_size) if train.repeat else None
+        self.repeat = RepeatScores(catalogue.vocabulary_size, width) if train.repeat else None
         self.purchase = None
         if train.purchase_weight:
             self.purchase = PurchaseHead(
@@ -174,7 +174,7 @@ class Recommender(tf.Module):
         """The same from the states before the steps, and item_vectors, where these are known."""
         vectors_VE = self.item_vectors() if vectors_VE is None else vectors_VE
         scores_CV = tf.matmul(with_one(state_CD), vectors_VE, transpose_b=True)
-        place_P2, added_P = self.repeat_scores(batch, row_C, step_C)
+        place_P2, added_P = self.repeat_scores(batch, row_C, step_C, state_CD)
         return tf.tensor_scatter_nd_add(scores_CV, place_P2, added_P)
 
     def item_vectors(self, item_K: tf.Tensor | None = None) -> tf.Tensor:
@@ -218,7 +218,9 @@ class Recommender(tf.Module):
         own_O2 = tf.boolean_mask(tf.stack([cases.case_P, column_P], axis=1), is_there_P)
         places_O2, added_O = own_O2, tf.fill([tf.shape(own_O2)[0]], NO_NEGATIVE)
         if self.repeat is not None:
-            place_Q2, added_Q = self.repeat_scores(batch, cases.row_C, cases.step_C)
+            place_Q2, added_Q = self.repeat_scores(
+                batch, cases.row_C, cases.step_C, state_CD, tiled=False
+            )
             target_P += value_at(place_Q2, added_Q, cases, self.vocabulary_size)
             column_Q, is_there_Q = candidates.columns(place_Q2[:, 1])
             seen_Q2 = tf.stack([tf.cast(place_Q2[:, 0], tf.int32), column_Q], axis=1)
@@ -284,9 +286,22 @@ class Recommender(tf.Module):
         return self.output_tower(candidates.item_K), bias_K
 
     def repeat_scores(
-        self, batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor
+        self,
+        batch: Batch,
+        row_C: tf.Tensor,
+        step_C: tf.Tensor,
+        state_CD: tf.Tensor,
+        tiled: bool = True,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the items before the given steps add: places (case, item) [P, 2] and scores [P]."""
+        """What the items before the given steps add: places (case, item) [P, 2] and scores [P].
+
+        Args:
+            batch: rows
+            row_C: of the steps
+            step_C: the steps
+            state_CD: before them
+            tiled: as of RepeatScores
+        """
         if self.repeat is None:
             return tf.zeros([0, 2], tf.int64), tf.zeros([0])
         step_CL = tf.gather(batch["step"], row_C)
@@ -302,7 +317,7 @@ class Recommender(tf.Module):
         own_CL2 = None
         if ITEM_READS in batch:
             own_CL2 = tf.gather(batch[ITEM_READS][..., self.tower.width :], row_C)
-        return self.repeat(item_CL, age_CL, days_CL, own_CL2)
+        return self.repeat(item_CL, age_CL, days_CL, state_CD, own_CL2, tiled)
 
 
 def _drop(values: tf.Tensor, share: float, noise: Noise | None) -> tf.Tensor:

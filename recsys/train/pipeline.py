@@ -123,10 +123,10 @@ def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
     progress = own.restore(trainer, stage) if own is not None else Progress()
     with trainer.together(f"start-of-{stage}-of-seed-{trainer.config.seed}"):
         ranks.share_start([*trainer.variables, *trainer.optimizer.state()])
-        told = {"progress": progress.to_dict(), "version": own.version if own is not None else ""}
-        told = ranks.share_plain(told)
-        progress = Progress(**told["progress"])
-        elastic.writes(told["version"])
+        version = own.version if own is not None else ""
+        told = ranks.share_plain({"version": version, **progress.to_dict()})
+        elastic.writes(told.pop("version"))
+        progress = Progress(**told)
 
     def save(reached: Progress) -> None:
         if own is not None:

@@ -1,6 +1,7 @@
 """What a history alone says about buying the same again.
 
-Shapes: C cases, L events, P events of the histories, Q distinct items of them, K half-lives.
+Shapes: C cases, L events, P events of the histories, Q distinct items of them, K half-lives,
+G = K + 1, D width.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from recsys.schemas import FIRST_ITEM
 from recsys.train.batch import Cases
+from recsys.train.precision import in_tiles
 
 # Keeps the logarithm of a count that has decayed to nothing finite.
 _LEAST_COUNT = 0.05
@@ -26,14 +28,21 @@ class RepeatScores(tf.Module):
     somebody bought a thing is the best single predictor of the next basket (Hu et al., SIGIR
     2020, whose decayed frequencies these are). For item i of a case:
 
-        score_i = b + b_i + sum_k (w_k + w_i) log(0.05 + sum over events e of i of 2^(-age_e / h_k))
+        score_i = b + b_i + b_s
+            + sum_k (w_k + w_i + w_sk) log(0.05 + sum over events e of i of 2^(-age_e / h_k))
 
     where age is counted back from the latest step, for some k in steps and for others in days,
-    and b, w, their parts that belong to an item, and the half-lives h are learnt. An item that
-    the history lacks scores 0.
+    and b, w, their parts that belong to an item, and the half-lives h are learnt. The parts b_s and
+    w_s are linear in the network's state: whether somebody is about to do the same again depends
+    on what was done (as in RepeatNet, Ren et al., AAAI 2019). An item that the history lacks
+    scores 0.
+
+    Args:
+        vocabulary_size: of the items
+        width: D, of the states
     """
 
-    def __init__(self, vocabulary_size: int) -> None:
+    def __init__(self, vocabulary_size: int, width: int) -> None:
         super().__init__(name="repeat")
         self.vocabulary_size = vocabulary_size
         half_lives = _HALF_LIVES_STEPS + _HALF_LIVES_DAYS
@@ -43,6 +52,7 @@ class RepeatScores(tf.Module):
         )
         self.bias = tf.Variable(1.0, name="bias")
         self.weights = tf.Variable([1.0 / lives] * lives, name="weights")
+        self.state_kernel = tf.Variable(tf.zeros([width, 1 + lives]), name="state_kernel")
         self.item_bias = tf.Variable(tf.zeros([vocabulary_size]), name="item_bias")
         self.item_weight = tf.Variable(tf.zeros([vocabulary_size]), name="item_weight")
 
@@ -51,7 +61,9 @@ class RepeatScores(tf.Module):
         item_CL: tf.Tensor,
         steps_CL: tf.Tensor,
         days_CL: tf.Tensor,
+        state_CD: tf.Tensor,
         own_CL2: tf.Tensor | None = None,
+        tiled: bool = True,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of the distinct items of each case.
 
@@ -59,7 +71,9 @@ class RepeatScores(tf.Module):
             item_CL: items of the history; below FIRST_ITEM they are left out
             steps_CL: age of each event in steps; a negative one is not part of the history
             days_CL: age of each event in days
+            state_CD: of the network; its length does not count
             own_CL2: of_items of the history's items, where somebody looked them up already
+            tiled: multiply in_tiles, so that a case's last bits are its own
 
         Returns:
             places [P, 2] as (case, item), int64, and their scores [P]
@@ -88,8 +102,11 @@ class RepeatScores(tf.Module):
         else:
             own_P2 = tf.gather_nd(own_CL2, where_P2)  # the same for all events of an item
             own_Q2 = tf.math.unsorted_segment_max(own_P2, of_P, tf.size(key_Q))
-        score_Q = self.bias + own_Q2[:, 0]
-        score_Q += tf.linalg.matvec(log_QK, self.weights)
+        multiply = in_tiles if tiled else tf.matmul
+        of_state_CG = multiply(tf.math.l2_normalize(state_CD, axis=1), self.state_kernel)
+        of_state_QG = tf.gather(of_state_CG, case_Q)
+        score_Q = self.bias + own_Q2[:, 0] + of_state_QG[:, 0]
+        score_Q += tf.reduce_sum(log_QK * (self.weights + of_state_QG[:, 1:]), axis=1)
         score_Q += own_Q2[:, 1] * tf.reduce_sum(log_QK, axis=1)
         return tf.stack([tf.cast(case_Q, tf.int64), item_Q], axis=1), score_Q
 

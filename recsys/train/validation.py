@@ -49,8 +49,8 @@ class TargetRanks:
         self._cases_at_once = max(1, scores_at_once // model.vocabulary_size // lanes)
         compiled = partial(tf.function, autograph=False)
         self._encode = compiled(self._encoded, input_signature=[batch])
-        integers, state_CD = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None])
-        vectors_VE = tf.TensorSpec([model.vocabulary_size, None])
+        integers, state_CD = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, model.width])
+        vectors_VE = tf.TensorSpec([model.vocabulary_size, model.width + 1])
         few = [batch, *[integers] * 4, state_CD, vectors_VE]
         self._rank = compiled(self._ranked, input_signature=few)
 

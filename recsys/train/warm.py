@@ -75,6 +75,7 @@ class WarmStart:
     def __init__(self, config: Config, dataset: Manifest) -> None:
         self.version = files.current(str(config.train.warm_start), made_by="jobs/train.py")
         former = yaml.safe_load(files.read_bytes(files.join(self.version, "config.yaml")))
+        self.other_seeds = config.train.ensemble_seeds
         self._check(former["train"], config.to_dict()["train"])
         self.dataset = dataset
         self.features = config.train.item_features
@@ -120,6 +121,11 @@ class WarmStart:
         """
         own = files.join(self.version, f"seed-{seed}", "best")
         folder = own if files.exists(own) else files.join(self.version, "best")
+        if folder != own and seed in self.other_seeds:
+            log.warning(
+                "train.ensemble_seeds: %s has no model of seed %d, which starts from the same one "
+                "as the first and will differ little from it", self.version, seed,
+            )  # fmt: skip
         variables = list(model.trainable_variables)
         arrays, about = checkpoints.read(folder, "best")
         _check_names(folder, about.get("variables"), variables)

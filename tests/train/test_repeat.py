@@ -9,14 +9,16 @@ def test_scores_equal_a_loop_over_the_formula() -> None:
     item = rng.integers(0, 6, size=(4, 9))
     steps = rng.integers(-1, 5, size=(4, 9))
     days = rng.uniform(0, 90, size=(4, 9)).astype(np.float32)
-    module = RepeatScores(vocabulary_size=6)
+    state = rng.normal(size=(4, 5)).astype(np.float32)
+    module = RepeatScores(vocabulary_size=6, width=5)
     for variable in module.trainable_variables:
         variable.assign(rng.normal(size=variable.shape))
-    places, scores = module(item, steps, days)
+    places, scores = module(item, steps, days, state)
     found = {
         tuple(place): score for place, score in zip(places.numpy(), scores.numpy(), strict=True)
     }
 
+    of_state = state / np.linalg.norm(state, axis=1)[:, None] @ module.state_kernel.numpy()
     lives = np.exp(module.log_half_lives.numpy())
     expected = {}
     for case in range(4):
@@ -28,7 +30,8 @@ def test_scores_equal_a_loop_over_the_formula() -> None:
             counts += [sum(2.0 ** (-days[case, e] / life) for e in events) for life in lives[3:]]
             logs = np.log(0.05 + np.array(counts))
             weights = module.weights.numpy() + module.item_weight.numpy()[index]
-            bias = module.bias.numpy() + module.item_bias.numpy()[index]
+            weights += of_state[case, 1:]
+            bias = module.bias.numpy() + module.item_bias.numpy()[index] + of_state[case, 0]
             expected[case, index] = bias + (weights * logs).sum()
 
     assert found.keys() == expected.keys()

@@ -179,6 +179,21 @@ def test_new_items_start_from_the_mean_of_those_that_were_learnt(folder: Path) -
     np.testing.assert_allclose(after[f"item-{GROWN - 1}"], learnt.mean(axis=0), atol=1e-6)
 
 
+def test_a_member_that_has_no_older_model_of_its_own_is_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = Train(embedding_size=4)
+    _publish_former(folder, train)
+    warm = replace(train, warm_start=_model(folder), ensemble_seeds=(5,))
+    trainer, own, _ = _trainer(folder, "grown", warm)
+    own.restore(trainer, "choice")
+    assert "train.ensemble_seeds" not in caplog.text
+    alone = replace(trainer.config.train, ensemble_seeds=())
+    other = replace(trainer, config=replace(trainer.config, seed=5, train=alone))
+    own.member(5).restore(other, "choice")
+    assert "has no model of seed 5, which starts from the same one as the first" in caplog.text
+
+
 def test_a_colour_starts_when_train_meets_it_and_stays_when_train_no_longer_does(
     folder: Path,
 ) -> None:
