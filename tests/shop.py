@@ -29,7 +29,7 @@ class Shop:
             "--events.path", f"[{folder}/input/events.csv]",
             "--items.path", f"[{folder}/input/products.json]",
             "--prepare.event_numbers", "{price: log}",
-            "--train.event_inputs", "[event_type, gap, session_start, dwell, hour, price]",
+            "--train.event_inputs", "[event_type, gap, session_start, dwell, hour, again, price]",
             "--train.epochs", "3",
             "--train.early_stopping_metric", "purchase_auc",
             "--train.embedding_size", "16",

@@ -13,8 +13,8 @@ ValidationMetric = Literal[
     "purchase_auc", "purchase_f1",
 ]  # fmt: skip
 EventInput = Literal[
-    "event_type", "gap", "session_start", "dwell", "hour", "weekday", "platform", "query",
-    "price", "quantity",
+    "event_type", "gap", "session_start", "dwell", "hour", "weekday", "again", "platform",
+    "query", "price", "quantity",
 ]  # fmt: skip
 
 
@@ -45,8 +45,8 @@ class Train:
             scores a table of items of their own, and own tables of the items' features
         event_inputs: what the network reads of an event besides its item: event_type; gap, the time
             since the step before; session_start; dwell, how long the step before was looked at
-            within its session; hour and weekday (UTC); platform; query, the words of a search;
-            price and quantity, of prepare.event_numbers
+            within its session; hour and weekday (UTC); again, whether its item came before;
+            platform; query, the words of a search; price and quantity, of prepare.event_numbers
         event_type_weights: event type to the weight of its targets in the loss; others have 1
         item_features: attributes of items, and of prepare.item_statistics popularity, conversion,
             recency and price_rank, whose vectors are added to an item's own

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from recsys.encoding import INPUTS
-from recsys.schemas import EVENT_NUMBERS
+from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM
 from recsys.train.batch import SECONDS_PER_DAY, Batch
 
 _SECONDS_PER_HOUR = 3600
@@ -21,7 +21,7 @@ _FIRST_WEEKDAY = 3
 # Inputs with an embedding that is added to the event's vector, but for these numbers of the step,
 # and for those of the event (EVENT_NUMBERS), each of which is multiplied with a vector of its own.
 _SIZES = {"hour": 24, "weekday": 7}
-_NUMBERS = ("gap", "session_start", "dwell")
+_NUMBERS = ("gap", "session_start", "dwell", "again")
 # Which inputs look at an array that every history has.
 _READERS = {
     "event_type": {"event_type"},
@@ -51,6 +51,15 @@ def arrays_of(name: str, inputs: Mapping[str, int]) -> tuple[str, ...]:
 def unread(names: Sequence[str]) -> set[str]:
     """The arrays that every history has, and which none of these inputs looks at."""
     return {array for array, readers in _READERS.items() if not readers & set(names)}
+
+
+def again(batch: Batch) -> tf.Tensor:
+    """Whether an earlier step of the row has the event's item [B, L], which is a known one."""
+    item_BL, step_BL = batch["item"], batch["step"]
+    is_same_BLL = item_BL[:, :, None] == item_BL[:, None, :]
+    is_earlier_BLL = (step_BL[:, None, :] >= 0) & (step_BL[:, None, :] < step_BL[:, :, None])
+    was_there_BL = tf.reduce_any(is_same_BLL & is_earlier_BLL, axis=2)
+    return tf.cast(was_there_BL & (item_BL >= FIRST_ITEM), tf.int32)
 
 
 class EventInputs:
@@ -124,8 +133,8 @@ class EventInputs:
 
     @staticmethod
     def _number(name: str, of_step: Callable[[str], tf.Tensor]) -> tf.Tensor:
-        if name == "session_start":
-            return of_step("session_start")
+        if name in ("session_start", "again"):
+            return of_step(name)
         gap_S = of_step("gap_seconds")
         if name == "gap":
             return tf.math.log1p(gap_S / SECONDS_PER_DAY)

@@ -15,7 +15,7 @@ from recsys.schemas import FIRST_ITEM, UNKNOWN
 from recsys.train.batch import Batch, Cases, before, flat_steps, step_days
 from recsys.train.candidates import Candidates
 from recsys.train.cells import Stack
-from recsys.train.inputs import EventInputs, unread
+from recsys.train.inputs import EventInputs, again, unread
 from recsys.train.noise import Noise
 from recsys.train.purchase import PurchaseHead
 from recsys.train.readout import Attention
@@ -126,6 +126,8 @@ class Recommender(tf.Module):
         event_BLD = self._read_items(batch)
         event_BLD = self.events.add_vectors(event_BLD, batch)
         event_BLD = _drop(event_BLD, self.train.embedding_dropout, noise)
+        if "again" in self.train.event_inputs:
+            batch = {**batch, "again": again(batch)}
         step_N, steps = flat_steps(batch["step"])
         rows = tf.shape(batch["step"])[0]
         segments = rows * steps

@@ -20,7 +20,7 @@ from recsys.train.progress import Metrics
 
 log = logging.getLogger(__name__)
 
-# By MLflow's own settings a server that says nothing keeps the other ranks waiting for many minutes.
+# By MLflow's own settings a server that says nothing keeps all ranks waiting for many minutes.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 

@@ -64,4 +64,5 @@ def _check(manifest: Manifest, group: GroupFile, columns: Sequence[str], error: 
             raise DataError(f"{url}: {name}: {EVEN}, found others") from error
     targets = pc.sum(pc.list_flatten(table["target"])).as_py() if "target" in columns else None
     if targets not in (None, group.targets):
-        raise DataError(f"{expected} and {group.targets} targets, found {targets} targets") from error
+        expected += f" and {group.targets} targets"
+        raise DataError(f"{expected}, found {targets} targets") from error

@@ -28,6 +28,7 @@ EVENT_INPUTS = (
     "event_type",
     "gap",
     "session_start",
+    "again",
     "dwell",
     "platform",
     "query",

@@ -8,7 +8,7 @@ from recsys.config import Config, Train
 from recsys.errors import ConfigError
 from recsys.manifest import Manifest
 from recsys.train.catalogue import read_catalogue
-from recsys.train.inputs import EventInputs, columns
+from recsys.train.inputs import EventInputs, again, columns
 
 
 def test_numbers_of_a_step() -> None:
@@ -21,6 +21,19 @@ def test_numbers_of_a_step() -> None:
     np.testing.assert_allclose(found[1], [0, np.log1p(1.5), 0], atol=1e-6)
     np.testing.assert_allclose(found[0], np.log1p(gap / 86400), atol=1e-6)
     assert EventInputs(("hour",), 4, {}, width=3).step_numbers(arrays.__getitem__) == []
+
+
+def test_what_came_in_an_earlier_step_comes_again() -> None:
+    batch = {
+        "item": tf.constant([[5, 6, 6, 5, 7, 0], [1, 1, 5, 5, 0, 0]]),
+        "step": tf.constant([[0, 1, 1, 2, 2, -1], [0, 1, 2, 3, -1, -1]]),
+    }
+    expected = [[0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0]]  # nobody knows of what is unknown
+    np.testing.assert_array_equal(again(batch), expected)
+    inputs = EventInputs(("again", "gap"), 4, {}, width=3)
+    arrays = {"again": tf.constant([0.0, 1.0]), "gap_seconds": tf.constant([0.0, 9.0])}
+    assert inputs.numbers == 2
+    np.testing.assert_array_equal(inputs.step_numbers(arrays.__getitem__)[1], [0.0, 1.0])
 
 
 def test_hour_and_weekday_are_those_of_utc() -> None:

@@ -20,7 +20,10 @@ ITEMS = 20
 @pytest.fixture(
     params=[
         {"repeat": True},
-        {"repeat": False, "event_inputs": ("event_type", "dwell", "hour", "weekday", "platform")},
+        {
+            "repeat": False,
+            "event_inputs": ("event_type", "dwell", "hour", "weekday", "again", "platform"),
+        },
         {"readout": "attention", "normalize": True},
         {"tied_output": False},
     ],
