@@ -35,7 +35,7 @@ _EPOCHS = 3
 
 def figures(config: Config, events: Path, more: list[str]) -> dict[str, float]:
     work = Path(config.paths.dataset).parent
-    given = ["--config", "conf/yoochoose64.yaml", f"--events.path=[{events}]"]
+    given = [f"--config={protocol.ROOT / 'conf' / 'yoochoose64.yaml'}", f"--events.path=[{events}]"]
     given += [*training.SETTINGS, f"--train.epochs={_EPOCHS}", *more]
     seconds, recalls = {}, {}
     for name, own in _WAYS.items():

@@ -39,7 +39,7 @@ def arguments(purpose: str | None, events: Path, items: Path | None = None) -> a
     line = argparse.ArgumentParser(
         description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    line.add_argument("--events", type=_path, default=events, help="the log")
+    line.add_argument("--events", type=_path, default=events.resolve(), help="the log")
     line.add_argument("--items", type=_path, help="the catalogue")
     line.add_argument(
         "--ranks", type=int, default=1, help="that horovodrun starts, and that share a batch"
@@ -52,13 +52,15 @@ def arguments(purpose: str | None, events: Path, items: Path | None = None) -> a
     line.add_argument("more", nargs="*", help="overrides of the configuration: --key=value")
     options, unknown = line.parse_known_args()
     options.more += unknown
-    if options.items is None and options.events == events:
+    if options.items is None and options.events == events.resolve():
         options.items = items
+    elif options.items is None and items is not None:
+        print("no --items: this log is taken without a catalogue", file=sys.stderr)
     return options
 
 
 def _path(text: str) -> Path:
-    return Path(text).absolute()
+    return Path(text).resolve()
 
 
 def run(conf: str, metrics: dict[str, str], options: argparse.Namespace) -> None:
@@ -87,7 +89,7 @@ def run(conf: str, metrics: dict[str, str], options: argparse.Namespace) -> None
 
 
 def _settings(conf: str, options: argparse.Namespace, work: Path) -> list[str]:
-    """What all jobs are told. Several ranks share the batch that one would have."""
+    """What all jobs are told. Several ranks share the batch and the lanes of one."""
     paths = [
         f"--paths.{name}={work / name}"
         for name in ("dataset", "model", "report", "recommendations")
@@ -96,8 +98,11 @@ def _settings(conf: str, options: argparse.Namespace, work: Path) -> list[str]:
     settings = ["--config", configured, *paths, f"--events.path=[{options.events}]"]
     settings += _WITHOUT_CATALOGUE if options.items is None else [f"--items.path=[{options.items}]"]
     settings += options.more
-    batch = parse(parser("train", ""), settings)[0].train.batch_targets_per_rank
-    return [*settings, f"--train.batch_targets_per_rank={max(1, batch // options.ranks)}"]
+    train = parse(parser("train", ""), settings)[0].train
+    batch, lanes = (
+        max(1, own // options.ranks) for own in (train.batch_targets_per_rank, train.lanes)
+    )
+    return [*settings, f"--train.lanes={lanes}", f"--train.batch_targets_per_rank={batch}"]
 
 
 def choose(settings: list[str], ranks: int, work: Path) -> dict[str, float]:

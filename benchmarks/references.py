@@ -83,6 +83,7 @@ SETTINGS = {
     ),
     "beauty": Evaluate(
         at=(5, 10, 20),
+        exclude_earlier=True,
         references=(
             "popular", "item_knn", "user_knn", "session_knn", "association_rules",
             "sequential_rules", "matrix_factorization", "content",

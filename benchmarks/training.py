@@ -28,6 +28,7 @@ SETTINGS = (
     "--train.readout=last",
     "--train.refit=false",
     "--train.cpu_threads=2",
+    "--train.lanes=1",
     "--train.batch_targets_per_rank=2048",
 )
 # Of the GEMM that the work is set against: float32, [2048, 100] times [100, 2048].

@@ -96,7 +96,7 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
         (["--train.ensemble_seeds=[-1]"], "train.ensemble_seeds: expected seeds of 0 or more"),
         (
             ["--train.early_stopping_metric=purchase_f1"],
-            "train.early_stopping_metric: expected one of the lists where train.purchase_weight is",
+            "train.early_stopping_metric: expected recall, ndcg or mrr where train.purchase_weight",
         ),
         (["--train", "3"], "train: expected a section of keys, found '3'"),
         (["--events.latest", "soon"],

@@ -85,9 +85,20 @@ def test_a_log_has_its_own_catalogue_or_none(
     assert options.events.is_absolute()
 
 
+def test_another_way_to_write_a_path_is_no_other_log(
+    protocol: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "argv", ["beauty.py", "--events", "../events.parquet"])
+    items = tmp_path / "items.parquet"
+    assert protocol.arguments("", tmp_path / "events.parquet", items).items == items
+
+
 @pytest.mark.parametrize(("ranks", "targets"), [(1, 1024), (2, 512)])
 def test_ranks_share_the_batch(
     protocol: ModuleType, tmp_path: Path, ranks: int, targets: int
 ) -> None:
     settings = protocol._settings("yoochoose64", _options(tmp_path, "both", ranks), tmp_path)
     assert settings[-1] == f"--train.batch_targets_per_rank={targets}"
+    assert settings[-2] == f"--train.lanes={2 // ranks}"

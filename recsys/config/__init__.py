@@ -98,6 +98,12 @@ class Config:
             f"seeds other than seed ({self.seed})",
             self.train.ensemble_seeds,
         )
+        require(
+            self.ranking.exclude_history or not self.evaluate.exclude_earlier,
+            "evaluate.exclude_earlier",
+            "false without ranking.exclude_history",
+            self.evaluate.exclude_earlier,
+        )
         # Kept days have the ids of the persons that the table named then.
         may_keep = not self.events.identities.path or self.prepare.days == "whole"
         require(may_keep, "prepare.days", "whole beside events.identities.path", self.prepare.days)

@@ -36,8 +36,8 @@ class Evaluate:
             counts them against every system that does not list them, drop leaves them out for all,
             and cases that have no others
         exclude_earlier: where ranking.exclude_history is true, leave out what came before the
-            history's latest events, too, as published protocols do; score.rules.leave_out does so
-            for the lists of score
+            history's latest events, too, as published protocols do; validation, which chooses the
+            epoch, leaves out the latest alone, and score.rules.leave_out does so for score's lists
         resamples: how often users are drawn again for the 95 % intervals
         floors: what figures must reach, or the job exits 4 after it has written the report:
             recall@20, recall@20 over popular (a margin), recall@20 in users=new (a slice), or both;

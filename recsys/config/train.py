@@ -52,16 +52,16 @@ class Train:
             recency and price_rank, whose vectors are added to an item's own
         normalize: give item vectors and states length 1, and scores no bias for popularity
         scale: of the scores between vectors of length 1
-        repeat: learn how often and how lately bought items are bought again
+        repeat: learn how often and how lately bought items are bought again, and after what
         embedding_dropout: share of an event's vector that is zeroed in training
         input_dropout: share of a step's input that is zeroed in training
         state_dropout: share of the state that is zeroed in training before items are scored
         augment: how the sequences that training reads are changed anew in every epoch
         loss: cross_entropy, bpr_max or top1_max
         bpr_max_regularization: weight of the negatives' squared scores in bpr_max
-        negatives: items drawn for a step, for its targets to be set against; 0 takes all, or, with
-            negatives_from_batch, those of the batch alone. In the cross-entropy their scores are
-            corrected by the chance to be drawn (logQ)
+        negatives: items drawn for a step, for its targets to be set against; 0 takes all that is
+            trained on, or, with negatives_from_batch, those of the batch alone. In the
+            cross-entropy their scores are corrected by the chance to be drawn (logQ)
         negatives_power: they are drawn by popularity to this power
         negatives_from_batch: the targets of a step's other cases on the same rank are negatives,
             too
@@ -176,8 +176,8 @@ class Train:
                 self.average_checkpoints)  # fmt: skip
         metric = self.early_stopping_metric
         require(self.purchase_weight > 0 or not metric.startswith("purchase_"),
-                "train.early_stopping_metric", "one of the lists where train.purchase_weight is 0",
-                metric)  # fmt: skip
+                "train.early_stopping_metric",
+                "recall, ndcg or mrr where train.purchase_weight is 0", metric)  # fmt: skip
         seeds = self.ensemble_seeds
         require(len({*seeds}) == len(seeds) and min(seeds, default=0) >= 0,
                 "train.ensemble_seeds", "seeds of 0 or more that differ", seeds)  # fmt: skip

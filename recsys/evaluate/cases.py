@@ -155,6 +155,7 @@ class Batch:
         before_NL = self.arrays["step"][self.row] < self.step[:, None]
         return np.where(before_NL, self.arrays["item"][self.row], 0).astype(np.int32)
 
+    @cached_property
     def whole_items(self) -> Ints:
         """The distinct items of each case's history, as far as is known [N, most of them], then 0.
 

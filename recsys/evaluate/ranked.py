@@ -170,7 +170,7 @@ def rank(scores_NV: Scores, batch: Batch, lists: Lists, length: int) -> Best:
     case_P, target_P = batch.target_case.astype(np.int32), batch.target_item
     left_out: tuple[Ints, ...] = ()
     if lists.exclude_history:
-        left_out = (batch.whole_items() if lists.exclude_earlier else batch.window_items(),)
+        left_out = (batch.whole_items if lists.exclude_earlier else batch.window_items(),)
     # Few lengths, for each of which a graph is made.
     most_targets = 1 << int(np.bincount(case_P).max() - 1).bit_length()
     make = ranking.compiled_listing(

@@ -1,4 +1,4 @@
-"""The items that a step of training scores as negatives: all of them, or a sample.
+"""The items that a step of training scores as negatives: all that it met, or a sample.
 
 Shapes: V vocabulary, K candidates, P targets.
 """
@@ -20,7 +20,8 @@ class Candidates:
     """Distinct items, by rising index, against which every case of a batch is scored.
 
     Args:
-        item_K: their indexes; None stands for the whole vocabulary
+        item_K: their indexes; None stands for the whole vocabulary, of which a model
+            leaves out what training never meets
         correction_K: log of the chance of each to be a candidate, which is taken from its score;
             None where none is
     """

@@ -28,9 +28,9 @@ _SENDERS = ("horovod", "gloo", "nccl")
 
 
 class _OnDisk(State):
-    """Nothing in memory: what a rank that goes on needs is in the run's checkpoints."""
+    """Nothing in memory but where the run is: what a rank that goes on needs is in checkpoints."""
 
-    # Which the run publishes at its end.
+    # Which the run publishes at its end; "" as long as no rank has written to it.
     version = ""
 
     def save(self) -> None:
@@ -40,7 +40,8 @@ class _OnDisk(State):
         pass
 
     def sync(self) -> None:
-        pass
+        told = hvd.allgather_object(self.version, name="version")
+        self.version = next((version for version in told if version), "")
 
 
 _state: _OnDisk | None = None

@@ -18,6 +18,9 @@ _SECONDS_PER_MINUTE = 60.0
 # 1970-01-01 was a Thursday.
 _FIRST_WEEKDAY = 3
 
+# More than a vocabulary has.
+_MOST_ITEMS = 2**31
+
 # Inputs with an embedding that is added to the event's vector, but for these numbers of the step,
 # and for those of the event (EVENT_NUMBERS), each of which is multiplied with a vector of its own.
 _SIZES = {"hour": 24, "weekday": 7}
@@ -56,10 +59,14 @@ def unread(names: Sequence[str]) -> set[str]:
 def again(batch: Batch) -> tf.Tensor:
     """Whether an earlier step of the row has the event's item [B, L], which is a known one."""
     item_BL, step_BL = batch["item"], batch["step"]
-    is_same_BLL = item_BL[:, :, None] == item_BL[:, None, :]
-    is_earlier_BLL = (step_BL[:, None, :] >= 0) & (step_BL[:, None, :] < step_BL[:, :, None])
-    was_there_BL = tf.reduce_any(is_same_BLL & is_earlier_BLL, axis=2)
-    return tf.cast(was_there_BL & (item_BL >= FIRST_ITEM), tf.int32)
+    row_B1 = tf.range(tf.shape(item_BL, tf.int64)[0])[:, None]
+    key_BL = row_B1 * _MOST_ITEMS + tf.cast(item_BL, tf.int64)
+    key_Q, of_N = tf.unique(tf.reshape(key_BL, [-1]))
+    # The latest backwards: TensorFlow Lite has this operation.
+    backwards_N = tf.reshape(-step_BL, [-1])
+    first_Q = -tf.math.unsorted_segment_max(backwards_N, of_N, tf.size(key_Q))
+    first_BL = tf.reshape(tf.gather(first_Q, of_N), tf.shape(step_BL))
+    return tf.cast((step_BL > first_BL) & (item_BL >= FIRST_ITEM), tf.int32)
 
 
 class EventInputs:
@@ -127,7 +134,8 @@ class EventInputs:
         """The numbers of every step, each [S].
 
         Args:
-            of_step: from the name of an array to its value of each step [S]
+            of_step: from the name of an array, of which `again` is one, to its value of each
+                step [S]
         """
         return [self._number(name, of_step) for name in self._numbers]
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Config
+from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
 from recsys.train import batches, exchange, finite, ranks, unreadable
@@ -250,14 +251,28 @@ def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) 
         trainer: this rank's
         progress: where to go on
         save: called with the progress after every so many steps, and after every epoch
+
+    Raises:
+        DataError: the metric that chooses the epoch is no number
     """
     while not _is_over(trainer, progress):
         metrics = {"epoch": progress.epoch, **trainer.train_epoch(progress, save)}
         if "valid" not in trainer.splits:
             metrics |= trainer.validate()
+            _check_chosen_by(trainer, metrics)
         progress = Progress(progress.epoch + 1, history=[*progress.history, metrics])
         save(progress)
     return progress
+
+
+def _check_chosen_by(trainer: Trainer, metrics: Metrics) -> None:
+    name = trainer.config.train.early_stopping_metric
+    if not np.isfinite(metrics[name]):
+        raise DataError(
+            f"train.early_stopping_metric: expected a number of {trainer.manifest.url} for {name}, "
+            f"found {metrics[name]}; of the targets in validation that the model knows some must "
+            "be bought, and others not"
+        )
 
 
 def _is_over(trainer: Trainer, progress: Progress) -> bool:

@@ -127,7 +127,8 @@ class Recommender(tf.Module):
         event_BLD = self.events.add_vectors(event_BLD, batch)
         event_BLD = _drop(event_BLD, self.train.embedding_dropout, noise)
         if "again" in self.train.event_inputs:
-            batch = {**batch, "again": again(batch)}
+            known_only = {**batch, "item": self.known_only(batch["item"])}
+            batch = {**batch, "again": again(known_only)}
         step_N, steps = flat_steps(batch["step"])
         rows = tf.shape(batch["step"])[0]
         segments = rows * steps

@@ -50,7 +50,8 @@ class ItemTower(tf.Module):
 
     A category adds its embedding, a list of categories the mean of theirs, numbers a linear
     projection. An item that train has not seen still has the vectors of its features. A value that
-    no item of train has is as none: its row is of zeros and stays so, if no warm start fills it.
+    no item of train has is as none: its row is of zeros and stays so, if no warm start fills it,
+    since items that training never meets are neither read nor set against targets.
 
     Args:
         catalogue: the features of every item

@@ -46,6 +46,9 @@ _OTHER_TABLES = {
     "conversion_projection": "conversion",
 }
 
+# Variables that start at zero, and that older models do not have.
+_LATER = ("state_kernel",)
+
 Values = npt.NDArray[Any]
 
 
@@ -128,6 +131,7 @@ class WarmStart:
             )  # fmt: skip
         variables = list(model.trainable_variables)
         arrays, about = checkpoints.read(folder, "best")
+        arrays = _with_later(arrays, about.get("variables"), variables)
         _check_names(folder, about.get("variables"), variables)
         former_items = arrays[_place(model.tower.embedding, variables)]
         rows = self._rows(model, arrays)
@@ -176,8 +180,29 @@ def names(variables: Sequence[tf.Variable]) -> list[str]:
     return [str(variable.name).split(":")[0] for variable in variables]
 
 
+def _with_later(
+    arrays: Sequence[Values], found: object, variables: Sequence[tf.Variable]
+) -> list[Values]:
+    """The arrays of a model from before there was a variable, with zeros for it and its slots."""
+    arrays, count = list(arrays), len(variables)
+    if found != _early_names(variables) or found == names(variables):
+        return arrays
+    for place, name in enumerate(names(variables)):
+        if name in _LATER:
+            nothing = np.zeros(variables[place].shape, np.float32)
+            arrays.insert(place, nothing)
+            # Behind the variables and the number of steps come the slots of each.
+            for start in range(count + 1, len(arrays), count):
+                arrays.insert(start + place, nothing)
+    return arrays
+
+
+def _early_names(variables: Sequence[tf.Variable]) -> list[str]:
+    return [name for name in names(variables) if name not in _LATER]
+
+
 def _check_names(folder: str, found: object, variables: Sequence[tf.Variable]) -> None:
-    if found != names(variables):
+    if found not in (names(variables), _early_names(variables)):
         raise DataError(
             f"{folder}: expected the weights {', '.join(names(variables))}, found {found}"
         )

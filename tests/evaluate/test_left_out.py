@@ -36,4 +36,4 @@ def test_lists_leave_out_the_history(whole: bool) -> None:
     # A target that was there before is a miss.
     ranks = [4, 4, 0, 2, 6] if not whole else [2, 2, 0, 0, 6]
     assert cases.column("ranks").to_pylist() == [[rank] for rank in ranks]
-    assert (batch.whole_items() == PADDING).any()
+    assert (batch.whole_items == PADDING).any()

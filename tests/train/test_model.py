@@ -255,9 +255,9 @@ def test_items_that_nobody_learns_are_not_listed() -> None:
 def test_items_that_are_not_known_yet_are_the_unknown_one() -> None:
     known = FIRST_ITEM + 4
     size = ITEMS + FIRST_ITEM
-    model = Recommender(
-        Train(embedding_size=4), Catalogue(size, 4, np.ones(size, np.int64), known_size=known), 1
-    )
+    train = Train(embedding_size=4, event_inputs=("event_type", "gap", "again"))
+    catalogue = Catalogue(size, 4, np.ones(size, np.int64), known_size=known)
+    model = Recommender(train, catalogue, 1)
     rows = {name: tf.constant(values) for name, values in _rows().items()}
     unknown = {**rows, "item": tf.where(rows["item"] < known, rows["item"], 1)}
     row, step, *_ = target_cases(rows)

@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 from recsys import files
 from recsys.config import Config, Paths, Train
 from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
-from recsys.train import pipeline
+from recsys.train import checkpoints, pipeline
 from recsys.train.batches import Shard
 from recsys.train.loop import Trainer
 from recsys.train.run import MODEL, Run
@@ -177,6 +178,28 @@ def test_new_items_start_from_the_mean_of_those_that_were_learnt(folder: Path) -
     after = _by_name(trainer.model.tower.embedding.numpy(), GROWN)
     learnt = former.model.tower.embedding.numpy()[FIRST_ITEM + 5 :]
     np.testing.assert_allclose(after[f"item-{GROWN - 1}"], learnt.mean(axis=0), atol=1e-6)
+
+
+def test_an_older_model_lacks_what_was_thought_of_later(folder: Path) -> None:
+    train = Train(embedding_size=4)
+    former = _publish_former(folder, train)
+    best = files.join(files.current(_model(folder), ""), "best")
+    arrays, about = checkpoints.read(best, "best")
+    place, count = about["variables"].index("state_kernel"), len(about["variables"])
+    gone = {place, count + 1 + place, 2 * count + 1 + place}
+    kept = [tf.Variable(own) for number, own in enumerate(arrays) if number not in gone]
+    about["variables"].remove("state_kernel")
+    checkpoints.save(best, "best", kept, about)
+    trainer, own, _ = _trainer(folder, "grown", replace(train, warm_start=_model(folder)))
+    own.restore(trainer, "choice")
+    assert trainer.optimizer.steps.numpy() == 77
+    slots = trainer.optimizer.state()[1:]
+    for number, now in enumerate([*trainer.variables, *slots]):
+        old = [*former.variables, *former.optimizer.state()[1:]][number]
+        if number % count == place:
+            assert not now.numpy().any()
+        elif ITEMS + FIRST_ITEM not in old.shape:
+            np.testing.assert_array_equal(now, old)
 
 
 def test_a_member_that_has_no_older_model_of_its_own_is_named(
