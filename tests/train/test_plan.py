@@ -44,7 +44,7 @@ def test_lanes_hold_the_gradients_of_a_whole_catalogue_apart(dataset_place: Path
 
     one = gradients("--train.embedding_size", "512", "--train.negatives", "0")
     two = gradients("--train.embedding_size", "512", "--train.negatives", "0", "--train.lanes", "2")
-    assert two == pytest.approx(2 * one, abs=0.1)
+    assert two == pytest.approx(2 * one, abs=0.15)  # both are rounded to a tenth
     sampled = ("--train.embedding_size", "512", "--train.negatives", "10", "--train.lanes", "2")
     assert gradients(*sampled) == one
 
