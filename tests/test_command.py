@@ -98,6 +98,10 @@ def test_default_yaml_documents_every_key_and_changes_none() -> None:
             ["--train.early_stopping_metric=purchase_f1"],
             "train.early_stopping_metric: expected recall, ndcg or mrr where train.purchase_weight",
         ),
+        (
+            ["--evaluate.exclude_earlier=true"],
+            "evaluate.exclude_earlier: expected false without ranking.exclude_history, found True",
+        ),
         (["--train", "3"], "train: expected a section of keys, found '3'"),
         (["--events.latest", "soon"],
          "events.latest: expected a date or time in ISO 8601, found 'soon'"),
