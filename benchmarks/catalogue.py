@@ -30,9 +30,9 @@ from recsys.schemas import FIRST_ITEM
 from recsys.train import optimizer, ranks
 from recsys.train.batches import Shard
 from recsys.train.candidates import Sampler
-from recsys.train.loop import Trainer
 from recsys.train.model import Recommender
 from recsys.train.tower import Catalogue
+from recsys.train.trainer import Trainer
 
 _FEW = 50_000
 _TARGETS = 1024

@@ -37,7 +37,7 @@ from recsys.config import Config
 if TYPE_CHECKING:
     from recsys.train.batch import Batch
     from recsys.train.batches import Shard
-    from recsys.train.loop import Trainer
+    from recsys.train.trainer import Trainer
 
 _ROUNDS = 5
 _STEPS = 40

@@ -54,11 +54,11 @@ from recsys import manifest  # noqa: E402
 from recsys.config import Config  # noqa: E402
 from recsys.train import batches, exchange, pipeline, ranks  # noqa: E402
 from recsys.train.batch import Batch, before, lanes  # noqa: E402
-from recsys.train.loop import Trainer, fit  # noqa: E402
 from recsys.train.objective import drawn, learnt  # noqa: E402
 from recsys.train.optimizer import Gradient  # noqa: E402
 from recsys.train.progress import Metrics, Progress  # noqa: E402
 from recsys.train.run import Run  # noqa: E402
+from recsys.train.trainer import Trainer, fit  # noqa: E402
 
 _LOADING_SECONDS = time.monotonic() - _STARTED
 

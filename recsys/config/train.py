@@ -70,6 +70,9 @@ class Train:
             item that comes next is bought in the session; 0 has no such head
         early_stopping_metric: the validation metric that chooses the epoch; purchase_auc and
             purchase_f1 are of the second head
+        max_minutes: that training, validation and refit may take; when an epoch has shown how long
+            it takes, they become as many as fit, and the learning rate decays to the last of them.
+            0 sets no limit
         patience_epochs: epochs without a better metric before training stops
         average_checkpoints: the mean of the weights of so many last checkpoints, where validation
             finds it better than the best epoch; 0 takes no mean
@@ -135,6 +138,7 @@ class Train:
     basket_power: float = 0.0
     purchase_weight: float = 0.0
     early_stopping_metric: ValidationMetric = "recall@20"
+    max_minutes: float = 0.0
     patience_epochs: int = 2
     average_checkpoints: int = 0
     ensemble_seeds: tuple[int, ...] = ()
@@ -168,7 +172,7 @@ class Train:
             require(0 <= value < 1, f"train.{key}", "a share from 0 to below 1", value)
         for key in ("negatives", "negatives_power", "basket_power", "purchase_weight",
                     "checkpoint_steps", "l1", "l2", "bpr_max_regularization", "warmup_steps",
-                    "average_checkpoints", "cpu_threads"):  # fmt: skip
+                    "average_checkpoints", "cpu_threads", "max_minutes"):  # fmt: skip
             value = getattr(self, key)
             require(value >= 0, f"train.{key}", "0 or more", value)
         require(self.average_checkpoints <= self.keep_checkpoints, "train.average_checkpoints",

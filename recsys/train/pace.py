@@ -100,6 +100,11 @@ class Pace:
         self._next_line = clock() + _SECONDS_BETWEEN_LINES
         self._bar = tqdm(disable=True)
 
+    def plan(self, work: Work) -> None:
+        """Takes the place of what was to be done."""
+        self._work = work
+        self._validations = work.epochs - self._epoch if work.is_validated else 0
+
     def begin(self, epoch: int, done: int) -> None:
         """Starts an epoch, from 1, of which so many steps are done already."""
         self._epoch, self._done = epoch, done

@@ -14,11 +14,12 @@ from recsys.train.batches import Shard
 from recsys.train.candidates import Sampler
 from recsys.train.catalogue import read_catalogue
 from recsys.train.ensemble import Ensemble
-from recsys.train.loop import Trainer, fit
+from recsys.train.fit import fit
 from recsys.train.model import Recommender
 from recsys.train.progress import Metrics, Progress
 from recsys.train.purchase import check_labels
 from recsys.train.run import Run, Stage
+from recsys.train.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def _train(
     if config.train.average_checkpoints:
         chosen = or_mean(trainer, own, chosen, progress.epoch - 1)
     if config.train.refit:
-        trainer = build(config, dataset, shard, ("train", "valid"), int(chosen["epoch"]))
+        # The rate decays over as many epochs as it did before.
+        trainer = build(trainer.config, dataset, shard, ("train", "valid"), int(chosen["epoch"]))
         _fit(trainer, own, "refit")
         if own is not None and "averaged" in chosen:
             own.take_mean(trainer, "refit")

@@ -15,8 +15,8 @@ from recsys.texts import table
 from recsys.train import batches, tracking
 from recsys.train.batches import Shard
 from recsys.train.cross_entropy import CASES_AT_ONCE
-from recsys.train.loop import Trainer
 from recsys.train.pipeline import build
+from recsys.train.trainer import Trainer
 from recsys.train.validation import SCORES_AT_ONCE
 from recsys.train.warm import ITEM_TABLES, WarmStart, names
 
@@ -85,7 +85,9 @@ def _lines(config: Config, dataset: Manifest, trainer: Trainer) -> Iterator[str]
 def _stages(config: Config) -> str:
     """What is trained one after the other."""
     train, seeds = config.train, len(config.train.ensemble_seeds) + 1
-    stages = f"at most {train.epochs} epochs, of which {train.early_stopping_metric} chooses one"
+    fewer = f" (fewer where {train.max_minutes:g} minutes are short)" if train.max_minutes else ""
+    stages = f"at most {train.epochs} epochs{fewer}, of which {train.early_stopping_metric} "
+    stages += "chooses one"
     if train.average_checkpoints:
         stages += f", or the mean of the last {train.average_checkpoints} checkpoints"
     if train.refit:

@@ -22,6 +22,7 @@ class Progress:
         rows: read in them, by all ranks
         loss_sum: of them, by all ranks
         weight_sum: of their targets, by all ranks
+        seconds: that they took, of all ranks together
         history: the metrics of the epochs that are done
     """
 
@@ -31,6 +32,7 @@ class Progress:
     rows: float = 0.0
     loss_sum: float = 0.0
     weight_sum: float = 0.0
+    seconds: float = 0.0
     history: list[Metrics] = field(default_factory=list)
 
     def best(self, metric: str) -> Metrics | None:

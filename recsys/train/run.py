@@ -19,9 +19,9 @@ from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
 from recsys.train import best_weights, checkpoints, exports, identity, launcher, tracking
 from recsys.train.curves import draw_curves
-from recsys.train.loop import Trainer
 from recsys.train.progress import Metrics, Progress
 from recsys.train.tracking import Mlflow
+from recsys.train.trainer import Trainer
 from recsys.train.warm import VOCABULARIES, WarmStart, names, vocabularies
 
 log = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from recsys.schemas import BOUGHT
 from recsys.train import batches, exchange, pipeline, ranks
 from recsys.train.batch import Batch, joined
 from recsys.train.batches import Shard
-from recsys.train.loop import Trainer
 from recsys.train.model import Recommender
 from recsys.train.objective import batch_loss
 from recsys.train.progress import Progress
 from recsys.train.run import Run
 from recsys.train.tower import Catalogue
+from recsys.train.trainer import Trainer
 
 TRAIN = Train(embedding_size=8, cpu_threads=1, purchase_weight=0.7)
 # Without what each rank draws on its own.

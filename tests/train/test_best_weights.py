@@ -17,7 +17,7 @@ from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.train import best_weights, checkpoints, exports, pipeline
 from recsys.train.batches import Shard
-from recsys.train.loop import Trainer
+from recsys.train.trainer import Trainer
 from tests.data import configuration
 
 ENDS = ["epoch-00002-step-000000000", "epoch-00003-step-000000000"]  # after epochs 1 and 2

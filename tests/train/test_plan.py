@@ -19,11 +19,12 @@ def test_a_plan_says_what_every_rank_would_do(
         "--paths.dataset", str(dataset_place), "--train.batch_targets_per_rank", "20",
         "--train.embedding_size", "8", "--train.negatives", "10", "--train.repeat", "false",
         "--train.epochs", "7", "--train.refit", "true", "--train.ensemble_seeds", "[2, 3]",
-        "--train.tied_output", str(is_tied).lower(),
+        "--train.tied_output", str(is_tied).lower(), "--train.max_minutes", "90",
     )  # fmt: skip
     told = plan(config)
     rows = [line.split() for line in told.splitlines()]
-    assert "at most 7 epochs, of which recall@20 chooses one; then as many as are chosen" in told
+    of_time = "at most 7 epochs (fewer where 90 minutes are short), of which recall@20 chooses one"
+    assert f"{of_time}; then as many as are chosen" in told
     assert "this for each of 3 seeds" in told
     for ranks in (1, 2, 4):
         steps = batches.steps_per_epoch(dataset, ("train",), ranks, 20)

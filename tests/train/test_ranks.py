@@ -14,9 +14,9 @@ from recsys.train import batches, checkpoints, pipeline
 from recsys.train.batch import joined
 from recsys.train.batches import Shard
 from recsys.train.ensemble import Ensemble
-from recsys.train.loop import Trainer
 from recsys.train.objective import batch_loss
 from recsys.train.schedule import learning_rate
+from recsys.train.trainer import Trainer
 from tests.processes import ROOT, horovod_command, horovodrun, run
 from tests.train.gradient_of_rank import build, together, uneven
 

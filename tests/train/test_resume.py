@@ -23,9 +23,9 @@ from recsys.manifest import GroupFile, Manifest
 from recsys.schemas import FIRST_ITEM
 from recsys.train import batches, checkpoints, pipeline, run
 from recsys.train.batches import Shard
-from recsys.train.loop import Trainer
 from recsys.train.progress import Metrics, Progress
 from recsys.train.run import Run
+from recsys.train.trainer import Trainer
 from recsys.train.watch import Others, Watch
 from tests.data import configuration
 
@@ -328,8 +328,13 @@ def test_each_batch_that_is_done_is_waited_for_alone_and_by_all_ranks_together(
     monkeypatch.setattr(trainer, "train_step", step)
     monkeypatch.setattr(trainer, "watch", _Noted())
     done = len(rows) - 2
-    trainer.train_epoch(Progress(step=done, ranks=1, rows=sum(rows[:done])), lambda _: None)
+    before = Progress(step=done, ranks=1, rows=sum(rows[:done]), seconds=1000.0)
+    metrics = trainer.train_epoch(before, lambda _: None)
     assert trained == rows[-2:]
+    # The epoch took what it took before it was stopped, too.
+    assert 1000 < metrics["train_seconds"] < 1100
+    targets = dataset.splits["train"].targets
+    assert metrics["events_per_second"] == pytest.approx(targets / metrics["train_seconds"])
     waits = trainer.watch.waits
     assert [wait for wait in waits if "of which came" in wait] == [
         f"rank 0: expected a batch of train of {dataset.url}, {number} of which came"

@@ -13,8 +13,8 @@ from recsys.manifest import Manifest
 from recsys.train import batches, pipeline
 from recsys.train.batch import Batch
 from recsys.train.batches import Shard
-from recsys.train.loop import Trainer
 from recsys.train.optimizer import Optimizer
+from recsys.train.trainer import Trainer
 from tests.data import configuration
 
 RATE = 0.1

@@ -22,10 +22,10 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
-from recsys.train import loop, pipeline
+from recsys.train import fit, pipeline
 from recsys.train.batches import Shard
-from recsys.train.loop import Trainer
 from recsys.train.progress import Progress
+from recsys.train.trainer import Trainer
 from recsys.train.watch import Watch
 from tests.data import configuration
 from tests.processes import run
@@ -197,9 +197,9 @@ def test_a_row_group_in_place_of_another_is_named(config: Config, tmp_path: Path
 
 def test_a_metric_that_is_no_number_chooses_no_epoch(config: Config, dataset: Manifest) -> None:
     trainer = _trainer(config, dataset)
-    loop._check_chosen_by(trainer, {"recall@20": 0.0, "purchase_auc": float("nan")})
+    fit._check_chosen_by(trainer, {"recall@20": 0.0, "purchase_auc": float("nan")})
     with pytest.raises(DataError, match=r"expected a number of .* for recall@20, found nan"):
-        loop._check_chosen_by(trainer, {"recall@20": float("nan")})
+        fit._check_chosen_by(trainer, {"recall@20": float("nan")})
 
 
 def test_a_reader_that_takes_too_long_is_named(config: Config, dataset: Manifest) -> None:

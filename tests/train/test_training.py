@@ -20,9 +20,9 @@ from recsys.manifest import Manifest
 from recsys.train import checkpoints, elastic, pipeline
 from recsys.train.batch import target_cases
 from recsys.train.batches import COLUMNS, Shard
-from recsys.train.loop import Trainer
 from recsys.train.progress import METRICS
 from recsys.train.run import Run
+from recsys.train.trainer import Trainer
 from recsys.train.watch import Watch
 
 ALONE = Shard(0, 1)

@@ -17,8 +17,8 @@ from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
 from recsys.train import checkpoints, pipeline
 from recsys.train.batches import Shard
-from recsys.train.loop import Trainer
 from recsys.train.run import MODEL, Run
+from recsys.train.trainer import Trainer
 from recsys.train.warm import VOCABULARIES, WarmStart, vocabularies
 from tests.datasets import write_dataset
 

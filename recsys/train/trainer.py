@@ -1,4 +1,4 @@
-"""Epochs: train, validate, keep the best, stop in time, go on where a run was stopped."""
+"""A model in training on one rank: its steps, its epochs, its validation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Config
-from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
 from recsys.train import batches, exchange, finite, ranks, unreadable
@@ -27,7 +26,7 @@ from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.objective import batch_loss, penalized
 from recsys.train.optimizer import Gradient, Optimizer
-from recsys.train.pace import Pace, work_of
+from recsys.train.pace import Pace, Work, work_of
 from recsys.train.progress import METRICS, Metrics, Progress, metric_sums
 from recsys.train.rollcall import Others
 from recsys.train.schedule import learning_rate, length_factor
@@ -67,6 +66,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         train = self.config.train
+        self._targets = sum(self.manifest.splits[split].targets for split in self.splits)
         self.variables = list(self.model.trainable_variables)
         self.steps_per_epoch = batches.steps_per_epoch(
             self.manifest, self.splits, self.shard.ranks, train.batch_targets_per_rank
@@ -76,13 +76,22 @@ class Trainer:
         self.columns = (*self.model.reads, "target", *label, *weight)
         batch = {name: spec(name) for name in self.columns}
         self.watch = Watch(train.stall_seconds)
-        work = work_of(self.manifest, train, self.shard.ranks, self.splits, self.epochs)
-        self.pace = Pace(work, self.shard.ranks, shown=self.shard.rank == 0)
+        self.pace = Pace(self._work(), self.shard.ranks, shown=self.shard.rank == 0)
         compiled = partial(tf.function, autograph=False)
         self.train_step = compiled(self.train_batch, input_signature=[batch, _RATE])
         self.ranks_of = TargetRanks(
             self.model, self.config.ranking.exclude_history, batch, lanes=train.lanes
         )
+
+    def _work(self) -> Work:
+        train, ranks = self.config.train, self.shard.ranks
+        return work_of(self.manifest, train, ranks, self.splits, self.epochs)
+
+    def plan(self, epochs: int) -> None:
+        """Trains for so many epochs, over which the learning rate decays, and later stages, too."""
+        self.config = replace(self.config, train=replace(self.config.train, epochs=epochs))
+        self.epochs = epochs
+        self.pace.plan(self._work())
 
     def make_graph(self) -> None:
         """Makes that of a step, which takes seconds, before others wait for it."""
@@ -114,8 +123,8 @@ class Trainer:
         return tf.stack([loss_sum, weight_sum, norm])  # to be waited for and copied once
 
     def _length_factor(self, batch: Batch) -> tf.Tensor:
-        splits = [self.manifest.splits[split] for split in self.splits]
-        mean = sum(split.targets for split in splits) / sum(split.rows for split in splits)
+        rows = sum(self.manifest.splits[split].rows for split in self.splits)
+        mean = self._targets / rows
         sums = tf.stack([tf.reduce_sum(batch["target"]), tf.shape(batch["item"])[0]])
         if self.shard.ranks > 1:
             sums = ranks.sum_tensor(sums, "lengths")
@@ -134,27 +143,25 @@ class Trainer:
 
     def train_epoch(self, progress: Progress, every: Callable[[Progress], None]) -> Metrics:
         """The rest of an epoch on this rank; `every` is called when a checkpoint is due."""
-        train, started, first = self.config.train, time.monotonic(), progress.step
+        train, since = self.config.train, time.monotonic()
         own = np.zeros(3)  # rows, loss_sum, weight_sum since the last sum over the ranks
         self.pace.begin(progress.epoch, progress.step)
         with self._opened(self.splits, self._seed(progress)) as epoch:
-            self._pass_over(epoch, progress)
+            since += self._pass_over(epoch, progress)
             for batch in epoch:
                 own += self._step(batch, progress)
                 progress.step, progress.ranks = progress.step + 1, self.shard.ranks
                 self.pace.step(int(np.count_nonzero(batch["target"])))
                 if train.checkpoint_steps and progress.step % train.checkpoint_steps == 0:
-                    self._add(progress, own, f"sums-{progress.epoch}-{progress.step}")
+                    since = self._add(progress, own, since, f"{progress.epoch}-{progress.step}")
                     every(progress)
         self.pace.close()
-        self._add(progress, own, f"end-of-epoch-{progress.epoch}")
+        self._add(progress, own, since, f"end-of-{progress.epoch}")
         batches.check_rows(self.manifest, self.splits, int(progress.rows))
-        seconds = time.monotonic() - started
-        share = 1 - first / max(self.steps_per_epoch, 1)
-        targets = sum(self.manifest.splits[split].targets for split in self.splits)
+        seconds = progress.seconds / self.shard.ranks
         return {
             "loss": progress.loss_sum / max(progress.weight_sum, 1e-9),
-            "events_per_second": share * targets / seconds,
+            "events_per_second": self._targets / seconds,
             "train_seconds": seconds,
         }
 
@@ -169,13 +176,18 @@ class Trainer:
             self._seed(progress), progress.step,
         )  # fmt: skip
 
-    def _pass_over(self, epoch: Iterator[Batch], progress: Progress) -> None:
-        """Reads the batches that are done; the ranks keep together, so that none waits for long."""
+    def _pass_over(self, epoch: Iterator[Batch], progress: Progress) -> float:
+        """Reads the batches that are done, and returns the seconds that it took.
+
+        The ranks keep together, so that none waits for long.
+        """
+        started = time.monotonic()
         for number in range(progress.step):
             next(epoch, None)
             if number % _PASSED_TOGETHER == 0:
                 with self.together(f"passed-{progress.epoch}-{number}"):
                     ranks.sum_over_ranks([0.0], "passed")
+        return time.monotonic() - started
 
     @contextmanager
     def _opened(self, splits: Sequence[str], seed: int | None) -> Iterator[Iterator[Batch]]:
@@ -209,13 +221,21 @@ class Trainer:
         """Inside, this rank waits for all others to come to the same place (rollcall.Others)."""
         return self.watch.waiting(Others(self.shard, place))
 
-    def _add(self, progress: Progress, own: npt.NDArray[np.float64], place: str) -> None:
-        with self.together(place):
-            rows, loss_sum, weight_sum = ranks.sum_over_ranks(list(own), "progress")
+    def _add(
+        self, progress: Progress, own: npt.NDArray[np.float64], since: float, place: str
+    ) -> float:
+        """Adds what all ranks did since then to the progress, and empties own; the time of now."""
+        now = time.monotonic()
+        with self.together(f"sums-{place}"):
+            rows, loss_sum, weight_sum, seconds = ranks.sum_over_ranks(
+                [*own, now - since], "progress"
+            )
         progress.rows += rows
         progress.loss_sum += loss_sum
         progress.weight_sum += weight_sum
+        progress.seconds += seconds
         own[:] = 0.0
+        return now
 
     def validate(self, split: str = "valid") -> Metrics:
         """METRICS over the cases of all ranks, and of the purchase head over their labels.
@@ -223,7 +243,7 @@ class Trainer:
         Unknown targets are misses.
         """
         started = time.monotonic()
-        own = np.zeros(2 + len(METRICS))  # rows, cases, then the metrics' sums
+        own = np.zeros(2 + len(METRICS))  # rows, cases, and the metrics' sums
         purchases: list[list[npt.NDArray[Any]]] = [[], []]
         vectors_VE = self.model.item_vectors()
         with self._opened((split,), seed=None) as epoch:
@@ -234,51 +254,12 @@ class Trainer:
                 own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
         of_head: Metrics = {}
         with self.together("validation"):
-            rows, cases, *sums = ranks.sum_over_ranks(list(own), "validation")
+            seconds = time.monotonic() - started
+            rows, cases, *sums, total = ranks.sum_over_ranks([*own, seconds], "validation")
             if self.model.purchase is not None:
                 of_head = of_purchases(*(np.concatenate(parts) for parts in purchases))
         batches.check_rows(self.manifest, (split,), int(rows))
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
-        seconds = time.monotonic() - started
+        seconds = total / self.shard.ranks
         self.pace.validated(seconds)
         return {**means, **of_head, "valid_seconds": seconds}
-
-
-def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) -> Progress:
-    """Trains until the epochs are done, or the named metric has not improved for a while.
-
-    Args:
-        trainer: this rank's
-        progress: where to go on
-        save: called with the progress after every so many steps, and after every epoch
-
-    Raises:
-        DataError: the metric that chooses the epoch is no number
-    """
-    while not _is_over(trainer, progress):
-        metrics = {"epoch": progress.epoch, **trainer.train_epoch(progress, save)}
-        if "valid" not in trainer.splits:
-            metrics |= trainer.validate()
-            _check_chosen_by(trainer, metrics)
-        progress = Progress(progress.epoch + 1, history=[*progress.history, metrics])
-        save(progress)
-    return progress
-
-
-def _check_chosen_by(trainer: Trainer, metrics: Metrics) -> None:
-    name = trainer.config.train.early_stopping_metric
-    if not np.isfinite(metrics[name]):
-        raise DataError(
-            f"train.early_stopping_metric: expected a number of {trainer.manifest.url} for {name}, "
-            f"found {metrics[name]}; of the targets in validation that the model knows some must "
-            "be bought, and others not"
-        )
-
-
-def _is_over(trainer: Trainer, progress: Progress) -> bool:
-    if progress.epoch > trainer.epochs or "valid" in trainer.splits:
-        return progress.epoch > trainer.epochs
-    train = trainer.config.train
-    best = progress.best(train.early_stopping_metric)
-    waited = 0 if best is None else progress.epoch - 1 - best["epoch"]
-    return bool(waited >= train.patience_epochs)

@@ -1,0 +1,85 @@
+"""How many epochs a run has, on one rank within this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import horovod.tensorflow as hvd
+import pytest
+
+from recsys import files
+from recsys.config import Config
+from recsys.manifest import Manifest
+from recsys.train import pipeline
+from recsys.train.batches import Shard
+from recsys.train.fit import fit
+from recsys.train.progress import Progress
+from recsys.train.trainer import Trainer
+from tests.data import configuration
+
+ALONE = Shard(0, 1)
+
+
+@pytest.fixture(autouse=True)
+def _one_rank() -> None:
+    hvd.init()
+
+
+@pytest.fixture
+def config(dataset: Manifest, dataset_place: Path, tmp_path: Path) -> Config:
+    return configuration(
+        "--paths.dataset", str(dataset_place), "--paths.model", str(tmp_path / "model"),
+        "--train.batch_targets_per_rank", "20", "--train.embedding_size", "8",
+        "--train.epochs", "4", "--train.patience_epochs", "4", "--train.decay", "linear",
+        "--train.warmup_steps", "0", "--train.refit", "true", "--train.max_minutes", "0.0001",
+    )  # fmt: skip
+
+
+def _lines(config: Config, name: str) -> list[dict]:
+    version = Path(files.local_copy(files.current(config.paths.model, "")))
+    return [json.loads(line) for line in (version / name).read_text().splitlines()]
+
+
+def test_a_run_has_as_many_epochs_as_there_is_time_for(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    pipeline.train(config, ALONE)
+    assert "train.max_minutes: 0.0001 allow 1 of 4 epochs" in caplog.messages
+    assert [line["epoch"] for line in _lines(config, "metrics.jsonl")] == [1]
+    assert [line["epoch"] for line in _lines(config, "refit.jsonl")] == [1]
+
+
+def test_the_rate_decays_over_the_epochs_that_there_is_time_for(
+    config: Config, dataset: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = pipeline.build(config, dataset, ALONE, ("train",), 4)
+    rates: list[float] = []
+    step = trainer.train_step
+    monkeypatch.setattr(
+        trainer, "train_step", lambda batch, rate: (rates.append(float(rate)), step(batch, rate))[1]
+    )
+    steps = trainer.steps_per_epoch
+    # One epoch with its refit has taken a little less than half of the 6 ms.
+    seconds = 0.0029 * steps / (steps + _refit(config, dataset).steps_per_epoch)
+    done = {"epoch": 1, "train_seconds": seconds, "valid_seconds": 0.0, "recall@20": 0.0}
+    reached = fit(trainer, Progress(epoch=2, history=[done]), lambda _: None)
+    assert reached.epoch == 3
+    assert len(rates) == steps
+    whole = config.train.learning_rate
+    assert rates == pytest.approx([whole * (1 - (steps + k) / (2 * steps)) for k in range(steps)])
+
+
+def test_what_is_left_is_of_the_epochs_that_there_is_time_for(
+    config: Config, dataset: Manifest
+) -> None:
+    trainer = pipeline.build(config, dataset, ALONE, ("train",), 4)
+    trainer.plan(3)
+    assert trainer.pace._work == trainer._work()
+    assert (trainer.pace._work.epochs, trainer.epochs, trainer.config.train.epochs) == (3, 3, 3)
+    assert trainer.pace._work.later_steps == 3 * _refit(config, dataset).steps_per_epoch
+
+
+def _refit(config: Config, dataset: Manifest) -> Trainer:
+    return pipeline.build(config, dataset, ALONE, ("train", "valid"), 1)
