@@ -18,19 +18,22 @@ import argparse
 import json
 import resource
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
-import synthetic
 import tensorflow as tf
-import training  # noqa: F401
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import synthetic
 from recsys.config import Config, Train
 from recsys.schemas import FIRST_ITEM
 from recsys.train import optimizer, ranks
-from recsys.train.batches import Shard
 from recsys.train.candidates import Sampler
 from recsys.train.model import Recommender
+from recsys.train.shards import Shard
 from recsys.train.tower import Catalogue
 from recsys.train.trainer import Trainer
 

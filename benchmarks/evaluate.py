@@ -27,9 +27,9 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import synthetic  # noqa: E402
-from benchmarks.usage import Usage, measured  # noqa: E402
-from recsys import files  # noqa: E402
+from benchmarks import synthetic
+from benchmarks.usage import Usage, measured
+from recsys import files
 
 START_UP_CASES = 256
 

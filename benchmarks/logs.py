@@ -57,8 +57,8 @@ def write_log(folder: Path, events: int, seed: int = 0, heavy_share: float = 0.0
     fault = rng.random(len(order)) < _FAULT_SHARE
     folder.mkdir(parents=True)
     for number, rows in enumerate(np.array_split(order, _FILES)):
-        parts = [column[rows] for column in columns]
-        pq.write_table(_table(*parts, fault[rows]), folder / f"part-{number}.parquet")
+        parts = (column[rows] for column in (*columns, fault))
+        pq.write_table(_table(*parts), folder / f"part-{number}.parquet")
 
 
 def _visits(rng: np.random.Generator, events: int, users: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,9 +18,9 @@ import statistics
 import sys
 from pathlib import Path
 
-import protocol
-import training
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import protocol, training
 from recsys import files
 from recsys.config import Config
 

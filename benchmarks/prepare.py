@@ -38,9 +38,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import logs  # noqa: E402
-from benchmarks.usage import Usage, measured  # noqa: E402
-from recsys import manifest  # noqa: E402
+from benchmarks import logs
+from benchmarks.usage import Usage, measured
+from recsys import manifest
 
 _SMALL = 2_000
 

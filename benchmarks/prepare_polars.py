@@ -66,7 +66,7 @@ def prepare(log: Path, output: Path, settings: Settings) -> dict[str, Any]:
     valid_start = test_start - settings.valid_days * DAY_US
     events = sessions(events, settings.gap_us, valid_start, test_start)
     events = supported(events, valid_start, settings)
-    counts = {
+    counts: dict[str, Any] = {
         "rows": len(raw), "quarantined": faults, "checked": len(sound), "single": single,
         "bots": bots, "people": people, "supported": len(events),
     }  # fmt: skip
@@ -251,7 +251,9 @@ class Sequences:
         begin = step_event[self.session_step + 1]
         whole = several & (self.stop - begin <= most) & (self.stop - self.first <= 2 * most)
         session = np.flatnonzero(whole)
-        rows = [(session, self.first[session], begin[session], self.stop[session])]
+        rows: list[tuple[np.ndarray, ...]] = [
+            (session, self.first[session], begin[session], self.stop[session])
+        ]
         for place in np.flatnonzero(several & ~whole):
             rows.append(self._long(place, step_event))
         return tuple(np.concatenate(parts) for parts in zip(*rows, strict=True))

@@ -15,8 +15,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from recsys import files  # noqa: E402
-from recsys.command import parse, parser  # noqa: E402
+from recsys import files
+from recsys.command import parse, parser
 
 SHARED = ROOT.parent / "shared" / "data"
 _CHOICE = "choice.json"

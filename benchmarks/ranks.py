@@ -30,13 +30,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import training
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import training
 from recsys.config import Config
 
 if TYPE_CHECKING:
     from recsys.train.batch import Batch
-    from recsys.train.batches import Shard
+    from recsys.train.shards import Shard
     from recsys.train.trainer import Trainer
 
 _ROUNDS = 5
@@ -68,7 +69,7 @@ class _Rank:
         from recsys import manifest
         from recsys.train import pipeline, ranks
         from recsys.train.batch import joined
-        from recsys.train.batches import Shard
+        from recsys.train.shards import Shard
 
         shard = ranks.start(replace(config.train, cpu_threads=1))
         dataset = manifest.read(config.paths.dataset)

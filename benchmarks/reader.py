@@ -18,15 +18,19 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
-import training
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import training
 from recsys import manifest
 from recsys.config import Config
-from recsys.train import batches
-from recsys.train.batches import Shard
+from recsys.train import batches, shards
+from recsys.train.shards import Shard
 
 _EPOCHS = 5
 
@@ -41,7 +45,7 @@ def _epoch(config: Config, seed: int) -> dict[str, float]:
             entries += np.size(batch["item"])
             rows += len(batch["item"])
     seconds = time.monotonic() - started
-    batches.check_rows(dataset, ("train",), rows)
+    shards.check_rows(dataset, ("train",), rows)
     read = {"events": events, "targets": dataset.splits["train"].targets, "rows": rows}
     found = {f"{name}_per_second": round(count / seconds) for name, count in read.items()}
     return {**found, "padding_share": round(1 - events / entries, 4)}

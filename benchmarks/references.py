@@ -32,12 +32,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pyspark.sql import SparkSession  # noqa: E402
+from pyspark.sql import SparkSession
 
-from benchmarks import published, tuning  # noqa: E402
-from recsys import command, manifest  # noqa: E402
-from recsys.config import Config, Evaluate, ItemKnn, Paths  # noqa: E402
-from recsys.config.references import (  # noqa: E402
+from benchmarks import published, tuning
+from recsys import command, manifest
+from recsys.config import Config, Evaluate, ItemKnn, Paths
+from recsys.config.references import (
     AssociationRules,
     Content,
     Hybrid,
@@ -47,12 +47,12 @@ from recsys.config.references import (  # noqa: E402
     SessionKnn,
     UserKnn,
 )
-from recsys.evaluate import aggregate, figures, words  # noqa: E402
-from recsys.evaluate.catalogue import read_catalogue  # noqa: E402
-from recsys.evaluate.evaluation import Evaluation  # noqa: E402
-from recsys.prepare import pipeline as prepare  # noqa: E402
-from recsys.schemas import SPLITS  # noqa: E402
-from recsys.tables import spark_session  # noqa: E402
+from recsys.evaluate import aggregate, figures, words
+from recsys.evaluate.catalogue import read_catalogue
+from recsys.evaluate.evaluation import Evaluation
+from recsys.prepare import pipeline as prepare
+from recsys.schemas import SPLITS
+from recsys.tables import spark_session
 
 SHOWN = {
     "yoochoose64": ("recall@20", "mrr@20", "recall@10", "ndcg@20"),

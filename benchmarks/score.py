@@ -42,9 +42,9 @@ import pyarrow as pa
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import synthetic  # noqa: E402
-from benchmarks.usage import measured  # noqa: E402
-from recsys import files  # noqa: E402
+from benchmarks import synthetic
+from benchmarks.usage import measured
+from recsys import files
 
 TOP_K = 100
 BARE_BLOCK = 512
@@ -189,7 +189,7 @@ def naive_udf(dataset: str, model: str, users: int) -> float:
         .getOrCreate()
     )
 
-    @F.pandas_udf("array<int>")
+    @F.pandas_udf("array<int>")  # type: ignore[attr-defined]
     def recommend(
         item: pd.Series, event_type: pd.Series, gap_seconds: pd.Series, session_start: pd.Series,
         step: pd.Series,

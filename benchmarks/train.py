@@ -39,26 +39,32 @@ from __future__ import annotations
 import json
 import logging
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 _STARTED = time.monotonic()  # loading TensorFlow is part of a job
 
-import tensorflow as tf  # noqa: E402
-import training  # noqa: E402
+import tensorflow as tf
 
-from recsys import manifest  # noqa: E402
-from recsys.config import Config  # noqa: E402
-from recsys.train import batches, exchange, pipeline, ranks  # noqa: E402
-from recsys.train.batch import Batch, before, lanes  # noqa: E402
-from recsys.train.objective import drawn, learnt  # noqa: E402
-from recsys.train.optimizer import Gradient  # noqa: E402
-from recsys.train.progress import Metrics, Progress  # noqa: E402
-from recsys.train.run import Run  # noqa: E402
-from recsys.train.trainer import Trainer, fit  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import training
+from recsys import manifest
+from recsys.config import Config
+from recsys.train import batches, exchange, pipeline, ranks
+from recsys.train.batch import Batch, before, lanes
+from recsys.train.candidates import Sampler
+from recsys.train.fit import fit
+from recsys.train.objective import drawn, learnt, vectors_to_learn
+from recsys.train.optimizer import Gradient
+from recsys.train.progress import Metrics, Progress
+from recsys.train.run import Run
+from recsys.train.trainer import Trainer
 
 _LOADING_SECONDS = time.monotonic() - _STARTED
 
@@ -154,12 +160,18 @@ def _batches(trainer: Trainer) -> list[Batch]:
         return list(epoch.shard(max(1, every), 0))
 
 
+def _sampler(trainer: Trainer) -> Sampler:
+    if trainer.sampler is None:
+        sys.exit("train.negatives: expected 1 or more, found 0")
+    return trainer.sampler
+
+
 def _negatives_scored(trainer: Trainer, rows: list[Batch]) -> float:
+    sampler = _sampler(trainer)
+
     def count(batch: Batch) -> int:
         loss = trainer.config.train.loss
-        return int(
-            tf.size(drawn(trainer.model, batch, loss, trainer.sampler, trainer.noise()).item_K)
-        )
+        return int(tf.size(drawn(trainer.model, batch, loss, sampler, trainer.noise()).item_K))
 
     return statistics.mean(count(batch) for batch in rows[:10])
 
@@ -186,8 +198,8 @@ def _shares(trainer: Trainer, rows: list[Batch], epoch_seconds: float) -> dict[s
 def _input(trainer: Trainer, batch: Batch, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """What the network reads, and what its states are multiplied with."""
     noise, train = trainer.noise(), trainer.config.train
-    candidates = drawn(trainer.model, batch, train.loss, trainer.sampler, noise)
-    found = [*trainer.model.vectors_to_learn(candidates)]
+    candidates = drawn(trainer.model, batch, train.loss, _sampler(trainer), noise)
+    found = [*vectors_to_learn(trainer.model, candidates)]
     for lane, own in enumerate(lanes(batch, train.lanes)):
         of_lane = noise.of_lane(lane)
         cases, history, _ = learnt(trainer.model, own, of_lane)

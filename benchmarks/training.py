@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(ROOT))
 
-import protocol  # noqa: E402
-
-from recsys import files  # noqa: E402
-from recsys.command import parse, parser  # noqa: E402
-from recsys.config import Config  # noqa: E402
+from benchmarks import protocol
+from recsys import files
+from recsys.command import parse, parser
+from recsys.config import Config
 
 # What differs from conf/yoochoose64.yaml where speed is measured.
 SETTINGS = (

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys.config import Evaluate
+from recsys.config.references import ReferenceName
 from recsys.evaluate import aggregate, figures, references
 from recsys.evaluate.evaluation import Evaluation
 from recsys.evaluate.references.system import System, Training
@@ -24,7 +25,7 @@ _OF_FACTORS = (
 # grid every combination. Where the first or last of a number's values is best, and it does not end
 # there (_ENDS), a better one may lie beyond: this is printed. Half-lives of own_items_recent are
 # not here: of sessions all from 0.01 to 120 days are alike, recall@20 0.2963 on YooChoose's valid.
-GRIDS: Mapping[str, Sequence[Grid]] = {
+GRIDS: Mapping[ReferenceName, Sequence[Grid]] = {
     "popular_recent": ({"half_life_days": (1, 3, 7, 30, 90)},),
     "item_knn": ({"regularisation": (0, 20, 100, 500, 2500), "decay": _DECAYS},),
     "user_knn": ({"neighbours": (30, 100, 300, 1000), "regularisation": (0, 1, 10, 50)},),
@@ -40,7 +41,7 @@ GRIDS: Mapping[str, Sequence[Grid]] = {
 }  # fmt: skip
 # Of baskets, whose sessions are one step: what is together in a year, and histories of a year.
 _WITHIN = ("session", "sequence")
-DEMO_GRIDS: Mapping[str, Sequence[Grid]] = {
+DEMO_GRIDS: Mapping[ReferenceName, Sequence[Grid]] = {
     "popular_recent": ({"half_life_days": (7, 30, 90, 365)},),
     "own_items_recent": ({"half_life_days": (15, 30, 60, 120, 240)},),
     "item_knn": (
@@ -76,7 +77,7 @@ _AT_SCORING: Mapping[str, Sequence[str]] = {
 
 
 def tuned(
-    evaluation: Evaluation, grids: Mapping[str, Sequence[Grid]], metric: str, k: int,
+    evaluation: Evaluation, grids: Mapping[ReferenceName, Sequence[Grid]], metric: str, k: int,
     most_cases: int,
 ) -> Evaluate:  # fmt: skip
     """The settings with which each reference finds most of validation; prints all that are tried.

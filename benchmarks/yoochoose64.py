@@ -17,7 +17,12 @@ choose ends with the choice, --step test goes on from it in the same --work, and
 
 from __future__ import annotations
 
-import protocol
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import protocol
 
 if __name__ == "__main__":
     options = protocol.arguments(__doc__, protocol.SHARED / "yoochoose64" / "events.parquet")

@@ -156,8 +156,8 @@ def main() -> None:
     for share in (0, 0.01, 0.02, 0.024, 0.028, 0.029, 0.03, 0.035, 0.04, 0.05):
         kept = clicks.session < sessions * (1 - share)
         part = Clicks(clicks.session[kept], clicks.item[kept], clicks.sessions, clicks.items)
-        ranks = popular_ranks(part), in_session_ranks(part), knn_ranks(part, True, False)
-        print(f"{share:.1%}: {'; '.join(map(figures, ranks))}", flush=True)
+        found = popular_ranks(part), in_session_ranks(part), knn_ranks(part, True, False)
+        print(f"{share:.1%}: {'; '.join(map(figures, found))}", flush=True)
 
 
 if __name__ == "__main__":

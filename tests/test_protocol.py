@@ -1,23 +1,15 @@
 """The benchmarks' guard of the test split: without a choice written down nothing reads it."""
 
 import argparse
-import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from benchmarks import protocol
 from recsys import files
 from recsys.command import parse, parser
-from tests.processes import ROOT
-
-
-@pytest.fixture
-def protocol(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("protocol")
 
 
 def _options(work: Path, step: str, ranks: int = 1) -> argparse.Namespace:
@@ -32,14 +24,14 @@ def _publish_model(work: Path, model_version: str) -> None:
     files.publish(version)
 
 
-def test_without_a_choice_test_is_not_read(protocol: ModuleType, tmp_path: Path) -> None:
+def test_without_a_choice_test_is_not_read(tmp_path: Path) -> None:
     _publish_model(tmp_path, "first")
     with pytest.raises(SystemExit, match=r"choice.json: expected the choice by validation before "):
         protocol.run("yoochoose64", {"mrr@20": "mrr@20"}, _options(tmp_path, "test"))
     assert not (tmp_path / "report").exists()
 
 
-def test_a_model_that_was_not_chosen_is_not_tested(protocol: ModuleType, tmp_path: Path) -> None:
+def test_a_model_that_was_not_chosen_is_not_tested(tmp_path: Path) -> None:
     _publish_model(tmp_path, "second")
     (tmp_path / "choice.json").write_text(json.dumps({"model_version": "first"}))
     with pytest.raises(SystemExit, match="expected the choice of model second, found that of fir"):
@@ -47,9 +39,7 @@ def test_a_model_that_was_not_chosen_is_not_tested(protocol: ModuleType, tmp_pat
     assert not (tmp_path / "report").exists()
 
 
-def test_what_was_chosen_with_other_settings_is_not_tested(
-    protocol: ModuleType, tmp_path: Path
-) -> None:
+def test_what_was_chosen_with_other_settings_is_not_tested(tmp_path: Path) -> None:
     _publish_model(tmp_path, "first")
     options = _options(tmp_path, "test")
     chosen = {"model_version": "first", "settings": protocol._settings("beauty", options, tmp_path)}
@@ -68,7 +58,6 @@ def test_what_was_chosen_with_other_settings_is_not_tested(
     ],
 )
 def test_a_log_has_its_own_catalogue_or_none(
-    protocol: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     given: list[str],
@@ -86,7 +75,7 @@ def test_a_log_has_its_own_catalogue_or_none(
 
 
 def test_another_way_to_write_a_path_is_no_other_log(
-    protocol: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -96,9 +85,7 @@ def test_another_way_to_write_a_path_is_no_other_log(
 
 
 @pytest.mark.parametrize(("ranks", "targets"), [(1, 1024), (2, 512)])
-def test_ranks_share_the_batch(
-    protocol: ModuleType, tmp_path: Path, ranks: int, targets: int
-) -> None:
+def test_ranks_share_the_batch(tmp_path: Path, ranks: int, targets: int) -> None:
     settings = protocol._settings("yoochoose64", _options(tmp_path, "both", ranks), tmp_path)
     assert settings[-1] == f"--train.batch_targets_per_rank={targets}"
     assert settings[-2] == f"--train.lanes={2 // ranks}"

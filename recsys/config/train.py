@@ -70,9 +70,9 @@ class Train:
             item that comes next is bought in the session; 0 has no such head
         early_stopping_metric: the validation metric that chooses the epoch; purchase_auc and
             purchase_f1 are of the second head
-        max_minutes: that training, validation and refit may take; when an epoch has shown how long
-            it takes, they become as many as fit, and the learning rate decays to the last of them.
-            0 sets no limit
+        max_minutes: that the epochs of all stages and seeds may take, with their validation; when
+            one has shown how long it takes, they become as many as fit, one a stage at least, and
+            the learning rate decays to the last of them. 0 sets no limit
         patience_epochs: epochs without a better metric before training stops
         average_checkpoints: the mean of the weights of so many last checkpoints, where validation
             finds it better than the best epoch; 0 takes no mean

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from recsys.config.augment import Augment
 from recsys.schemas import FIRST_ITEM, PADDING, UNKNOWN
-from recsys.train.batch import Batch, flat_steps
+from recsys.train.batch import Batch, flat_steps, largest
 from recsys.train.noise import Noise
 
 
@@ -115,12 +115,12 @@ def _rebuilt(batch: Batch, change: _Change) -> tuple[tf.Tensor, Batch]:
     steps = tf.shape(change.place_BT)[1]
     place_BL = tf.gather(change.place_BT, tf.maximum(batch["step"], 0), batch_dims=1)
     place_BL = tf.where(change.is_hidden_BL, -1, place_BL)
-    left_BT = _largest(tf.ones_like(place_BL), place_BL, steps)
+    left_BT = largest(tf.ones_like(place_BL), place_BL, steps)
     before_BT = tf.pad(tf.cumsum(left_BT, axis=1), [[0, 0], [1, 0]])
     # The places of what is left, by time.
     place_BK = tf.argsort(1 - left_BT, stable=True)
-    gap_BT = _largest(batch["gap_seconds"], batch["step"], steps)
-    start_BT = _largest(batch["session_start"], batch["step"], steps)
+    gap_BT = largest(batch["gap_seconds"], batch["step"], steps)
+    start_BT = largest(batch["session_start"], batch["step"], steps)
     gap_BK, sessions_BK = _since_before(gap_BT, place_BK), _since_before(start_BT, place_BK)
     first_gap_B1 = tf.gather(gap_BT, place_BK[:, :1], batch_dims=1)
     gap_BK = tf.concat([first_gap_B1, gap_BK[:, 1:]], axis=1)
@@ -131,19 +131,9 @@ def _rebuilt(batch: Batch, change: _Change) -> tuple[tf.Tensor, Batch]:
         "session_start": tf.minimum(tf.gather(sessions_BK, step_BL, batch_dims=1), 1),
     }
     if "timestamp" in batch:
-        time_BT = _largest(batch["timestamp"], batch["step"], steps)
+        time_BT = largest(batch["timestamp"], batch["step"], steps)
         left["timestamp"] = tf.gather(time_BT, tf.maximum(place_BL, 0), batch_dims=1)
     return before_BT, _in_order(left, tf.where(place_BL < 0, -1, step_BL))
-
-
-def _largest(values_BL: tf.Tensor, step_BL: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-    """The largest value of every step [B, T], 0 at least."""
-    rows = tf.shape(step_BL)[0]
-    flat_BL = tf.where(step_BL >= 0, tf.range(rows)[:, None] * steps + step_BL, -1)
-    found_N = tf.math.unsorted_segment_max(
-        tf.reshape(values_BL, [-1]), tf.reshape(flat_BL, [-1]), rows * steps
-    )
-    return tf.reshape(tf.maximum(found_N, 0), [rows, steps])
 
 
 def _since_before(values_BT: tf.Tensor, place_BK: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, PADDING, VALUE_WEIGHT
 
 SECONDS_PER_DAY = 86400.0
 
+# Name to values [B, L], as schemas.SEQUENCES has them; ITEM_READS, where there, is [B, L, R].
 Batch = dict[str, tf.Tensor]
 
 
@@ -49,9 +50,7 @@ class Cases:
 
 def trim(batch: Batch) -> Batch:
     """Cuts the padding that no row of the batch needs."""
-    used_L = tf.reduce_any(batch["item"] != PADDING, axis=0)
-    longest = tf.maximum(tf.reduce_sum(tf.cast(used_L, tf.int32)), 1)
-    return {name: values[:, :longest] for name, values in batch.items()}
+    return _used(batch, batch["item"] != PADDING)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
@@ -79,8 +78,12 @@ def lanes(batch: Batch, count: int) -> list[Batch]:
 
 def before(batch: Batch, step_C: tf.Tensor) -> Batch:
     """Cuts the events, at the ends of the rows, that come before none of the given steps."""
-    is_before_BL = (batch["step"] >= 0) & (batch["step"] < tf.reduce_max(step_C))
-    used_L = tf.reduce_any(is_before_BL, axis=0)
+    return _used(batch, (batch["step"] >= 0) & (batch["step"] < tf.reduce_max(step_C)))
+
+
+def _used(batch: Batch, is_used_BL: tf.Tensor) -> Batch:
+    """The columns that some row uses, which stand in front; one at least."""
+    used_L = tf.reduce_any(is_used_BL, axis=0)
     longest = tf.maximum(tf.reduce_sum(tf.cast(used_L, tf.int32)), 1)
     return {name: values[:, :longest] for name, values in batch.items()}
 
@@ -90,6 +93,29 @@ def flat_steps(step_BL: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     steps = tf.maximum(tf.reduce_max(step_BL) + 1, 1)
     row_B1 = tf.range(tf.shape(step_BL)[0])[:, None]
     return tf.reshape(tf.where(step_BL >= 0, row_B1 * steps + step_BL, -1), [-1]), steps
+
+
+def largest(values_BL: tf.Tensor, step_BL: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+    """The largest value of every step [B, T], 0 at least, for so many steps a row."""
+    rows = tf.shape(step_BL)[0]
+    place_BL = tf.where(step_BL >= 0, tf.range(rows)[:, None] * steps + step_BL, -1)
+    found_N = tf.math.unsorted_segment_max(
+        tf.reshape(values_BL, [-1]), tf.reshape(place_BL, [-1]), rows * steps
+    )
+    return tf.reshape(tf.maximum(found_N, 0), [rows, steps])
+
+
+def pooled(event_BLD: tf.Tensor, step_BL: tf.Tensor) -> tf.Tensor:
+    """The events of every step as one vector [B, T, D]: their sum, over the root of their number.
+
+    The root keeps the scale of a large basket near that of a single item.
+    """
+    step_N, steps = flat_steps(step_BL)
+    rows, width = tf.shape(step_BL)[0], event_BLD.shape[-1]
+    events_ND = tf.reshape(event_BLD, [-1, width])
+    total = tf.math.unsorted_segment_sum(events_ND, step_N, rows * steps)
+    count = tf.math.unsorted_segment_sum(tf.ones_like(step_N, tf.float32), step_N, rows * steps)
+    return tf.reshape(total / tf.sqrt(tf.maximum(count, 1.0))[:, None], [rows, steps, width])
 
 
 def step_days(batch: Batch) -> tf.Tensor:
@@ -116,6 +142,12 @@ def target_cases(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tens
     case_C = tf.cast(tf.where(is_case > 0)[:, 0], tf.int32)
     item_P = tf.gather(tf.reshape(batch["item"], [-1]), place_P)
     return case_C // steps, case_C % steps, tf.searchsorted(case_C, of_P), item_P
+
+
+def after_last(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    """Row [B] and step [B] of what comes after each row's last step."""
+    step_B = tf.reduce_max(batch["step"], axis=1) + 1
+    return tf.range(tf.shape(step_B)[0]), step_B
 
 
 def not_finite(batch: Batch) -> dict[str, list[int]]:

@@ -94,9 +94,14 @@ class Sampler(tf.Module):
             drawn = tf.concat([drawn, tf.cast(item_P, tf.int32)], axis=0)
         item_K = tf.sort(tf.unique(drawn).y)
         # The logarithm of the chance that no draw gave the item.
-        missed_K = self.negatives * tf.math.log1p(-tf.gather(self.drawn_share_V, item_K))
+        missed_K = _missed(self.negatives, self.drawn_share_V, item_K)
         if self.from_batch:
-            targets = tf.cast(tf.size(item_P), tf.float32)
-            missed_K += targets * tf.math.log1p(-tf.gather(self.target_share_V, item_K))
+            missed_K += _missed(tf.size(item_P), self.target_share_V, item_K)
         # expm1 keeps what 1 - exp would round to zero.
         return Candidates(item_K, tf.math.log(-tf.math.expm1(tf.minimum(missed_K, -1e-12))))
+
+
+def _missed(draws: int | tf.Tensor, share_V: tf.Tensor, item_K: tf.Tensor) -> tf.Tensor:
+    """The logarithm of the chance that so many draws give none of an item [K]."""
+    of_one_K = tf.math.log1p(-tf.gather(share_V, item_K))  # of an only item -inf
+    return tf.math.multiply_no_nan(of_one_K, tf.cast(draws, tf.float32))

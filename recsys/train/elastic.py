@@ -19,7 +19,7 @@ from horovod.common.exceptions import HorovodInternalError, HostsUpdatedInterrup
 
 from recsys import files
 from recsys.train import guard, rollcall
-from recsys.train.batches import Shard
+from recsys.train.shards import Shard
 from recsys.train.watch import Watch
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """Several models as one, for whoever validates, exports and scores.
 
-Shapes: C cases, P pairs, K items, D width of one model, M models.
+Shapes: C cases, P pairs, Q distinct items of the cases' histories, K items, M models, of one of
+them D width, R what is read of an item.
 """
 
 from __future__ import annotations
@@ -72,14 +73,14 @@ class Ensemble(Recommender):
         state_CD: tf.Tensor,
         tiled: bool = True,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the items before the given steps add: places (case, item) [P, 2] and scores [P]."""
+        """What the items before the given steps add: places (case, item) [Q, 2] and scores [Q]."""
         states = tf.split(state_CD, len(self.members), axis=1)
         found = [
             member.repeat_scores(own, row_C, step_C, state_CD, tiled)
             for member, own, state_CD in zip(self.members, self._parts(batch), states, strict=True)
         ]
         # The places follow from the batch alone.
-        return found[0][0], _mean([added_P for _, added_P in found])
+        return found[0][0], _mean([added_Q for _, added_Q in found])
 
     def pair_reads(self, item_K: tf.Tensor) -> tf.Tensor:
         """What the purchase heads read of items: vectors and biases [K, M (D + 1)]."""

@@ -9,7 +9,7 @@ Signatures, all over B rows of L events:
     cases            indexes as in the dataset's sequences, and the vectors of `items`, which many
                      calls share -> scores of every target step [C, V]
     encode           indexes as in the dataset's histories -> vectors [B, D + 1], and what their own
-                     items add: row [P], item [P], added [P]
+                     items add: row [Q], item [Q], added [Q]
     encode_raw       events as of serving_default -> what encode gives
     purchase         as serving_default, and item ids [B, K] that may come next -> the probability
                      of each to be bought in the session, and whether the model knows the item
@@ -31,20 +31,12 @@ import tensorflow as tf
 
 from recsys import ranking
 from recsys.saved_model import ITEM_READS, PAIR_READS
-from recsys.scale import MOST_DEVIATIONS, Scale
-from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM, UNKNOWN
-from recsys.train.batch import Batch, Cases, spec, target_cases, trim
+from recsys.scale import Scale
+from recsys.schemas import FIRST_ITEM
+from recsys.train.batch import Batch, Cases, after_last, spec, target_cases, trim
 from recsys.train.model import Recommender
+from recsys.train.raw_events import RawEvents
 from recsys.train.scored import with_one
-
-# What a signature that takes the log's own values calls them.
-_RAW_NUMBERS = {"price": "prices", "quantity": "quantities"}
-
-
-def _lookup(values: list[str]) -> tf.lookup.StaticHashTable:
-    indexes = tf.range(FIRST_ITEM, FIRST_ITEM + len(values), dtype=tf.int32)
-    pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(values), indexes)
-    return tf.lookup.StaticHashTable(pairs, default_value=UNKNOWN)
 
 
 class Export(tf.Module):
@@ -69,18 +61,7 @@ class Export(tf.Module):
         super().__init__(name="export")
         self.model = model
         self.exclude_history = exclude_history
-        self.item_index = _lookup(item_ids)
-        self.indexes = {
-            f"{name}s": _lookup(list(values))
-            for name, values in names.items()
-            if name in model.events.columns
-        }
-        self.queries = [name for name in model.events.columns if name.startswith("query_")]
-        self.numbers = {
-            _RAW_NUMBERS[name]: (name, (scales or {})[name])
-            for name in model.events.columns
-            if name in EVENT_NUMBERS
-        }
+        self.raw = RawEvents(model.events.columns, item_ids, names, scales or {})
         self.item_ids = tf.constant(["", "", *item_ids])
 
     def next_scores(self, batch: Batch) -> tf.Tensor:
@@ -97,23 +78,17 @@ class Export(tf.Module):
         batch = trim(rows)
         row_B, step_B = after_last(batch)
         state_BD = self.model.encode(batch, row_B, step_B)
-        places_P2, added_P = self.model.repeat_scores(batch, row_B, step_B, state_BD)
+        places_Q2, added_Q = self.model.repeat_scores(batch, row_B, step_B, state_BD)
         return {
             "vectors": with_one(state_BD),
-            "row": tf.cast(places_P2[:, 0], tf.int32),
-            "item": tf.cast(places_P2[:, 1], tf.int32),
-            "added": added_P,
+            "row": tf.cast(places_Q2[:, 0], tf.int32),
+            "item": tf.cast(places_Q2[:, 1], tf.int32),
+            "added": added_Q,
         }
 
-    def encode_raw(
-        self,
-        item_ids: tf.Tensor,
-        timestamps: tf.Tensor,
-        session_starts: tf.Tensor,
-        **names: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        """The signature of the same name: raw events [B, L] as of serving_default."""
-        return self.encode(**self.from_raw(item_ids, timestamps, session_starts, names))
+    def encode_raw(self, **raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The signature of the same name, of raw events."""
+        return self.encode(**self.raw.rows(raw))
 
     def items(self) -> dict[str, tf.Tensor]:
         """The signature of the same name."""
@@ -137,16 +112,9 @@ class Export(tf.Module):
         scores_CV = self.model.scores_of(batch, row_C, step_C, state_CD, vectors)
         return {"row": row_C, "step": step_C, "scores": scores_CV}
 
-    def recommend(
-        self,
-        item_ids: tf.Tensor,
-        timestamps: tf.Tensor,
-        session_starts: tf.Tensor,
-        k: tf.Tensor,
-        **names: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        """The signature serving_default: raw events [B, L], oldest first, "" pads at the end."""
-        batch = self.from_raw(item_ids, timestamps, session_starts, names)
+    def recommend(self, k: tf.Tensor, **raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The signature serving_default, of raw events."""
+        batch = self.raw.rows(raw)
         scores_BV = ranking.without_reserved(self.next_scores(batch))
         if self.exclude_history:
             scores_BV = ranking.without_history(scores_BV, batch["item"])
@@ -165,17 +133,10 @@ class Export(tf.Module):
         pairs = (pair_row, pair_step, pair_item, pair_reads)
         return {"probability": self._purchase(trim(rows), *pairs)}
 
-    def purchase(
-        self,
-        item_ids: tf.Tensor,
-        timestamps: tf.Tensor,
-        session_starts: tf.Tensor,
-        candidate_ids: tf.Tensor,
-        **names: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        """The signature of the same name: raw events [B, L] as of serving_default."""
-        batch = self.from_raw(item_ids, timestamps, session_starts, names)
-        item_BK = self.model.known_only(self.item_index.lookup(candidate_ids))
+    def purchase(self, candidate_ids: tf.Tensor, **raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The signature of the same name, of raw events."""
+        batch = self.raw.rows(raw)
+        item_BK = self.model.known_only(self.raw.item_index.lookup(candidate_ids))
         row_B, step_B = after_last(batch)
         item_P, count = tf.reshape(item_BK, [-1]), tf.shape(item_BK)[1]
         probability_P = self._purchase(
@@ -198,62 +159,6 @@ class Export(tf.Module):
         item_P = self.model.known_only(item_P)
         pairs = Cases(row_P, step_P, tf.range(tf.size(item_P)), item_P)
         return tf.sigmoid(self.model.purchase_logits(batch, pairs, state_PD, reads_PR, tiled=True))
-
-    def from_raw(
-        self,
-        item_ids_BL: tf.Tensor,
-        timestamps_BL: tf.Tensor,
-        session_starts_BL: tf.Tensor,
-        names: Mapping[str, tf.Tensor],
-    ) -> Batch:
-        """The arrays of the dataset's histories, from the log's own values."""
-        is_event = item_ids_BL != ""
-        before = tf.concat([timestamps_BL[:, :1], timestamps_BL[:, :-1]], axis=1)
-        elapsed = tf.cast(timestamps_BL - before, tf.int32)
-        is_new_step = (elapsed > 0) & is_event
-        step = tf.cumsum(tf.cast(is_new_step, tf.int32), axis=1)
-        # All events of a step carry the time since the step before.
-        batch = {name: tf.where(is_event, names[name], 0) for name in self.queries}
-        batch |= {
-            key.removesuffix("s"): tf.where(is_event, table.lookup(names[key]), 0)
-            for key, table in self.indexes.items()
-        }
-        batch |= {
-            name: tf.where(is_event, normalized(names[key], scale), 0.0)
-            for key, (name, scale) in self.numbers.items()
-        }
-        return {
-            **batch,
-            "item": tf.where(is_event, self.item_index.lookup(item_ids_BL), 0),
-            "timestamp": tf.where(is_event, timestamps_BL, 0),
-            "gap_seconds": tf.where(is_new_step, elapsed, 0),
-            "session_start": tf.where(is_event, session_starts_BL, 0),
-            "step": tf.where(is_event, step, -1),
-        }
-
-
-def normalized(raw: tf.Tensor, scale: Scale) -> tf.Tensor:
-    """Scale.normalized of float64 numbers of any shape, in operations of a graph; float32."""
-    is_missing = tf.math.is_nan(raw)
-    own = tf.where(is_missing, tf.zeros_like(raw), raw)
-    if scale.least is not None and scale.most is not None:
-        own = tf.clip_by_value(own, scale.least, scale.most)
-    if scale.by == "quantile":
-        known, flat = tf.constant(scale.known, tf.float64), tf.reshape(own, [-1])
-        places = tf.add_n([tf.searchsorted(known, flat, side) for side in ("left", "right")])
-        ranks = tf.cast(places, tf.float64) / len(scale.known) - 1.0
-        found = tf.reshape(ranks, tf.shape(own))
-    else:
-        own = tf.sign(own) * tf.math.log1p(tf.abs(own)) if scale.by == "log" else own
-        away = (own - scale.mean) / scale.deviation
-        found = tf.clip_by_value(away, -MOST_DEVIATIONS, MOST_DEVIATIONS)
-    return tf.where(is_missing, 0.0, tf.cast(found, tf.float32))
-
-
-def after_last(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-    """Row [B] and step [B] of what comes after each row's last step."""
-    step_B = tf.reduce_max(batch["step"], axis=1) + 1
-    return tf.range(tf.shape(step_B)[0]), step_B
 
 
 def input_specs(
@@ -283,14 +188,7 @@ def save(export: Export, folder: str) -> None:
     index = input_specs(export.model, None, None)
     with_targets = {**index, "target": spec("target")}
     vectors = tf.TensorSpec([export.model.vocabulary_size, None], tf.float32, "vectors")
-    raw = {
-        "item_ids": tf.TensorSpec([None, None], tf.string, "item_ids"),
-        "timestamps": tf.TensorSpec([None, None], tf.int64, "timestamps"),
-        "session_starts": tf.TensorSpec([None, None], tf.int32, "session_starts"),
-        **{name: tf.TensorSpec([None, None], tf.string, name) for name in export.indexes},
-        **{name: spec(name) for name in export.queries},
-        **{name: tf.TensorSpec([None, None], tf.float64, name) for name in export.numbers},
-    }
+    raw = export.raw.specs()
     signatures = {
         "serving_default": traced(export.recommend, k=tf.TensorSpec([], tf.int32, "k"), **raw),
         "scores": traced(export.scores, **index),

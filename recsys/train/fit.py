@@ -9,12 +9,15 @@ from statistics import median
 
 import numpy as np
 
+from recsys.config import Config
 from recsys.errors import DataError
 from recsys.train.pace import Work, work_of
 from recsys.train.progress import Metrics, Progress
 from recsys.train.trainer import Trainer
 
 log = logging.getLogger(__name__)
+
+_NO_MINUTES = 1e-9  # but a limit
 
 
 def fit(trainer: Trainer, progress: Progress, save: Callable[[Progress], None]) -> Progress:
@@ -61,23 +64,24 @@ def _is_over(trainer: Trainer, progress: Progress) -> bool:
 
 def _keep_to_time(trainer: Trainer, history: Sequence[Metrics]) -> None:
     """Lowers the epochs, and with them those of later stages, to what train.max_minutes allows."""
-    train, splits, minutes = trainer.config.train, trainer.splits, trainer.config.train.max_minutes
-    if not minutes or "valid" in splits:
+    train, ranks = trainer.config.train, trainer.shard.ranks
+    minutes = train.max_minutes
+    if not minutes:
         return
-    once = work_of(trainer.manifest, replace(train, epochs=1), trainer.shard.ranks, splits, 1)
+    once = work_of(trainer.manifest, replace(train, epochs=1), ranks, trainer.splits, 1)
     epochs = epochs_within(minutes, trainer.epochs, history, once)
     if epochs == trainer.epochs:
         return
     if trainer.shard.rank == 0:
-        log.info("train.max_minutes: %g allow %d of %d epochs", minutes, epochs, trainer.epochs)
+        log.info("train.max_minutes: %.3g allow %d of %d epochs", minutes, epochs, trainer.epochs)
     trainer.plan(epochs)
 
 
 def epochs_within(minutes: float, epochs: int, history: Sequence[Metrics], once: Work) -> int:
     """Epochs that take so many minutes, at the median pace of those that are done.
 
-    It follows from the history alone, so that a run that goes on comes to the same, and it never
-    rises: the learning rate has fallen for the epochs that were expected before.
+    One at least. It follows from the history alone, so that a run that goes on comes to the same,
+    and it never rises: the learning rate has fallen for the epochs that were expected before.
 
     Args:
         minutes: for all stages together
@@ -98,7 +102,17 @@ def epochs_within(minutes: float, epochs: int, history: Sequence[Metrics], once:
     return epochs
 
 
+def time_left(config: Config, history: Sequence[Metrics]) -> Config:
+    """For the stages that come behind one with such epochs: with the minutes that it has left."""
+    if not config.train.max_minutes:
+        return config
+    spent = sum(own["train_seconds"] + own.get("valid_seconds", 0.0) for own in history) / 60
+    minutes = max(config.train.max_minutes - spent, _NO_MINUTES)
+    return replace(config, train=replace(config.train, max_minutes=minutes))
+
+
 def _seconds(metrics: Metrics, once: Work) -> float:
     """Of one epoch of everything, at the pace of an epoch of the stage."""
     training = metrics["train_seconds"] * (once.steps + once.later_steps) / once.steps
-    return training + metrics["valid_seconds"] * (1 + once.later_validations)
+    validations = once.is_validated + once.later_validations
+    return training + metrics.get("valid_seconds", 0.0) * validations

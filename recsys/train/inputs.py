@@ -1,17 +1,17 @@
 """What a step knows besides its items: the configured inputs of events, where the log has them.
 
-Shapes: B rows, L events, S steps of the whole batch, D width.
+Shapes: B rows, L events, T steps, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from recsys.encoding import INPUTS
 from recsys.schemas import EVENT_NUMBERS, FIRST_ITEM
-from recsys.train.batch import SECONDS_PER_DAY, Batch
+from recsys.train.batch import SECONDS_PER_DAY, Batch, flat_steps, largest
 
 _SECONDS_PER_HOUR = 3600
 _SECONDS_PER_MINUTE = 60.0
@@ -130,21 +130,27 @@ class EventInputs:
             return [(days_BL + _FIRST_WEEKDAY) % _SIZES["weekday"]]
         return [batch[array] for array in self._arrays[name]]
 
-    def step_numbers(self, of_step: Callable[[str], tf.Tensor]) -> list[tf.Tensor]:
-        """The numbers of every step, each [S].
+    def step_numbers(self, batch: Batch) -> list[tf.Tensor]:
+        """The numbers of every step, each [B, T].
 
         Args:
-            of_step: from the name of an array, of which `again` is one, to its value of each
-                step [S]
+            batch: rows; items that the model does not know are the unknown one
         """
-        return [self._number(name, of_step) for name in self._numbers]
+        return [self._number(name, batch) for name in self._numbers]
 
     @staticmethod
-    def _number(name: str, of_step: Callable[[str], tf.Tensor]) -> tf.Tensor:
-        if name in ("session_start", "again"):
-            return of_step(name)
-        gap_S = of_step("gap_seconds")
+    def _number(name: str, batch: Batch) -> tf.Tensor:
+        _, steps = flat_steps(batch["step"])
+
+        def of_step(values_BL: tf.Tensor) -> tf.Tensor:
+            return tf.cast(largest(values_BL, batch["step"], steps), tf.float32)
+
+        if name == "again":
+            return of_step(again(batch))
+        if name == "session_start":
+            return of_step(batch["session_start"])
+        gap_BT = of_step(batch["gap_seconds"])
         if name == "gap":
-            return tf.math.log1p(gap_S / SECONDS_PER_DAY)
-        starts_S = of_step("session_start")
-        return tf.math.log1p(gap_S * (1.0 - starts_S) / _SECONDS_PER_MINUTE)
+            return tf.math.log1p(gap_BT / SECONDS_PER_DAY)
+        starts_BT = of_step(batch["session_start"])
+        return tf.math.log1p(gap_BT * (1.0 - starts_BT) / _SECONDS_PER_MINUTE)

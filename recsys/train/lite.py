@@ -24,7 +24,8 @@ import tensorflow as tf
 
 from recsys.errors import DataError
 from recsys.schemas import FIRST_ITEM
-from recsys.train.export import after_last, input_specs, traced
+from recsys.train.batch import after_last
+from recsys.train.export import input_specs, traced
 from recsys.train.model import Recommender
 from recsys.train.scored import with_one
 

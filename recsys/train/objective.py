@@ -1,4 +1,8 @@
-"""What training makes small: the losses of a batch's targets, against their candidates."""
+"""What training makes small: the losses of a batch's targets, against their candidates.
+
+Shapes: C cases, P targets, K candidates, Q distinct items of the cases' histories, O places (case,
+candidate) where a score gets something more, D width.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from recsys.train.model import Recommender
 from recsys.train.noise import Noise
 from recsys.train.optimizer import Gradient
 from recsys.train.purchase import labels, purchase_loss_sum
+from recsys.train.repeat import value_at
+from recsys.train.scored import NO_NEGATIVE, Scored
 
 
 def batch_loss(
@@ -48,7 +54,7 @@ def batch_loss(
     candidates = EVERYTHING
     if sampler is not None and noise is not None:
         candidates = drawn(model, batch, loss, sampler, noise)
-    vectors = model.vectors_to_learn(candidates)
+    vectors = vectors_to_learn(model, candidates)
     parts = [
         _sums(model, own, loss, basket_power, candidates, vectors, noise and noise.of_lane(lane))
         for lane, own in enumerate(lanes_of(batch, lanes))
@@ -84,7 +90,7 @@ def _sums(
     cases, history, is_learnt_P = learnt(model, batch, noise)
     weight_P = _weights(model, cases, basket_power)
     state_CD = model.encode(history, cases.row_C, cases.step_C, noise)
-    scored = model.scores_to_learn(history, cases, candidates, vectors, state_CD)
+    scored = scores_to_learn(model, history, cases, candidates, vectors, state_CD)
     own_loss = LOSSES[loss]
     if own_loss is bpr_max_sum:
         own_loss = partial(bpr_max_sum, regularization=model.train.bpr_max_regularization)
@@ -94,6 +100,62 @@ def _sums(
         logit_P = model.purchase_logits(history, pairs, state_CD)
         sums[2:] = purchase_loss_sum(logit_P, is_bought_P), tf.cast(tf.size(logit_P), tf.float32)
     return tf.stack(sums)
+
+
+def vectors_to_learn(model: Recommender, candidates: Candidates) -> tuple[tf.Tensor, tf.Tensor]:
+    """Vectors [K, D] and biases [K] of the candidates, corrected if asked.
+
+    Of the whole vocabulary what training never meets is no candidate.
+    """
+    if candidates.item_K is None:
+        return model.output_tower.all(), model.biases() + model.unmet_V
+    bias_K = model.biases(candidates.item_K)
+    if candidates.correction_K is not None:
+        bias_K -= candidates.correction_K
+    return model.output_tower(candidates.item_K), bias_K
+
+
+def scores_to_learn(
+    model: Recommender,
+    batch: Batch,
+    cases: Cases,
+    candidates: Candidates,
+    vectors: tuple[tf.Tensor, tf.Tensor],
+    state_CD: tf.Tensor,
+) -> Scored:
+    """Scores of the targets, and of the candidates that are set against them.
+
+    Args:
+        model: that scores
+        batch: rows
+        cases: of them
+        candidates: of these and of any others
+        vectors: vectors_to_learn() of the candidates
+        state_CD: before the cases' steps
+    """
+    candidate_KD, bias_K = vectors
+    is_all = candidates.item_K is None
+    target_PD = (
+        tf.gather(candidate_KD, cases.item_P) if is_all else model.output_tower(cases.item_P)
+    )
+    bias_P = model.biases(cases.item_P)
+    target_P = tf.reduce_sum(tf.gather(state_CD, cases.case_P) * target_PD, axis=1) + bias_P
+    column_P, is_there_P = candidates.columns(cases.item_P)
+    own_O2 = tf.boolean_mask(tf.stack([cases.case_P, column_P], axis=1), is_there_P)
+    places_O2, added_O = own_O2, tf.fill([tf.shape(own_O2)[0]], NO_NEGATIVE)
+    if model.repeat is not None:
+        place_Q2, added_Q = model.repeat_scores(
+            batch, cases.row_C, cases.step_C, state_CD, tiled=False
+        )
+        target_P += value_at(place_Q2, added_Q, cases, model.vocabulary_size)
+        column_Q, is_there_Q = candidates.columns(place_Q2[:, 1])
+        seen_Q2 = tf.stack([tf.cast(place_Q2[:, 0], tf.int32), column_Q], axis=1)
+        places_O2 = tf.concat([tf.boolean_mask(seen_Q2, is_there_Q), places_O2], axis=0)
+        added_O = tf.concat([tf.boolean_mask(added_Q, is_there_Q), added_O], axis=0)
+    return Scored(
+        target_P, cases.case_P, state_CD, candidate_KD, bias_K, places_O2, added_O,
+        model.train.precision,
+    )  # fmt: skip
 
 
 def _weights(model: Recommender, cases: Cases, basket_power: float) -> tf.Tensor:

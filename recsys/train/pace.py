@@ -13,7 +13,7 @@ from tqdm import tqdm
 from recsys.config import Train
 from recsys.manifest import Manifest
 from recsys.texts import duration
-from recsys.train import batches
+from recsys.train import shards
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def work_of(
     """
 
     def steps(*of: str) -> int:
-        return batches.steps_per_epoch(manifest, of, ranks, train.batch_targets_per_rank)
+        return shards.steps_per_epoch(manifest, of, ranks, train.batch_targets_per_rank)
 
     is_refit, seeds = "valid" in splits, len(train.ensemble_seeds)
     refit = train.epochs * steps("train", "valid") if train.refit else 0

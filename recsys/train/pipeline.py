@@ -9,16 +9,16 @@ from typing import Any
 from recsys import manifest
 from recsys.config import Config
 from recsys.manifest import Manifest
-from recsys.train import batches, elastic, launcher, optimizer, ranks
-from recsys.train.batches import Shard
+from recsys.train import elastic, launcher, optimizer, ranks, shards
 from recsys.train.candidates import Sampler
 from recsys.train.catalogue import read_catalogue
 from recsys.train.ensemble import Ensemble
-from recsys.train.fit import fit
+from recsys.train.fit import fit, time_left
 from recsys.train.model import Recommender
 from recsys.train.progress import Metrics, Progress
 from recsys.train.purchase import check_labels
 from recsys.train.run import Run, Stage
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def run(config: Config) -> None:
 def train(config: Config, shard: Shard) -> None:
     """Trains as one of the ranks, which have started, and publishes the model on rank 0."""
     dataset = manifest.read(config.paths.dataset)
-    batches.check_shards(dataset, shard.ranks, launcher.is_elastic())
+    shards.check_shards(dataset, shard.ranks, launcher.is_elastic())
     own = Run(config, dataset) if shard.rank == 0 else None
     trainer, chosen = _train(config, dataset, shard, own)
     if config.train.ensemble_seeds:
@@ -63,7 +63,7 @@ def _train(
     if config.train.average_checkpoints:
         chosen = or_mean(trainer, own, chosen, progress.epoch - 1)
     if config.train.refit:
-        # The rate decays over as many epochs as it did before.
+        # Its own has the epochs over which the rate decays, and the time that is left.
         trainer = build(trainer.config, dataset, shard, ("train", "valid"), int(chosen["epoch"]))
         _fit(trainer, own, "refit")
         if own is not None and "averaged" in chosen:
@@ -137,7 +137,9 @@ def _fit(trainer: Trainer, own: Run | None, stage: Stage) -> Progress:
             with trainer.together(f"changes-after-epoch-{reached.epoch - 1}"):
                 elastic.let_change()
 
-    return fit(trainer, progress, save)
+    reached = fit(trainer, progress, save)
+    trainer.config = time_left(trainer.config, reached.history)
+    return reached
 
 
 def build(

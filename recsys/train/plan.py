@@ -12,10 +12,10 @@ from recsys.config import Config, Train
 from recsys.manifest import Manifest
 from recsys.schemas import SEQUENCE_ARRAYS
 from recsys.texts import table
-from recsys.train import batches, tracking
-from recsys.train.batches import Shard
+from recsys.train import shards, tracking
 from recsys.train.cross_entropy import CASES_AT_ONCE
 from recsys.train.pipeline import build
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 from recsys.train.validation import SCORES_AT_ONCE
 from recsys.train.warm import ITEM_TABLES, WarmStart, names
@@ -41,7 +41,7 @@ def plan(config: Config) -> str:
         DataError: there is no dataset, or nothing in it to train on or to choose by
     """
     dataset = manifest.read(config.paths.dataset)
-    batches.check_shards(dataset, 1)
+    shards.check_shards(dataset, 1)
     if config.train.warm_start:
         WarmStart(config, dataset)
     tracking.check(config)
@@ -108,13 +108,13 @@ def _of_ranks(dataset: Manifest, train: Train) -> Iterator[Sequence[object]]:
         if len(groups) % ranks or len(valid) % ranks:
             continue
         rows = sum(file.rows for file in groups[::ranks])
-        steps = batches.steps_per_epoch(dataset, ("train",), ranks, batch_targets)
+        steps = shards.steps_per_epoch(dataset, ("train",), ranks, batch_targets)
         valid_groups = len(valid) // ranks
         most = (
             (1 + len(train.ensemble_seeds))
             * train.epochs
             * sum(
-                batches.steps_per_epoch(dataset, splits, ranks, batch_targets) for splits in stages
+                shards.steps_per_epoch(dataset, splits, ranks, batch_targets) for splits in stages
             )
         )
         groups_of_rank = len(groups) // ranks

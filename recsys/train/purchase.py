@@ -15,6 +15,9 @@ from recsys.schemas import BOUGHT, FIRST_ITEM, NO_LABEL
 from recsys.train.batch import Batch
 from recsys.train.precision import in_tiles
 
+# What the head learns from, beside what every model reads.
+LABEL = "purchase"
+
 
 def check_labels(dataset: Manifest, train: Train) -> None:
     """Makes sure that a head, if there shall be one, has something to learn and to be judged by.
@@ -109,7 +112,7 @@ class PurchaseHead(tf.Module):
 
 def labels(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
     """Of each target event, by row and place: whether it has a label [P], and was bought [P]."""
-    label_P = tf.boolean_mask(batch["purchase"], batch["target"] > 0)
+    label_P = tf.boolean_mask(batch[LABEL], batch["target"] > 0)
     return label_P != NO_LABEL, label_P == BOUGHT
 
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys.config import Train
-from recsys.train.batches import Shard
 from recsys.train.optimizer import Gradient
 from recsys.train.rollcall import Others
+from recsys.train.shards import Shard
 from recsys.train.watch import Watch
 
 log = logging.getLogger(__name__)

@@ -7,18 +7,50 @@ G = K + 1, D width.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import tensorflow as tf
 
 from recsys.schemas import FIRST_ITEM
-from recsys.train.batch import Cases
+from recsys.train.batch import Batch, Cases, step_days
 from recsys.train.precision import in_tiles
+from recsys.train.unit import unit
 
 # Keeps the logarithm of a count that has decayed to nothing finite.
 _LEAST_COUNT = 0.05
 # Where learning starts: what was just looked at, and what is bought every week or every quarter.
 _HALF_LIVES_STEPS = (1.0, 5.0, 25.0)
 _HALF_LIVES_DAYS = (14.0, 60.0, 240.0)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The events of rows, as cases see them.
+
+    Args:
+        item_CL: their items; below FIRST_ITEM they are left out
+        steps_CL: age of each event in steps, 0 in the latest; a negative one is not in the history
+        days_CL: age of each event in days
+        own_CL2: of_items of the items, where somebody looked them up already
+    """
+
+    item_CL: tf.Tensor
+    steps_CL: tf.Tensor
+    days_CL: tf.Tensor
+    own_CL2: tf.Tensor | None = None
+
+
+def seen(
+    batch: Batch, row_C: tf.Tensor, step_C: tf.Tensor, own_BL2: tf.Tensor | None = None
+) -> Seen:
+    """What comes before the given steps of the given rows."""
+    step_CL, days_CL = (tf.gather(own, row_C) for own in (batch["step"], step_days(batch)))
+    latest_C1 = step_C[:, None] - 1
+    age_CL = tf.where(step_CL >= 0, latest_C1 - step_CL, -1)
+    # Step 0 has nothing before it; its cases have no events either.
+    now_C1 = tf.reduce_max(tf.where(step_CL == latest_C1, days_CL, 0.0), axis=1, keepdims=True)
+    own_CL2 = None if own_BL2 is None else tf.gather(own_BL2, row_C)
+    return Seen(tf.gather(batch["item"], row_C), age_CL, now_C1 - days_CL, own_CL2)
 
 
 class RepeatScores(tf.Module):
@@ -57,36 +89,55 @@ class RepeatScores(tf.Module):
         self.item_weight = tf.Variable(tf.zeros([vocabulary_size]), name="item_weight")
 
     def __call__(
-        self,
-        item_CL: tf.Tensor,
-        steps_CL: tf.Tensor,
-        days_CL: tf.Tensor,
-        state_CD: tf.Tensor,
-        own_CL2: tf.Tensor | None = None,
-        tiled: bool = True,
+        self, history: Seen, state_CD: tf.Tensor, tiled: bool = True
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of the distinct items of each case.
 
         Args:
-            item_CL: items of the history; below FIRST_ITEM they are left out
-            steps_CL: age of each event in steps; a negative one is not part of the history
-            days_CL: age of each event in days
+            history: of the cases
             state_CD: of the network; its length does not count
-            own_CL2: of_items of the history's items, where somebody looked them up already
             tiled: multiply in_tiles, so that a case's last bits are its own
 
         Returns:
-            places [P, 2] as (case, item), int64, and their scores [P]
+            places [Q, 2] as (case, item), int64, and their scores [Q]
         """
-        size = self.vocabulary_size
-        where_P2 = tf.where((item_CL >= FIRST_ITEM) & (steps_CL >= 0))
+        where_P2 = tf.where((history.item_CL >= FIRST_ITEM) & (history.steps_CL >= 0))
+        case_Q, item_Q, of_P = self._distinct(where_P2, history.item_CL)
+        log_QK = self._log_counts(history, where_P2, of_P, tf.size(item_Q))
+        if history.own_CL2 is None:
+            own_Q2 = self.of_items(item_Q)
+        else:
+            own_P2 = tf.gather_nd(history.own_CL2, where_P2)  # the same for all events of an item
+            own_Q2 = tf.math.unsorted_segment_max(own_P2, of_P, tf.size(item_Q))
+        multiply = in_tiles if tiled else tf.matmul
+        of_state_CG = multiply(unit(state_CD), self.state_kernel)
+        of_state_QG = tf.gather(of_state_CG, case_Q)
+        score_Q = self.bias + own_Q2[:, 0] + of_state_QG[:, 0]
+        score_Q += tf.reduce_sum(log_QK * (self.weights + of_state_QG[:, 1:]), axis=1)
+        score_Q += own_Q2[:, 1] * tf.reduce_sum(log_QK, axis=1)
+        return tf.stack([tf.cast(case_Q, tf.int64), item_Q], axis=1), score_Q
+
+    def _distinct(
+        self, where_P2: tf.Tensor, item_CL: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Case [Q] and item [Q] of each distinct item of a case, and which of them an event is [P].
+
+        Args:
+            where_P2: case and place of the events
+            item_CL: their items
+        """
         item_P = tf.cast(tf.gather_nd(item_CL, where_P2), tf.int64)
-        steps_P = tf.cast(tf.gather_nd(steps_CL, where_P2), tf.float32)
-        days_P = tf.maximum(tf.gather_nd(days_CL, where_P2), 0.0)
-        key_Q, of_P = tf.unique(where_P2[:, 0] * size + item_P)
+        key_Q, of_P = tf.unique(where_P2[:, 0] * self.vocabulary_size + item_P)
         case_P = tf.cast(where_P2[:, 0], tf.int32)  # TFLite cannot divide 64-bit integers
         case_Q = tf.math.unsorted_segment_max(case_P, of_P, tf.size(key_Q))
-        item_Q = key_Q % size
+        return case_Q, key_Q % self.vocabulary_size, of_P
+
+    def _log_counts(
+        self, history: Seen, where_P2: tf.Tensor, of_P: tf.Tensor, items: tf.Tensor
+    ) -> tf.Tensor:
+        """The logarithms of the decayed counts [Q, K]."""
+        steps_P = tf.cast(tf.gather_nd(history.steps_CL, where_P2), tf.float32)
+        days_P = tf.maximum(tf.gather_nd(history.days_CL, where_P2), 0.0)
         age_PK = tf.concat(
             [
                 tf.repeat(steps_P[:, None], len(_HALF_LIVES_STEPS), axis=1),
@@ -95,20 +146,7 @@ class RepeatScores(tf.Module):
             axis=1,
         )
         decayed_PK = tf.exp(-math.log(2.0) * age_PK / tf.exp(self.log_half_lives))
-        count_QK = tf.math.unsorted_segment_sum(decayed_PK, of_P, tf.size(key_Q))
-        log_QK = tf.math.log(_LEAST_COUNT + count_QK)
-        if own_CL2 is None:
-            own_Q2 = self.of_items(item_Q)
-        else:
-            own_P2 = tf.gather_nd(own_CL2, where_P2)  # the same for all events of an item
-            own_Q2 = tf.math.unsorted_segment_max(own_P2, of_P, tf.size(key_Q))
-        multiply = in_tiles if tiled else tf.matmul
-        of_state_CG = multiply(tf.math.l2_normalize(state_CD, axis=1), self.state_kernel)
-        of_state_QG = tf.gather(of_state_CG, case_Q)
-        score_Q = self.bias + own_Q2[:, 0] + of_state_QG[:, 0]
-        score_Q += tf.reduce_sum(log_QK * (self.weights + of_state_QG[:, 1:]), axis=1)
-        score_Q += own_Q2[:, 1] * tf.reduce_sum(log_QK, axis=1)
-        return tf.stack([tf.cast(case_Q, tf.int64), item_Q], axis=1), score_Q
+        return tf.math.log(_LEAST_COUNT + tf.math.unsorted_segment_sum(decayed_PK, of_P, items))
 
     def of_items(self, item_N: tf.Tensor) -> tf.Tensor:
         """The parts of b and w that belong to items [N, 2]."""

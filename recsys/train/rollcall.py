@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from recsys.train import guard, launcher
-from recsys.train.batches import Shard
+from recsys.train.shards import Shard
 
 _GRACE_SECONDS = 1.0
 # No launcher, none that answers, or a garbled answer.

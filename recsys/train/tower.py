@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys.schemas import PADDING
+from recsys.schemas import FIRST_ITEM, PADDING
+from recsys.train.unit import unit
 
 Indexes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -121,8 +122,17 @@ class ItemTower(tf.Module):
             vectors_VD += tf.matmul(numbers_VM, self.projections[name])
         return self._finish(vectors_VD)
 
+    def has_features(self) -> npt.NDArray[np.bool_]:
+        """Whether an item has any [V]: a value of an attribute, or a number that is not 0."""
+        found_V = np.zeros(self.embedding.shape[0], np.bool_)
+        for values_VM in self.categories.values():
+            found_V |= (values_VM.numpy() >= FIRST_ITEM).any(axis=1)
+        for numbers_VM in self.vectors.values():
+            found_V |= (numbers_VM.numpy() != 0.0).any(axis=1)
+        return found_V
+
     def _finish(self, vectors_ND: tf.Tensor) -> tf.Tensor:
-        return tf.math.l2_normalize(vectors_ND, axis=-1) if self.normalize else vectors_ND
+        return unit(vectors_ND) if self.normalize else vectors_ND
 
 
 def _means(table_CD: tf.Variable, value_NM: tf.Tensor) -> tf.Tensor:

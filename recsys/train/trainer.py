@@ -17,9 +17,8 @@ import tensorflow as tf
 from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
-from recsys.train import batches, exchange, finite, ranks, unreadable
+from recsys.train import batches, exchange, finite, ranks, shards, unreadable
 from recsys.train.batch import Batch, spec
-from recsys.train.batches import LABEL, Shard
 from recsys.train.candidates import Sampler
 from recsys.train.judge import of_purchases
 from recsys.train.model import Recommender
@@ -28,8 +27,10 @@ from recsys.train.objective import batch_loss, penalized
 from recsys.train.optimizer import Gradient, Optimizer
 from recsys.train.pace import Pace, Work, work_of
 from recsys.train.progress import METRICS, Metrics, Progress, metric_sums
+from recsys.train.purchase import LABEL
 from recsys.train.rollcall import Others
 from recsys.train.schedule import learning_rate, length_factor
+from recsys.train.shards import Shard
 from recsys.train.validation import TargetRanks
 from recsys.train.watch import Nobody, Watch
 
@@ -68,7 +69,7 @@ class Trainer:
         train = self.config.train
         self._targets = sum(self.manifest.splits[split].targets for split in self.splits)
         self.variables = list(self.model.trainable_variables)
-        self.steps_per_epoch = batches.steps_per_epoch(
+        self.steps_per_epoch = shards.steps_per_epoch(
             self.manifest, self.splits, self.shard.ranks, train.batch_targets_per_rank
         )
         label = () if self.model.purchase is None else (LABEL,)
@@ -157,7 +158,7 @@ class Trainer:
                     every(progress)
         self.pace.close()
         self._add(progress, own, since, f"end-of-{progress.epoch}")
-        batches.check_rows(self.manifest, self.splits, int(progress.rows))
+        shards.check_rows(self.manifest, self.splits, int(progress.rows))
         seconds = progress.seconds / self.shard.ranks
         return {
             "loss": progress.loss_sum / max(progress.weight_sum, 1e-9),
@@ -171,7 +172,7 @@ class Trainer:
 
     def _file_of(self, progress: Progress) -> str | None:
         """URL of the row group that the next step's batch is of; None if it has no rows."""
-        return batches.file_of(
+        return shards.file_of(
             self.manifest, self.splits, self.shard, self.config.train.batch_targets_per_rank,
             self._seed(progress), progress.step,
         )  # fmt: skip
@@ -200,7 +201,7 @@ class Trainer:
                 dataset = open_files.enter_context(
                     batches.open_epoch(self.manifest, splits, self.shard, targets, seed, columns)
                 )
-            own = batches.own_files(self.manifest, splits, self.shard)
+            own = shards.own_files(self.manifest, splits, self.shard)
             read = unreadable.named_in(dataset, self.manifest, own, columns)
             yield self.watch.each(read, what)
 
@@ -258,7 +259,7 @@ class Trainer:
             rows, cases, *sums, total = ranks.sum_over_ranks([*own, seconds], "validation")
             if self.model.purchase is not None:
                 of_head = of_purchases(*(np.concatenate(parts) for parts in purchases))
-        batches.check_rows(self.manifest, (split,), int(rows))
+        shards.check_rows(self.manifest, (split,), int(rows))
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
         seconds = total / self.shard.ranks
         self.pace.validated(seconds)

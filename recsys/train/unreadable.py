@@ -37,7 +37,7 @@ def named(
         yield
     except (OSError, pa.ArrowException, tf.errors.OpError) as error:
         for group in groups:
-            _check(manifest, group, columns, error)
+            _name(manifest, group, columns, error)
         raise
 
 
@@ -49,20 +49,30 @@ def named_in(
         yield from epoch
 
 
-def _check(manifest: Manifest, group: GroupFile, columns: Sequence[str], error: Exception) -> None:
+def check(url: str, group: GroupFile, rows: int, targets: int) -> None:
+    """Makes sure that a row group is as the manifest has it.
+
+    Raises:
+        DataError: it has another number of rows or of targets
+    """
+    expected = f"{url}: expected a row group of {group.rows} rows"
+    if rows != group.rows:
+        raise DataError(f"{expected}, found {rows}")
+    if targets != group.targets:
+        raise DataError(f"{expected} and {group.targets} targets, found {targets} targets")
+
+
+def _name(manifest: Manifest, group: GroupFile, columns: Sequence[str], error: Exception) -> None:
+    """Reads a row group once more, and raises what is wrong with it, if anything is."""
     url = files.join(manifest.url, group.path)
     fs, path = files.filesystem(url)
-    expected = f"{url}: expected a row group of {group.rows} rows"
     try:
         table = pq.read_table(path, columns=list(columns), filesystem=fs)
     except (OSError, pa.ArrowException) as why:
+        expected = f"{url}: expected a row group of {group.rows} rows"
         raise DataError(f"{expected}, found {type(why).__name__}: {why}") from error
-    if table.num_rows != group.rows:
-        raise DataError(f"{expected}, found {table.num_rows}") from error
-    for name in columns:
+    for name in columns:  # before targets, which lists of other lengths lack, too
         if not is_even(table[name].combine_chunks()):
             raise DataError(f"{url}: {name}: {EVEN}, found others") from error
-    targets = pc.sum(pc.list_flatten(table["target"])).as_py() if "target" in columns else None
-    if targets not in (None, group.targets):
-        expected += f" and {group.targets} targets"
-        raise DataError(f"{expected}, found {targets} targets") from error
+    targets = pc.sum(pc.list_flatten(table["target"])).as_py()
+    check(url, group, table.num_rows, targets or 0)

@@ -285,7 +285,7 @@ def _start_new_items(tower: ItemTower, rows: _Rows) -> None:
     values = tower.embedding.numpy()
     is_new = values.any(axis=1)
     is_new[rows.now] = False
-    has_features = bool(tower.categories or tower.vectors)
     learnt = values[rows.now[FIRST_ITEM:]]
-    values[is_new] = 0.0 if has_features else learnt[learnt.any(axis=1)].mean(axis=0)
+    values[is_new] = 0.0
+    values[is_new & ~tower.has_features()] = learnt[learnt.any(axis=1)].mean(axis=0)
     tower.embedding.assign(values)

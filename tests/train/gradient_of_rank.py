@@ -15,11 +15,11 @@ from recsys.errors import DataError
 from recsys.schemas import BOUGHT
 from recsys.train import batches, exchange, pipeline, ranks
 from recsys.train.batch import Batch, joined
-from recsys.train.batches import Shard
 from recsys.train.model import Recommender
 from recsys.train.objective import batch_loss
 from recsys.train.progress import Progress
 from recsys.train.run import Run
+from recsys.train.shards import Shard
 from recsys.train.tower import Catalogue
 from recsys.train.trainer import Trainer
 

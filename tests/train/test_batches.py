@@ -9,8 +9,8 @@ from recsys import files
 from recsys.errors import DataError
 from recsys.manifest import GroupFile, Manifest
 from recsys.schemas import VALUE_WEIGHT
-from recsys.train import batches
-from recsys.train.batches import Shard
+from recsys.train import batches, shards
+from recsys.train.shards import Shard
 from tests.datasets import LENGTH
 
 
@@ -43,14 +43,14 @@ def test_batches_hold_about_as_many_targets_and_all_ranks_as_many_batches(
         own = dataset.splits["train"].files[rank::ranks]
         assert sum(targets) == sum(file.targets for file in own)
         assert max(targets) <= 20 + LENGTH
-        assert len(targets) == batches.steps_per_epoch(dataset, ("train",), ranks, 20)
+        assert len(targets) == shards.steps_per_epoch(dataset, ("train",), ranks, 20)
 
 
 def test_a_rank_with_fewer_batches_gets_some_without_rows(dataset: Manifest) -> None:
     train = dataset.splits["train"]
     fewer = dataclasses.replace(train, files=train.files[:3])
     uneven = dataclasses.replace(dataset, splits={**dataset.splits, "train": fewer})
-    steps = batches.steps_per_epoch(uneven, ("train",), 2, 20)
+    steps = shards.steps_per_epoch(uneven, ("train",), 2, 20)
     rows = []
     for rank in range(2):
         with batches.open_epoch(uneven, ("train",), Shard(rank, 2), 20, seed=1) as epoch:
@@ -98,7 +98,7 @@ def test_the_file_of_a_batch_is_known(
         shard = Shard(rank, ranks)
         with batches.open_epoch(dataset, splits, shard, 20, seed) as epoch:
             for step, batch in enumerate(epoch):
-                url = batches.file_of(dataset, splits, shard, 20, seed, step)
+                url = shards.file_of(dataset, splits, shard, 20, seed, step)
                 rows = {tuple(row) for row in batch["item"].numpy().tolist()}
                 assert rows <= rows_of.get(url, set())
                 seen |= {url} if rows else set()
@@ -138,20 +138,20 @@ def test_train_and_valid_are_read_together(dataset: Manifest, ranks: int) -> Non
     for rank in range(ranks):
         with batches.open_epoch(dataset, both, Shard(rank, ranks), 20, seed=1) as epoch:
             read = list(epoch)
-        assert len(read) == batches.steps_per_epoch(dataset, both, ranks, 20)
+        assert len(read) == shards.steps_per_epoch(dataset, both, ranks, 20)
         parts += [tuple(row) for batch in read for row in batch["item"].numpy()]
     assert sorted(parts) == sorted(_written(dataset) + _written(dataset, "valid"))
-    batches.check_rows(dataset, both, len(parts))
+    shards.check_rows(dataset, both, len(parts))
 
 
 def test_fewer_row_groups_than_ranks_are_refused_and_others_that_are_uneven_named(
     dataset: Manifest, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(DataError, match="a row group of split train for each of 5 ranks, found 4"):
-        batches.check_shards(dataset, 5)
-    batches.check_shards(dataset, 4)
+        shards.check_shards(dataset, 5)
+    shards.check_shards(dataset, 4)
     assert caplog.messages == []
-    batches.check_shards(dataset, 3)
+    shards.check_shards(dataset, 3)
     for name, message in zip(("train", "valid"), caplog.messages, strict=True):
         assert f"the 4 row groups of split {name} are no multiple of 3 ranks" in message
 
@@ -159,19 +159,19 @@ def test_fewer_row_groups_than_ranks_are_refused_and_others_that_are_uneven_name
 def test_ranks_that_come_where_there_are_no_groups_left_wait(
     dataset: Manifest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    batches.check_shards(dataset, 5, is_elastic=True)
+    shards.check_shards(dataset, 5, is_elastic=True)
     assert "a row group of split train for each of 5 ranks, found 4" in caplog.messages[0]
     parts = [_read(dataset, Shard(rank, 5), seed=5) for rank in range(5)]
     assert [len(part) for part in parts] == [8, 8, 8, 8, 0]
     with batches.open_epoch(dataset, ("train",), Shard(4, 5), 20, seed=5) as epoch:
-        assert len(list(epoch)) == batches.steps_per_epoch(dataset, ("train",), 5, 20)
+        assert len(list(epoch)) == shards.steps_per_epoch(dataset, ("train",), 5, 20)
 
 
 def test_a_split_without_targets_is_refused(dataset: Manifest) -> None:
     empty = dataclasses.replace(dataset.splits["valid"], steps=0)
     without = dataclasses.replace(dataset, splits={**dataset.splits, "valid": empty})
     with pytest.raises(DataError, match="expected target steps in split valid, found none"):
-        batches.check_shards(without, 1)
+        shards.check_shards(without, 1)
 
 
 def test_rows_that_the_manifest_does_not_know_are_noticed(dataset: Manifest) -> None:
@@ -179,5 +179,5 @@ def test_rows_that_the_manifest_does_not_know_are_noticed(dataset: Manifest) -> 
     more = dataclasses.replace(train, files=(*train.files[:-1], GroupFile("x.parquet", 9, 9)))
     lying = dataclasses.replace(dataset, splits={**dataset.splits, "train": more})
     with pytest.raises(DataError, match=re.escape("expected 33 rows of split train")):
-        batches.check_rows(lying, ("train",), rows_read=32)
-    batches.check_rows(dataset, ("train",), rows_read=32)
+        shards.check_rows(lying, ("train",), rows_read=32)
+    shards.check_rows(dataset, ("train",), rows_read=32)

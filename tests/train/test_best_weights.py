@@ -16,7 +16,7 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.train import best_weights, checkpoints, exports, pipeline
-from recsys.train.batches import Shard
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 from tests.data import configuration
 

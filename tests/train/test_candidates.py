@@ -8,9 +8,9 @@ from recsys.config import Config, Paths, Train
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
 from recsys.train import pipeline
-from recsys.train.batches import Shard
 from recsys.train.candidates import EVERYTHING, Sampler
 from recsys.train.noise import Noise
+from recsys.train.shards import Shard
 
 COUNTS = np.array([0, 0, 50, 30, 15, 4, 1, 0])
 
@@ -34,6 +34,15 @@ def test_a_step_takes_all_items_where_none_is_drawn_and_the_batch_gives_none(
     assert (sampler is not None) == (negatives > 0 or from_batch)
     if sampler is not None:
         assert (sampler.negatives, sampler.from_batch) == (negatives, from_batch)
+
+
+@pytest.mark.parametrize("negatives", [0, 5])
+@pytest.mark.parametrize("targets", [0, 2])
+def test_an_only_item_is_a_candidate_for_certain(negatives: int, targets: int) -> None:
+    sampler = Sampler(np.array([0, 0, 7]), negatives, alpha=1.0, from_batch=True)
+    found = sampler(tf.fill([targets], FIRST_ITEM), Noise(1, 0))
+    assert found.item_K.numpy().tolist() == [FIRST_ITEM] * (negatives + targets > 0)
+    assert found.correction_K.numpy().tolist() == [0.0] * (negatives + targets > 0)
 
 
 def test_columns_lead_back_to_the_items() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys.train.cells import CELLS, GRU, Cell, Stack
+from recsys.train.cells import CELLS, GRU, Stack
+from recsys.train.recurrence import Cell
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:

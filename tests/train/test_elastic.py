@@ -7,7 +7,7 @@ import tensorflow as tf
 from horovod.common.exceptions import HorovodInternalError
 
 from recsys.train import elastic
-from recsys.train.batches import Shard
+from recsys.train.shards import Shard
 
 _MADE = """Graph execution error:
 

@@ -19,8 +19,9 @@ from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.scale import Scale
 from recsys.train import checkpoints, pipeline
-from recsys.train.batches import Shard, read_rows
-from recsys.train.export import after_last
+from recsys.train.batch import after_last
+from recsys.train.batches import read_rows
+from recsys.train.shards import Shard
 from tests.datasets import write_dataset
 
 ALONE = Shard(0, 1)

@@ -15,11 +15,12 @@ from recsys.manifest import Manifest
 from recsys.scale import Scale
 from recsys.schemas import FIRST_ITEM
 from recsys.train import encoder, lite
-from recsys.train.batch import target_cases
+from recsys.train.batch import after_last, target_cases
 from recsys.train.batches import read_rows
 from recsys.train.ensemble import Ensemble
-from recsys.train.export import Export, after_last, normalized, save
+from recsys.train.export import Export, save
 from recsys.train.model import Recommender
+from recsys.train.raw_events import normalized
 from recsys.train.tower import Catalogue
 from recsys.train.vectors import write_item_vectors
 from tests.datasets import LENGTH

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -274,6 +275,24 @@ def test_a_rank_that_stands_still_is_named_and_ends_the_job(runs: Runs, undistur
     assert "which knows 40 of 40 items" in runs.log("halted")  # the warm start, on two ranks
     assert not second.is_running() or second.status() == psutil.STATUS_ZOMBIE
     assert not (runs.folder / "halted" / files.POINTER).exists()
+
+
+def test_a_reader_that_gives_nothing_is_named_and_ends_the_job(runs: Runs) -> None:
+    own = write_dataset(runs.folder / "silent", groups=4, rows_per_group=16)
+    silent = Path(files.local_copy(own.file_urls("train")[2]))
+    silent.unlink()
+    os.mkfifo(silent)  # whoever reads it waits for somebody to write
+    waiting = runs.start(
+        "waiting", "--paths.dataset", str(runs.folder / "silent"), "--train.stall_seconds", "5",
+        hosts=("-np", "1"),
+    )  # fmt: skip
+    try:
+        assert waiting.wait(timeout=HANGS_SECONDS) != 0
+    finally:
+        kill_all(waiting)
+    said = rf"rank 0: expected a batch of train of {own.url}.*; found none in 5 seconds"
+    assert re.search(said, runs.log("waiting")), runs.log("waiting")[-3000:]
+    assert not (runs.folder / "waiting" / files.POINTER).exists()
 
 
 def test_a_reader_that_stops_is_named_and_ends_the_job(runs: Runs) -> None:

@@ -42,6 +42,18 @@ def test_an_item_that_train_never_met_has_its_features(dataset: Manifest) -> Non
     assert np.abs(step).max() > 1e-3
 
 
+def test_an_item_that_nothing_is_known_of_is_in_no_list() -> None:
+    brands = np.array([[0, 0], [1, 0], [2, 0], [1, 0], [3, 2], [1, 0]], np.int32)
+    numbers = np.array([[0], [0], [1], [0], [0], [-0.5]], np.float32)
+    met_V = np.array([0, 0, 4, 0, 0, 0])
+    of_brands = Catalogue(6, 3, met_V, {"brand": brands}, {"brand": 4})
+    of_numbers = Catalogue(6, 3, met_V, vectors={"price_rank": numbers})
+    train = Train(embedding_size=4, item_features=("brand",))
+    for catalogue, known in ((of_brands, [2, 4]), (of_numbers, [2, 5])):
+        model = Recommender(train, catalogue, seed=1)
+        assert np.flatnonzero(model.unlearnt_V.numpy() == 0).tolist() == known
+
+
 BRANDS = 6
 
 

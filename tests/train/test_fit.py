@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import horovod.tensorflow as hvd
@@ -12,9 +13,9 @@ from recsys import files
 from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.train import pipeline
-from recsys.train.batches import Shard
-from recsys.train.fit import fit
+from recsys.train.fit import fit, time_left
 from recsys.train.progress import Progress
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 from tests.data import configuration
 
@@ -69,6 +70,27 @@ def test_the_rate_decays_over_the_epochs_that_there_is_time_for(
     assert len(rates) == steps
     whole = config.train.learning_rate
     assert rates == pytest.approx([whole * (1 - (steps + k) / (2 * steps)) for k in range(steps)])
+
+
+def test_a_refit_has_the_epochs_that_there_is_time_for_when_it_comes(
+    config: Config, dataset: Manifest
+) -> None:
+    config = replace(config, train=replace(config.train, max_minutes=10.0))
+    done = {"train_seconds": 60.0, "valid_seconds": 30.0}
+    later = time_left(config, [done] * 4)
+    assert later == replace(config, train=replace(config.train, max_minutes=4.0))
+    refit = pipeline.build(later, dataset, ALONE, ("train", "valid"), 4)
+    # Two minutes an epoch, but for that of now, and the median is between them.
+    history = [{"train_seconds": 119.0 + place} for place in range(2)]
+    reached = fit(refit, Progress(epoch=3, history=history), lambda _: None)
+    assert (reached.epoch, refit.epochs) == (3, 2)
+
+
+def test_time_that_is_over_is_a_limit_and_without_a_limit_there_is_none(config: Config) -> None:
+    done = [{"train_seconds": 60.0, "valid_seconds": 30.0}]
+    assert 0 < time_left(config, done).train.max_minutes < 1e-6
+    without = replace(config, train=replace(config.train, max_minutes=0.0))
+    assert time_left(without, done) == without
 
 
 def test_what_is_left_is_of_the_epochs_that_there_is_time_for(

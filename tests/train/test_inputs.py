@@ -13,14 +13,18 @@ from recsys.train.inputs import EventInputs, again, columns
 
 def test_numbers_of_a_step() -> None:
     gap, starts = np.array([0.0, 90.0, 7200.0], np.float32), np.array([1.0, 0.0, 1.0], np.float32)
-    arrays = {"gap_seconds": tf.constant(gap), "session_start": tf.constant(starts)}
+    batch = {
+        "gap_seconds": tf.constant(gap[None].astype(np.int32)),
+        "session_start": tf.constant(starts[None].astype(np.int32)),
+        "step": tf.constant([[0, 1, 2]]),
+    }
     inputs = EventInputs(("dwell", "gap"), 4, {}, width=3)
-    found = inputs.step_numbers(arrays.__getitem__)
+    found = [number_BT[0] for number_BT in inputs.step_numbers(batch)]
     # With the second step comes how long the first was looked at; with the third, which starts a
     # session, nobody knows how long the second was.
     np.testing.assert_allclose(found[1], [0, np.log1p(1.5), 0], atol=1e-6)
     np.testing.assert_allclose(found[0], np.log1p(gap / 86400), atol=1e-6)
-    assert EventInputs(("hour",), 4, {}, width=3).step_numbers(arrays.__getitem__) == []
+    assert EventInputs(("hour",), 4, {}, width=3).step_numbers(batch) == []
 
 
 def test_what_came_in_an_earlier_step_comes_again() -> None:
@@ -31,9 +35,10 @@ def test_what_came_in_an_earlier_step_comes_again() -> None:
     expected = [[0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0]]  # nobody knows of what is unknown
     np.testing.assert_array_equal(again(batch), expected)
     inputs = EventInputs(("again", "gap"), 4, {}, width=3)
-    arrays = {"again": tf.constant([0.0, 1.0]), "gap_seconds": tf.constant([0.0, 9.0])}
+    batch["gap_seconds"] = tf.constant([[0, 9, 9, 5, 5, 0], [0, 1, 2, 3, 0, 0]])
     assert inputs.numbers == 2
-    np.testing.assert_array_equal(inputs.step_numbers(arrays.__getitem__)[1], [0.0, 1.0])
+    again_BT = inputs.step_numbers(batch)[1]
+    np.testing.assert_array_equal(again_BT, [[0, 0, 1, 0], [0, 0, 0, 1]])
 
 
 def test_hour_and_weekday_are_those_of_utc() -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from recsys.config import Train
 from recsys.manifest import Manifest
-from recsys.train import batches, pipeline
-from recsys.train.batches import Shard
+from recsys.train import pipeline, shards
 from recsys.train.pace import Pace, Work, work_of
+from recsys.train.shards import Shard
 from tests.data import configuration
 
 STAGE = Work(epochs=3, steps=5, is_validated=True)
@@ -91,7 +91,7 @@ def test_what_is_left_names_what_it_covers_and_holds_at_an_epochs_end() -> None:
 
 def test_work_has_the_stages_to_come(dataset: Manifest) -> None:
     one, both = (
-        batches.steps_per_epoch(dataset, splits, 2, 20)
+        shards.steps_per_epoch(dataset, splits, 2, 20)
         for splits in (("train",), ("train", "valid"))
     )
     assert both > one

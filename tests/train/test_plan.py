@@ -4,10 +4,10 @@ import pytest
 
 from recsys.errors import DataError
 from recsys.manifest import Manifest
-from recsys.train import batches
-from recsys.train.batches import Shard
+from recsys.train import shards
 from recsys.train.pipeline import build
 from recsys.train.plan import _memory, plan
+from recsys.train.shards import Shard
 from tests.data import configuration
 
 
@@ -27,8 +27,8 @@ def test_a_plan_says_what_every_rank_would_do(
     assert f"{of_time}; then as many as are chosen" in told
     assert "this for each of 3 seeds" in told
     for ranks in (1, 2, 4):
-        steps = batches.steps_per_epoch(dataset, ("train",), ranks, 20)
-        both = batches.steps_per_epoch(dataset, ("train", "valid"), ranks, 20)
+        steps = shards.steps_per_epoch(dataset, ("train",), ranks, 20)
+        both = shards.steps_per_epoch(dataset, ("train", "valid"), ranks, 20)
         groups, most = str(4 // ranks), 3 * 7 * (steps + both)
         assert [str(ranks), groups, str(32 // ranks), str(steps), groups, f"{most:,}"] in rows
     assert not [row for row in rows if row[:1] == ["3"]]  # 4 row groups are not for 3 ranks

@@ -12,10 +12,10 @@ from recsys import files
 from recsys.manifest import Manifest
 from recsys.train import batches, checkpoints, pipeline
 from recsys.train.batch import joined
-from recsys.train.batches import Shard
 from recsys.train.ensemble import Ensemble
 from recsys.train.objective import batch_loss
 from recsys.train.schedule import learning_rate
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 from tests.processes import ROOT, horovod_command, horovodrun, run
 from tests.train.gradient_of_rank import build, together, uneven

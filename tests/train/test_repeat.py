@@ -1,7 +1,7 @@
 import numpy as np
 
 from recsys.schemas import FIRST_ITEM
-from recsys.train.repeat import RepeatScores
+from recsys.train.repeat import RepeatScores, Seen
 
 
 def test_scores_equal_a_loop_over_the_formula() -> None:
@@ -13,7 +13,7 @@ def test_scores_equal_a_loop_over_the_formula() -> None:
     module = RepeatScores(vocabulary_size=6, width=5)
     for variable in module.trainable_variables:
         variable.assign(rng.normal(size=variable.shape))
-    places, scores = module(item, steps, days, state)
+    places, scores = module(Seen(item, steps, days), state)
     found = {
         tuple(place): score for place, score in zip(places.numpy(), scores.numpy(), strict=True)
     }

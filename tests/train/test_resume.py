@@ -22,9 +22,9 @@ from recsys.errors import ConfigError, DataError
 from recsys.manifest import GroupFile, Manifest
 from recsys.schemas import FIRST_ITEM
 from recsys.train import batches, checkpoints, pipeline, run
-from recsys.train.batches import Shard
 from recsys.train.progress import Metrics, Progress
 from recsys.train.run import Run
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 from recsys.train.watch import Others, Watch
 from tests.data import configuration

@@ -12,8 +12,8 @@ from horovod.runner.elastic.rendezvous import create_rendezvous_handler
 from horovod.runner.http.http_server import RendezvousHandler, RendezvousServer
 
 from recsys.train import launcher, rollcall, watch
-from recsys.train.batches import Shard
 from recsys.train.rollcall import Others
+from recsys.train.shards import Shard
 from recsys.train.watch import Watch
 
 HANDLERS = {"of-fixed-ranks": RendezvousHandler, "elastic": create_rendezvous_handler(None)}

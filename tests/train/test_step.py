@@ -12,8 +12,8 @@ import tensorflow as tf
 from recsys.manifest import Manifest
 from recsys.train import batches, pipeline
 from recsys.train.batch import Batch
-from recsys.train.batches import Shard
 from recsys.train.optimizer import Optimizer
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 from tests.data import configuration
 

@@ -23,8 +23,8 @@ from recsys.errors import DataError
 from recsys.manifest import Manifest
 from recsys.schemas import VALUE_WEIGHT
 from recsys.train import fit, pipeline
-from recsys.train.batches import Shard
 from recsys.train.progress import Progress
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 from recsys.train.watch import Watch
 from tests.data import configuration

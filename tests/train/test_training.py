@@ -19,9 +19,10 @@ from recsys.config import Config, Paths, Train
 from recsys.manifest import Manifest
 from recsys.train import checkpoints, elastic, pipeline
 from recsys.train.batch import target_cases
-from recsys.train.batches import COLUMNS, Shard
+from recsys.train.batches import COLUMNS
 from recsys.train.progress import METRICS
 from recsys.train.run import Run
+from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
 from recsys.train.watch import Watch
 

@@ -13,9 +13,9 @@ import tensorflow as tf
 from recsys.manifest import Manifest
 from recsys.train import pipeline
 from recsys.train.batch import spec, target_cases
-from recsys.train.batches import Shard
 from recsys.train.model import Recommender
 from recsys.train.progress import METRICS
+from recsys.train.shards import Shard
 from recsys.train.validation import TargetRanks
 from tests.data import configuration
 

@@ -16,10 +16,11 @@ from recsys.errors import ConfigError, DataError
 from recsys.manifest import Manifest
 from recsys.schemas import FIRST_ITEM
 from recsys.train import checkpoints, pipeline
-from recsys.train.batches import Shard
 from recsys.train.run import MODEL, Run
+from recsys.train.shards import Shard
+from recsys.train.tower import Catalogue, ItemTower
 from recsys.train.trainer import Trainer
-from recsys.train.warm import VOCABULARIES, WarmStart, vocabularies
+from recsys.train.warm import VOCABULARIES, WarmStart, _Rows, _start_new_items, vocabularies
 from tests.datasets import write_dataset
 
 ITEMS, GROWN = 12, 15
@@ -166,6 +167,20 @@ def test_rows_follow_the_names_and_new_items_start_from_what_is_known(
             old, new = (t.category_embeddings["colour"].numpy() for t in (old_tower, new_tower))
             np.testing.assert_array_equal(new[[0, 1, 2, 4]], old[[0, 1, 4, 2]])
             assert (new[3] != old[3]).all()
+
+
+def test_new_items_start_from_the_mean_where_they_have_no_feature() -> None:
+    colours = np.array([[0], [1], [2], [3], [1], [2], [1]], np.int32)
+    catalogue = Catalogue(7, 3, np.array([0, 0, 5, 5, 5, 5, 0]), {"colour": colours}, {"colour": 4})
+    tower = ItemTower(catalogue, width=4, normalize=True, seed=1)
+    before = tower.embedding.numpy()
+    known = np.arange(4)  # with two items
+    _start_new_items(tower, _Rows(known, known, 4))
+    after = tower.embedding.numpy()
+    np.testing.assert_array_equal(after[:4], before[:4])
+    np.testing.assert_allclose(after[4], before[2:4].mean(axis=0), atol=1e-6)
+    assert not after[5].any()  # its colour says what is known of it
+    assert not after[6].any()  # not met yet
 
 
 def test_new_items_start_from_the_mean_of_those_that_were_learnt(folder: Path) -> None:
