@@ -52,7 +52,7 @@ def test_gates_layers_and_seeds_start_apart(kind: str) -> None:
             gate
             for seed in (1, 2)
             for cell in Stack(kind, inputs=4, units=4, layers=3, seed=seed).layers  # type: ignore[arg-type]
-            for gate in np.split(getattr(cell, name).numpy(), cell.gates, axis=1)
+            for gate in np.split(getattr(cell, name).numpy(), len(cell.starts), axis=1)
         ]
         for name in ("input_kernel", "recurrent_kernel")
     }
