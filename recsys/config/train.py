@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -178,6 +179,8 @@ class Train:
         require(self.average_checkpoints <= self.keep_checkpoints, "train.average_checkpoints",
                 f"at most train.keep_checkpoints ({self.keep_checkpoints})",
                 self.average_checkpoints)  # fmt: skip
+        require(math.isfinite(self.max_minutes), "train.max_minutes", "a finite number",
+                self.max_minutes)  # fmt: skip
         metric = self.early_stopping_metric
         require(self.purchase_weight > 0 or not metric.startswith("purchase_"),
                 "train.early_stopping_metric",

@@ -68,20 +68,24 @@ def _keep_to_time(trainer: Trainer, history: Sequence[Metrics]) -> None:
     minutes = train.max_minutes
     if not minutes:
         return
-    once = work_of(trainer.manifest, replace(train, epochs=1), ranks, trainer.splits, 1)
+    # A mean of checkpoints is validated once, and not once an epoch.
+    single = replace(train, epochs=1, average_checkpoints=0)
+    once = work_of(trainer.manifest, single, ranks, trainer.splits, 1)
     epochs = epochs_within(minutes, trainer.epochs, history, once)
     if epochs == trainer.epochs:
         return
     if trainer.shard.rank == 0:
-        log.info("train.max_minutes: %.3g allow %d of %d epochs", minutes, epochs, trainer.epochs)
+        log.info("train.max_minutes: %.3g minutes allow %d epochs in place of %d",
+                 minutes, epochs, trainer.epochs)  # fmt: skip
     trainer.plan(epochs)
 
 
 def epochs_within(minutes: float, epochs: int, history: Sequence[Metrics], once: Work) -> int:
     """Epochs that take so many minutes, at the median pace of those that are done.
 
-    One at least. It follows from the history alone, so that a run that goes on comes to the same,
-    and it never rises: the learning rate has fallen for the epochs that were expected before.
+    It follows from the history, so that a run that goes on with as many ranks comes to the same,
+    and it never rises: the learning rate has fallen for the epochs that were expected before. Nor
+    does it fall, but behind the first, to what is done: a last epoch takes the rate to 0.
 
     Args:
         minutes: for all stages together
@@ -95,11 +99,14 @@ def epochs_within(minutes: float, epochs: int, history: Sequence[Metrics], once:
     [20, 20, 20, 20]
     >>> [epochs_within(2, 20, history[:done], once) for done in range(4)]
     [20, 6, 4, 4]
+    >>> [epochs_within(0.1, 20, history[:done], once) for done in range(3)]
+    [20, 1, 2]
     """
     for done in range(1, len(history) + 1):
         seconds = median(_seconds(metrics, once) for metrics in history[:done])
-        epochs = min(epochs, max(done, int(60 * minutes // seconds)))
-    return epochs
+        least = done + 1 if done > 1 else 1
+        epochs = min(epochs, max(least, int(60 * minutes // seconds)))
+    return max(epochs, len(history))
 
 
 def time_left(config: Config, history: Sequence[Metrics]) -> Config:

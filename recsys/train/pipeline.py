@@ -102,15 +102,15 @@ def _with_others(
 
     After a refit there is nothing left to validate on: only the members' metrics are known.
     """
-    models, members = [first.model], {str(first.config.seed): chosen}
+    models, members, last = [first.model], {str(first.config.seed): chosen}, first
     seeds = first.config.train.ensemble_seeds
     for number, seed in enumerate(seeds, start=1):
-        alone = replace(first.config.train, ensemble_seeds=seeds[number:])  # still to come
-        config = replace(first.config, seed=seed, train=alone)
-        trainer, found = _train(
+        alone = replace(last.config.train, ensemble_seeds=seeds[number:])  # still to come
+        config = replace(last.config, seed=seed, train=alone)
+        last, found = _train(
             config, first.manifest, first.shard, own.member(seed) if own is not None else None
         )
-        models.append(trainer.model)
+        models.append(last.model)
         members[str(seed)] = found
     together = replace(first, model=Ensemble(models))
     with together.together("ensemble"):

@@ -123,12 +123,10 @@ class ItemTower(tf.Module):
         return self._finish(vectors_VD)
 
     def has_features(self) -> npt.NDArray[np.bool_]:
-        """Whether an item has any [V]: a value of an attribute, or a number that is not 0."""
-        found_V = np.zeros(self.embedding.shape[0], np.bool_)
+        """Whether an item has any [V]: numbers, which all have, or a value of an attribute."""
+        found_V = np.full(self.embedding.shape[0], bool(self.vectors))
         for values_VM in self.categories.values():
             found_V |= (values_VM.numpy() >= FIRST_ITEM).any(axis=1)
-        for numbers_VM in self.vectors.values():
-            found_V |= (numbers_VM.numpy() != 0.0).any(axis=1)
         return found_V
 
     def _finish(self, vectors_ND: tf.Tensor) -> tf.Tensor:

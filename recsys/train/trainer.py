@@ -244,7 +244,7 @@ class Trainer:
         Unknown targets are misses.
         """
         started = time.monotonic()
-        own = np.zeros(2 + len(METRICS))  # rows, cases, and the metrics' sums
+        own = np.zeros(2 + len(METRICS))  # rows, cases, then the metrics' sums
         purchases: list[list[npt.NDArray[Any]]] = [[], []]
         vectors_VE = self.model.item_vectors()
         with self._opened((split,), seed=None) as epoch:
@@ -255,12 +255,12 @@ class Trainer:
                 own += [len(batch["item"]), found, *metric_sums(found, case_P, rank_P)]
         of_head: Metrics = {}
         with self.together("validation"):
-            seconds = time.monotonic() - started
-            rows, cases, *sums, total = ranks.sum_over_ranks([*own, seconds], "validation")
+            rows, cases, *sums = ranks.sum_over_ranks(list(own), "validation")
             if self.model.purchase is not None:
                 of_head = of_purchases(*(np.concatenate(parts) for parts in purchases))
+            [seconds] = ranks.sum_over_ranks([time.monotonic() - started], "validated")
         shards.check_rows(self.manifest, (split,), int(rows))
         means = {name: value / max(cases, 1) for name, value in zip(METRICS, sums, strict=True)}
-        seconds = total / self.shard.ranks
+        seconds /= self.shard.ranks
         self.pace.validated(seconds)
         return {**means, **of_head, "valid_seconds": seconds}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from recsys import files
 from recsys.config import Config
 from recsys.manifest import Manifest
 from recsys.train import pipeline
-from recsys.train.fit import fit, time_left
+from recsys.train.fit import epochs_within, fit, time_left
+from recsys.train.pace import Work
 from recsys.train.progress import Progress
 from recsys.train.shards import Shard
 from recsys.train.trainer import Trainer
@@ -47,9 +49,58 @@ def test_a_run_has_as_many_epochs_as_there_is_time_for(
 ) -> None:
     caplog.set_level("INFO")
     pipeline.train(config, ALONE)
-    assert "train.max_minutes: 0.0001 allow 1 of 4 epochs" in caplog.messages
+    told = "train.max_minutes: 0.0001 minutes allow 1 epochs in place of 4"
+    assert told in caplog.messages
     assert [line["epoch"] for line in _lines(config, "metrics.jsonl")] == [1]
     assert [line["epoch"] for line in _lines(config, "refit.jsonl")] == [1]
+
+
+def test_every_stage_and_seed_has_the_time_that_those_before_it_left(
+    config: Config, dataset: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = replace(config.train, max_minutes=100.0, ensemble_seeds=(2, 3))
+    stages: list[tuple[int, tuple[str, ...], int, float, int]] = []
+
+    def fitted(trainer: Trainer, progress: Progress, save: Callable) -> Progress:
+        own = trainer.config.train
+        stages.append(
+            (trainer.config.seed, trainer.splits, trainer.epochs, own.max_minutes, own.epochs)
+        )
+        if "valid" in trainer.splits:
+            return Progress(epoch=3, history=[{"train_seconds": 300.0}] * 2)
+        trainer.plan(trainer.epochs - 1)
+        done = {"train_seconds": 200.0, "valid_seconds": 100.0}
+        return Progress(epoch=4, history=[
+            {"epoch": epoch, **done, "recall@20": value}
+            for epoch, value in ((1, 0.1), (2, 0.3), (3, 0.2))
+        ])  # fmt: skip
+
+    monkeypatch.setattr(pipeline, "fit", fitted)
+    first, chosen = pipeline._train(replace(config, train=train), dataset, ALONE, None)
+    pipeline._with_others(first, chosen, None)
+    both = ("train", "valid")
+    assert [stage[:3] for stage in stages] == [
+        (1, ("train",), 4), (1, both, 2), (2, ("train",), 3), (2, both, 2), (3, ("train",), 2),
+        (3, both, 2),
+    ]  # fmt: skip
+    # 15 minutes of three epochs, then 10 of two, and so on.
+    assert [stage[3] for stage in stages] == pytest.approx([100, 85, 75, 60, 50, 35])
+    assert [stage[4] for stage in stages] == [4, 3, 3, 2, 2, 1]
+
+
+def test_epochs_that_are_done_stay_where_others_would_have_had_no_time_for_them() -> None:
+    of_two, of_three = (Work(1, 4, is_validated=True, later_steps=later) for later in (5, 7))
+    history = [{"train_seconds": 60.0, "valid_seconds": 5.0}] * 7
+    assert epochs_within(16.5, 9, history, of_two) == 7
+    assert epochs_within(16.5, 9, history[:1], of_three) == 5
+    assert epochs_within(16.5, 9, history, of_three) == 7
+
+
+def test_the_last_epoch_decays_whatever_it_takes() -> None:
+    once = Work(1, 4, is_validated=False)
+    history = [{"train_seconds": own} for own in (60.0, 60.0, 61.0, 62.0, 62.0, 62.0, 62.0)]
+    found = [epochs_within(8.25, 12, history[:done], once) for done in range(8)]
+    assert found == [12, 8, 8, 8, 8, 8, 8, 8]  # eight of 62 s do not fit
 
 
 def test_the_rate_decays_over_the_epochs_that_there_is_time_for(
