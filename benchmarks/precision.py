@@ -1,13 +1,14 @@
-"""What mixed precision and XLA change: the time of an epoch, and what the model has learnt by then.
+"""What precision, XLA and lanes change: the time of an epoch, and what is learnt by then.
 
 python benchmarks/precision.py [--events FILE] [--work FOLDER]
 
 The training job on YooChoose 1/64, configured as training.SETTINGS says, for three epochs: in
-float32, in bfloat16, in float16, and in float32 with XLA, one after the other, from the same seed.
+float32, in bfloat16, in float16, in float32 with XLA, and in float32 in two lanes, one after the
+other, from the same seed.
 The last line is JSON:
     float32_seconds     of an epoch of float32: the median without the first, in which graphs are
                         made
-    bfloat16, float16, xla  that of the same epochs, over float32's
+    bfloat16, float16, xla, lanes  that of the same epochs, over float32's
     ..._recall@20       on validation, after the last epoch
 """
 
@@ -29,6 +30,7 @@ _WAYS = {
     "bfloat16": ("--train.precision=bfloat16",),
     "float16": ("--train.precision=float16",),
     "xla": ("--train.xla=true",),
+    "lanes": ("--train.lanes=2",),
 }
 _EPOCHS = 3
 

@@ -31,7 +31,8 @@ draws as work, share_of_gemm_distinct what was in fact multiplied. The last line
     share_reading ...       of the time of an epoch: what it takes longer than the same steps on
                             batches in memory; and of these steps what each part adds: input
                             (candidates, and the vectors of all items and events), forward,
-                            backward, exchange (of one rank: summing duplicates, clipping), update
+                            backward, exchange (of one rank: summing duplicates, clipping), update;
+                            differences of medians, of which noise may take one below 0
 """
 
 from __future__ import annotations
