@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,8 +16,17 @@ import psutil
 import pytest
 
 from recsys import files
+from recsys.errors import DataError
 from tests.datasets import write_dataset
-from tests.processes import HANGS_SECONDS, ROOT, environment, horovod_command, kill_all, wait_for
+from tests.processes import (
+    HANGS_SECONDS,
+    ROOT,
+    environment,
+    horovod_command,
+    kill_all,
+    run,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -277,21 +285,37 @@ def test_a_rank_that_stands_still_is_named_and_ends_the_job(runs: Runs, undistur
     assert not (runs.folder / "halted" / files.POINTER).exists()
 
 
-def test_a_reader_that_gives_nothing_is_named_and_ends_the_job(runs: Runs) -> None:
+# A disk that answers no more: the third row group that is read is waited for for ever.
+_SILENT = """if True:
+    import itertools, runpy, sys, threading
+    import pyarrow.parquet as pq
+
+    read, groups = pq.ParquetFile.read_row_group, itertools.count()
+
+    def waiting(*given, **named):
+        if next(groups) == 2:
+            threading.Event().wait()
+        return read(*given, **named)
+
+    pq.ParquetFile.read_row_group = waiting
+    sys.argv[:] = ["jobs/train.py", *sys.argv[1:]]
+    runpy.run_path("jobs/train.py", run_name="__main__")
+"""
+
+
+def test_a_reader_that_falls_silent_is_named_and_ends_the_job(runs: Runs) -> None:
     own = write_dataset(runs.folder / "silent", groups=4, rows_per_group=16)
-    silent = Path(files.local_copy(own.file_urls("train")[2]))
-    silent.unlink()
-    os.mkfifo(silent)  # whoever reads it waits for somebody to write
-    waiting = runs.start(
-        "waiting", "--paths.dataset", str(runs.folder / "silent"), "--train.stall_seconds", "5",
-        hosts=("-np", "1"),
-    )  # fmt: skip
-    try:
-        assert waiting.wait(timeout=HANGS_SECONDS) != 0
-    finally:
-        kill_all(waiting)
-    said = rf"rank 0: expected a batch of train of {own.url}.*; found none in 5 seconds"
-    assert re.search(said, runs.log("waiting")), runs.log("waiting")[-3000:]
+    ended = run([
+        sys.executable, "-c", _SILENT, "--paths.dataset", str(runs.folder / "silent"),
+        "--paths.model", str(runs.folder / "waiting"), "--train.batch_targets_per_rank", "20",
+        "--train.checkpoint_steps", "1", "--train.stall_seconds", "5",
+    ])  # fmt: skip
+    assert ended.returncode == DataError.exit_code, ended.stderr[-3000:]
+    said = (
+        rf"rank 0: expected a batch of train of {own.url}, (\d+) of which came; found none in 5 s"
+    )
+    assert re.search(said, ended.stderr), ended.stderr[-3000:]
+    assert runs.checkpoints("waiting")  # to go on from
     assert not (runs.folder / "waiting" / files.POINTER).exists()
 
 
