@@ -89,7 +89,10 @@ class Trainer:
         return work_of(self.manifest, train, ranks, self.splits, self.epochs)
 
     def plan(self, epochs: int) -> None:
-        """Trains for so many epochs, over which the learning rate decays, and later stages, too."""
+        """Puts so many epochs in place of those planned, of this stage and of later ones.
+
+        The learning rate decays over them from the next step on.
+        """
         self.config = replace(self.config, train=replace(self.config.train, epochs=epochs))
         self.epochs = epochs
         self.pace.plan(self._work())
@@ -124,8 +127,7 @@ class Trainer:
         return tf.stack([loss_sum, weight_sum, norm])  # to be waited for and copied once
 
     def _length_factor(self, batch: Batch) -> tf.Tensor:
-        rows = sum(self.manifest.splits[split].rows for split in self.splits)
-        mean = self._targets / rows
+        mean = self._targets / sum(self.manifest.splits[split].rows for split in self.splits)
         sums = tf.stack([tf.reduce_sum(batch["target"]), tf.shape(batch["item"])[0]])
         if self.shard.ranks > 1:
             sums = ranks.sum_tensor(sums, "lengths")

@@ -131,7 +131,7 @@ def test_a_refit_has_the_epochs_that_there_is_time_for_when_it_comes(
     later = time_left(config, [done] * 4)
     assert later == replace(config, train=replace(config.train, max_minutes=4.0))
     refit = pipeline.build(later, dataset, ALONE, ("train", "valid"), 4)
-    # Two minutes an epoch, but for that of now, and the median is between them.
+    # Into four minutes fit two epochs of about two.
     history = [{"train_seconds": 119.0 + place} for place in range(2)]
     reached = fit(refit, Progress(epoch=3, history=history), lambda _: None)
     assert (reached.epoch, refit.epochs) == (3, 2)
